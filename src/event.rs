@@ -1,0 +1,87 @@
+//! Progress as data: the only output of the floors below `cli`.
+
+use crate::image::digest::ImageId;
+
+/// Which of a step's two streams a piece of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+/// Something that happened, in the order in which it happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// A step begins. `number` counts from 1 over all steps that this build needs.
+    Step {
+        /// Which one.
+        number: usize,
+        /// Of how many.
+        total: usize,
+        /// The statement, on one line, as written.
+        text: &'a str,
+    },
+    /// The step's result was found in the cache.
+    Cached,
+    /// The step's temporary container exists; `id` has 12 hex digits.
+    Running {
+        /// The container's id.
+        id: &'a str,
+    },
+    /// Bytes that the step wrote.
+    Output {
+        /// To which stream.
+        stream: Stream,
+        /// The bytes as they came, not cut at lines.
+        bytes: &'a [u8],
+    },
+    /// The step's temporary container is gone.
+    Removed {
+        /// The container's id.
+        id: &'a str,
+    },
+    /// The step is done and this is the image so far.
+    StepDone {
+        /// Digest of the config of the image so far.
+        image: &'a ImageId,
+    },
+    /// Bytes of a long copy, load or save went by.
+    Moved {
+        /// What is moved, for people.
+        what: &'a str,
+        /// Bytes so far.
+        done_bytes: u64,
+        /// Bytes in all, when known.
+        total_bytes: Option<u64>,
+    },
+    /// Something that the user should know, and the build goes on.
+    Warning {
+        /// The sentence.
+        text: &'a str,
+    },
+    /// The build is complete and durable.
+    Built {
+        /// The image.
+        image: &'a ImageId,
+    },
+    /// The image has a name.
+    Tagged {
+        /// The name as the user wrote it, with its tag.
+        name: &'a str,
+    },
+}
+
+/// Takes events. Listeners of other threads get theirs through the thread that works.
+pub trait Listener {
+    /// Takes one event.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+/// Hears nothing.
+pub struct Silent;
+
+impl Listener for Silent {
+    fn event(&mut self, _: &Event<'_>) {}
+}

@@ -1,0 +1,38 @@
+//! lath builds and runs container images on the device itself.
+//!
+//! The rooms by floor; a room uses rooms of lower floors only (tests/floors.rs holds this, and
+//! docs/ARCHITECTURE.md draws it):
+//!
+//! ```text
+//!  5  cli                                             words -> one call -> text
+//!  4  build  container  catalog  session              what a user asks for
+//!  3  snapshot  sandbox  archive                      views of layers, processes, image files
+//!  2  plan -> instruction   layer   store             meaning, layer tars, the flat files
+//!  1  dockerfile  image  pattern  event -> image      pure text and types
+//!  0  error  sys -> error  logging -> sys             the ground
+//! ```
+
+pub mod error;
+pub mod logging;
+pub mod sys;
+
+pub mod dockerfile;
+pub mod event;
+pub mod image;
+pub mod pattern;
+
+pub mod instruction;
+pub mod layer;
+pub mod plan;
+pub mod store;
+
+pub mod archive;
+pub mod sandbox;
+pub mod snapshot;
+
+pub mod build;
+pub mod catalog;
+pub mod container;
+pub mod session;
+
+pub mod cli;
