@@ -1,1 +1,3 @@
+//! The only place where the process ends.
+
 fn main() {}
