@@ -144,6 +144,7 @@ impl Store {
     /// same meaning and stays; records and references are replaced.
     fn reveal(&self, scratch: &Scratch, files: &[Pending], replace: bool) -> Result<()> {
         let mut dirs: Vec<&str> = Vec::new();
+        let mut parents: Vec<&str> = Vec::new();
         for file in files {
             let to = format!("{}/{}", file.dir, file.name);
             let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
@@ -151,7 +152,13 @@ impl Store {
                 match rustix::fs::renameat_with(scratch.dir(), &file.from, self.fd(), &to, flags) {
                     Ok(()) => break,
                     Err(Errno::EXIST) => break,
-                    Err(Errno::NOENT) => self.make_parent(&file.dir)?,
+                    Err(Errno::NOENT) => {
+                        self.make_parent(&file.dir)?;
+                        let parent = file.dir.split('/').next().unwrap_or(&file.dir);
+                        if !parents.contains(&parent) {
+                            parents.push(parent);
+                        }
+                    }
                     // A file system or a kernel without RENAME_NOREPLACE; the lock is held.
                     Err(Errno::INVAL | Errno::NOSYS) if !replace => {
                         rustix::fs::renameat(scratch.dir(), &file.from, self.fd(), &to)
@@ -166,7 +173,7 @@ impl Store {
             }
         }
         // On the medium before anything that points at it.
-        for dir in dirs {
+        for dir in dirs.into_iter().chain(parents) {
             self.sync_dir(dir)?;
         }
         Ok(())
@@ -174,10 +181,7 @@ impl Store {
 
     fn make_parent(&self, dir: &str) -> Result<()> {
         match rustix::fs::mkdirat(self.fd(), dir, Mode::from_raw_mode(0o700)) {
-            Ok(()) => {
-                let parent = dir.split('/').next().unwrap_or(dir);
-                self.sync_dir(parent)
-            }
+            Ok(()) => Ok(()),
             Err(Errno::EXIST) => {
                 Err(Error::corrupt(format!("{dir} in the store is not a directory")))
             }

@@ -1,8 +1,8 @@
 //! Unfinished work: `tmp/<id>/`, locked for as long as its process lives. One that nobody locks
 //! is swept by the next command.
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ pub struct Scratch {
     dir: OwnedFd,
     uses: OwnedFd,
     name: String,
-    count: Cell<u32>,
+    count: AtomicU32,
 }
 
 /// A folder in a scratch for one piece of work.
@@ -49,7 +49,7 @@ impl Store {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
             let uses = rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600))
                 .context(|| "create a lease")?;
-            return Ok(Scratch { tmp, dir, uses, name, count: Cell::new(0) });
+            return Ok(Scratch { tmp, dir, uses, name, count: AtomicU32::new(0) });
         }
     }
 
@@ -99,8 +99,7 @@ impl Scratch {
 
     /// A new folder in it.
     pub fn workspace(&self) -> Result<Workspace> {
-        let number = self.count.get();
-        self.count.set(number + 1);
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
         let name = number.to_string();
         rustix::fs::mkdirat(&self.dir, &name, Mode::from_raw_mode(0o700))
             .context(|| "mkdir in the store's tmp")?;
