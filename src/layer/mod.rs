@@ -1,1 +1,14 @@
-//! (room being built)
+//! Layers: one directory tree <-> one tar stream.
+
+pub mod entry;
+mod links;
+pub mod node;
+mod pack;
+mod pax;
+pub mod walk;
+pub mod writer;
+
+pub use pack::{Packed, pack};
+
+#[cfg(test)]
+mod tests;
