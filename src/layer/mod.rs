@@ -1,10 +1,13 @@
 //! Layers: one directory tree <-> one tar stream.
 
+pub mod compress;
+mod crc32;
 pub mod entry;
 mod links;
 pub mod node;
 mod pack;
 mod pax;
+pub mod verify;
 pub mod walk;
 pub mod writer;
 
