@@ -7,11 +7,14 @@ mod links;
 pub mod node;
 mod pack;
 mod pax;
+pub mod reader;
+mod recipe;
 pub mod verify;
 pub mod walk;
 pub mod writer;
 
 pub use pack::{Packed, pack};
+pub use recipe::{Recipe, replay};
 
 #[cfg(test)]
 mod tests;

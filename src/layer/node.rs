@@ -5,7 +5,9 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
@@ -29,6 +31,19 @@ pub fn open_file(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
         return Err(Error::input("it is not a regular file any more"));
     }
     Ok(fd)
+}
+
+/// Whether a directory has this name.
+pub fn exists(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
+    Ok(stat(parent, name)?.is_some())
+}
+
+/// What stat says of a name; nothing when it is not there. Links are not followed.
+pub fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        stat => Ok(Some(stat?)),
+    }
 }
 
 /// The extended attributes of an open file that a layer holds, sorted.
@@ -226,10 +241,7 @@ pub fn remove(
     name: &[u8],
     each: &mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8]) -> Result<()>,
 ) -> Result<()> {
-    let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => return Ok(()),
-        stat => stat?,
-    };
+    let Some(stat) = stat(parent, name)? else { return Ok(()) };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
             let directory = open_directory(parent, name)?;
