@@ -80,7 +80,9 @@ impl CommandLine {
     /// Reads a command. No text at all is a shell form with nothing in it.
     pub(super) fn parse(text: &str) -> Result<CommandLine> {
         match json_form::parse(text) {
-            JsonForm::Strings(words) => Ok(CommandLine { words, shell: false }),
+            JsonForm::Strings(words) => {
+                Ok(CommandLine { words: without_nul(words)?, shell: false })
+            }
             JsonForm::NotStrings => Err(Error::input(json_form::NOT_STRINGS)),
             JsonForm::NotJson => Ok(CommandLine { words: vec![text.to_owned()], shell: true }),
         }
@@ -100,10 +102,18 @@ impl CommandLine {
 /// Arguments as a JSON array, or separated by blanks.
 pub(super) fn list(text: &str) -> Result<Vec<String>> {
     match json_form::parse(text) {
-        JsonForm::Strings(words) => Ok(words),
+        JsonForm::Strings(words) => without_nul(words),
         JsonForm::NotStrings => Err(Error::input(json_form::NOT_STRINGS)),
         JsonForm::NotJson => Ok(blank_separated(text)),
     }
+}
+
+/// `\u0000` is the one way for this character to come in, and no path or argument may hold it.
+fn without_nul(words: Vec<String>) -> Result<Vec<String>> {
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(Error::input("an argument holds a NUL character").hint("take out the \\u0000"));
+    }
+    Ok(words)
 }
 
 /// The whole text as the one argument that there must be.
@@ -163,6 +173,7 @@ mod tests {
             ("COPY --link= a b", "missing a value on flag: --link"),
             ("USER --x y", "unknown flag: --x"),
             ("ADD --from=x a b", "unknown flag: --from"),
+            ("CMD [\"\\u0000\"]", "an argument holds a NUL character"),
             ("CMD [1]", "when using JSON array syntax, arrays must be comprised of strings only"),
         ] {
             assert_eq!(form(text).unwrap_err(), message, "{text}");

@@ -4,8 +4,9 @@ use super::Scope;
 use crate::dockerfile::Expander;
 use crate::error::{Error, Result};
 
-/// The whole environment may not be larger: doubling values would otherwise fill the memory.
-const MAX_ENV: usize = 8 << 20;
+/// The whole environment may not be larger: Linux would start no program with it, and doubling
+/// values would otherwise fill the memory.
+const MAX_ENV: usize = 2 << 20;
 
 /// They are looked up one by one, so their number is bounded.
 const MAX_VARIABLES: usize = 16_384;
@@ -104,7 +105,7 @@ impl Scope {
         let config: usize = self.config.env.iter().map(String::len).sum();
         let values = self.args.iter().filter_map(|(_, value)| value.as_ref());
         if config + values.map(String::len).sum::<usize>() > MAX_ENV {
-            return Err(Error::input("all variables together are larger than 8 MiB"));
+            return Err(Error::input("all variables together are larger than 2 MiB"));
         }
         Ok(())
     }

@@ -235,7 +235,7 @@ pub(super) mod tests {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             ((seed >> 33) as usize) % limit
         };
-        for _ in 0..20_000 {
+        for _ in 0..5_000 {
             let mut text = words[next(18)].to_owned();
             for _ in 0..next(6) {
                 text.push_str([" ", ""][next(2)]);
