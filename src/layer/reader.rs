@@ -222,6 +222,12 @@ fn read_some(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
     }
 }
 
+/// Whether these are the first bytes of a tar: a header whose sum is right.
+pub fn is_header(start: &[u8]) -> bool {
+    let Some(block) = start.first_chunk::<BLOCK>() else { return false };
+    !is_zero(block) && check_sum(Header::from_byte_slice(block)).is_ok()
+}
+
 fn is_zero(block: &[u8; BLOCK]) -> bool {
     block.iter().all(|byte| *byte == 0)
 }

@@ -135,6 +135,14 @@ impl Walk {
         Ok(Some(Visit::Enter(Found { parent, name: name_, path, stat, directory, whiteout })))
     }
 
+    /// Passes over what is in the directory that was entered last.
+    pub fn prune(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.names.clear();
+            frame.more = false;
+        }
+    }
+
     /// Takes the next name of the innermost directory, reading on when that is needed.
     fn next_name(&mut self) -> Result<Option<Name>> {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
