@@ -161,11 +161,20 @@ impl Lath {
         one.clone()
     }
 
-    /// A field of the image's `Config` as compact JSON, `null` when it is not there.
+    /// A field of the image's `Config` as JSON with sorted keys; nothing in it is `null`.
     pub fn config(&self, image: &str, field: &str) -> String {
         let inspected = self.inspect(image);
         let config = inspected.get("Config").expect("Config in inspect");
-        config.get(field).map_or("null".to_owned(), Value::to_text)
+        config.get(field).map_or("null".to_owned(), sorted)
+    }
+
+    /// The image's environment without the search path, which is the builder's affair.
+    pub fn env(&self, image: &str) -> Vec<String> {
+        let inspected = self.inspect(image);
+        let env = inspected.get("Config").and_then(|config| config.get("Env"));
+        let mut env = env.map(Value::to_strings).unwrap_or_default();
+        env.retain(|pair| !pair.starts_with("PATH="));
+        env
     }
 
     /// Every name in the store with what a change of it would change.
@@ -184,6 +193,23 @@ impl Drop for Lath {
         }
         assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
         removed.expect("remove the test's folder");
+    }
+}
+
+/// JSON text whose order of keys does not matter; empty is `null`, as it is to docker.
+pub fn sorted(value: &Value) -> String {
+    if let Some(pairs) = value.as_object() {
+        let quoted = |key: &str| Value::string(key).to_text();
+        let mut texts: Vec<_> =
+            pairs.iter().map(|(key, value)| format!("{}:{}", quoted(key), sorted(value))).collect();
+        texts.sort();
+        return format!("{{{}}}", texts.join(","));
+    }
+    match value.as_array() {
+        Some([]) => "null".into(),
+        Some(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        None if value.as_str() == Some("") => "null".into(),
+        None => value.to_text(),
     }
 }
 
