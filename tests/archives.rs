@@ -1,5 +1,13 @@
 //! Images on their way in and out: what other tools wrote is read, what lath writes they read.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
 mod harness;
 
 use harness::{Lath, Member, Need, bases, busybox_tar, layout_of, needs, tar_of};

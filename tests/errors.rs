@@ -1,9 +1,17 @@
 //! What goes wrong and what the user then reads: where, what, and the exit code; and that nothing
 //! half done is left.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
 mod harness;
 
-use harness::{Lath, Need, Output, host, needs};
+use harness::{Lath, Need, Output, gone, host, needs, pids_of};
 use rustix::process::Signal;
 use std::fs;
 
@@ -281,28 +289,6 @@ fn signals_reach_the_program_of_a_container() {
         assert_eq!((ended.code, ended.stdout.as_str()), (5, "got it\n"), "{ended}");
         fs::remove_file(marker).unwrap();
     }
-}
-
-fn pids_of(command: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line).replace('\0', " ");
-        if line.trim_end() == command {
-            found.push(entry.file_name().to_string_lossy().into_owned());
-        }
-    }
-    found
-}
-
-fn gone(command: &str) {
-    for _ in 0..150 {
-        if pids_of(command).is_empty() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("{command} still runs: {:?}", pids_of(command));
 }
 
 /// A tar of one file of 32 MiB.

@@ -1,5 +1,13 @@
 //! What a user does to images: names, lists, looks, removes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
 mod harness;
 
 use harness::{Lath, Need, needs};

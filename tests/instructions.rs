@@ -1,6 +1,14 @@
 //! Every instruction in its usual forms, seen in what `inspect` says and in what a container of
 //! the image does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
 mod harness;
 
 use harness::{Lath, Member, Need, busybox_tar, needs, tar_of};

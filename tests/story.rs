@@ -1,6 +1,14 @@
 //! The story that everybody knows of a builder: a small Dockerfile, built, run, changed, built
 //! again. First on the real Alpine with redis, then the same shape on any machine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
 mod harness;
 
 use harness::{ApkServer, Lath, Need, Output, Running, needs};

@@ -41,6 +41,31 @@ pub fn unmount(home: &Path) {
     }
 }
 
+/// The processes of this machine with this command line.
+pub fn pids_of(command: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.trim_end() == command
+            && let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+        {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// Wants that command to be gone, soon.
+#[track_caller]
+pub fn gone(command: &str) {
+    let start = Instant::now();
+    while !pids_of(command).is_empty() {
+        assert!(start.elapsed() < GRACE, "{command} still runs: {:?}", pids_of(command));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn mounts(home: &Path) -> Vec<String> {
     let home = format!("{}/", home.to_str().unwrap());
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -23,8 +23,9 @@ mod store;
 
 pub use apk::ApkServer;
 pub use base::{Member, busybox_tar, layout_of, tar_of};
+pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
-pub use process::{Output, Running, host, host_with};
+pub use process::{Output, Running, finish, host, host_with};
 pub use store::Listing;
 
 use lath::image::json::Value;
