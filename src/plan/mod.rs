@@ -1,1 +1,3 @@
-//! (room being built)
+//! From statements to stages and steps: which stages a target needs, and the cache key of a step.
+
+pub mod key;

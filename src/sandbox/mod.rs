@@ -1,1 +1,127 @@
-//! (room being built)
+//! A process in its own world: namespaces, its own root, /proc, /dev and /sys as docker gives
+//! them, docker's capabilities, nothing of the host's descriptors, environment or terminals.
+
+mod dev;
+mod enter;
+mod files;
+mod identity;
+mod mountpoint;
+mod output;
+mod proc;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::process::Pid;
+
+pub use enter::DEFAULT_PATH;
+pub use files::NetworkFiles;
+pub use identity::{Identity, group_id, parse_id};
+pub use output::{pump, supervise};
+
+use crate::error::{Error, Result};
+use crate::sys::process::{Namespaces, spawn};
+use mountpoint::Mountpoints;
+
+/// Which network a process sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The host's.
+    Host,
+    /// Only a loopback interface of its own.
+    None,
+}
+
+/// Something of the outside that appears inside.
+pub struct Bind {
+    /// A detached mount (`sys::mount::clone_tree`), or an overlay.
+    pub tree: OwnedFd,
+    /// Where: a path in the root.
+    pub target: String,
+    /// Whether it is a directory; decides what is made when the target is not there.
+    pub is_dir: bool,
+    /// Not writable.
+    pub readonly: bool,
+}
+
+/// What to run and what it sees.
+pub struct Spec<'a> {
+    /// The root: a detached mount.
+    pub tree: BorrowedFd<'a>,
+    /// A directory of the host that always exists; the root is mounted there in the new mount
+    /// namespace for a moment.
+    pub staging: &'a Path,
+    /// The words; the first is looked up in the PATH of `env`.
+    pub argv: &'a [String],
+    /// The whole environment.
+    pub env: &'a [String],
+    /// Where it starts; made when missing.
+    pub cwd: &'a str,
+    /// As whom.
+    pub identity: &'a Identity,
+    /// Host name.
+    pub hostname: &'a str,
+    /// Network.
+    pub network: Network,
+    /// What it sees as /etc/resolv.conf and /etc/hosts.
+    pub files: &'a NetworkFiles,
+    /// Mounts besides the usual ones.
+    pub binds: &'a [Bind],
+    /// Files at /dev/pipes: name and content, executable.
+    pub scripts: &'a [(String, String)],
+    /// Standard input, output and error.
+    pub stdio: [BorrowedFd<'a>; 3],
+}
+
+/// A running process. `clean` must be called when it has ended.
+pub struct Running {
+    /// Its id, outside.
+    pub pid: Pid,
+    mountpoints: Mountpoints,
+}
+
+impl Running {
+    /// Takes away the mount points that were made for it and are not part of the image.
+    pub fn clean(self) -> Result<()> {
+        self.mountpoints.remove()
+    }
+}
+
+/// Starts a process. When this returns it has been executed; an error says why it could not be.
+pub fn start(spec: &Spec<'_>) -> Result<Running> {
+    for word in spec.argv.iter().chain(spec.env).map(String::as_str).chain([spec.cwd]) {
+        if word.contains('\0') {
+            return Err(Error::input(format!("{word:?} has a NUL byte")));
+        }
+    }
+    let mountpoints = match Mountpoints::make(spec) {
+        Ok(mountpoints) => mountpoints,
+        Err((error, made)) => {
+            made.remove()?;
+            return Err(error);
+        }
+    };
+    let namespaces = Namespaces { network: spec.network == Network::None, cgroup: false };
+    let program = match enter::Program::new(spec) {
+        Ok(program) => program,
+        Err(error) => {
+            mountpoints.remove()?;
+            return Err(error);
+        }
+    };
+    match spawn(namespaces, &mut || enter::enter(spec, &program)) {
+        Ok(pid) => Ok(Running { pid, mountpoints }),
+        Err(error) => {
+            mountpoints.remove()?;
+            Err(error)
+        }
+    }
+}
+
+/// An open /dev/null, to be given as a standard stream.
+pub fn null() -> Result<OwnedFd> {
+    use crate::error::Context;
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .context(|| "open /dev/null")
+}

@@ -1,1 +1,144 @@
-//! (room being built)
+//! The flat files under one root: layers, images, names, cache records and unfinished work.
+//! Nobody else knows a path in there. docs/ARCHITECTURE.md draws the tree and the order in which
+//! things become visible.
+
+mod cache;
+mod collect;
+mod images;
+mod layers;
+mod lock;
+mod publish;
+mod refs;
+mod remove;
+mod scratch;
+mod version;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+pub use cache::{CacheKey, Record};
+pub use collect::Freed;
+pub use layers::{Layer, LayerName};
+pub use publish::{NewImage, NewLayer, NewRecord, Publication};
+pub use refs::Name;
+pub use remove::Removal;
+pub use scratch::{Scratch, Workspace};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// The directories of a store.
+const DIRECTORIES: [&str; 7] = ["layers", "chains", "images", "steps", "refs", "cache", "tmp"];
+
+/// An open store.
+pub struct Store {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `path`; makes it, with mode 0700, when it is not there.
+    pub fn open(path: &Path) -> Result<Store> {
+        let open = || rustix::fs::open(path, DIRECTORY, Mode::empty());
+        let root = match open() {
+            Ok(root) => root,
+            Err(rustix::io::Errno::NOENT) => {
+                make_root(path)?;
+                open().context(|| format!("open the store {path:?}"))?
+            }
+            Err(other) => return Err(other).context(|| format!("open the store {path:?}")),
+        };
+        let stat = rustix::fs::fstat(&root).context(|| format!("stat {path:?}"))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() {
+            let text = format!("the store {path:?} belongs to another user");
+            return Err(Error::new(Kind::Denied, text).hint("choose another place with --root"));
+        }
+        if stat.st_mode & 0o077 != 0 {
+            // Set-user-id files of images must not be reachable for others (CVE-2021-41091).
+            rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))
+                .context(|| format!("chmod {path:?}"))?;
+        }
+        let store = Store { root, path: path.to_owned() };
+        if !version::check(store.fd(), path)? {
+            store.lay_out()?;
+        }
+        Ok(store)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The root directory, for asking its file system.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    fn lay_out(&self) -> Result<()> {
+        for name in DIRECTORIES {
+            match rustix::fs::mkdirat(&self.root, name, Mode::from_raw_mode(0o700)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(other) => return Err(other).context(|| format!("mkdir {name:?} in the store")),
+            }
+        }
+        // Last: a store with a version is complete.
+        version::write(self.fd())
+    }
+
+    fn dir(&self, name: &str) -> Result<OwnedFd> {
+        rustix::fs::openat(&self.root, name, DIRECTORY, Mode::empty())
+            .context(|| format!("open {name:?} in the store"))
+    }
+
+    fn sync_dir(&self, name: &str) -> Result<()> {
+        let dir = self.dir(name)?;
+        rustix::fs::fsync(&dir).context(|| format!("sync {name:?} in the store"))
+    }
+
+    /// Names in a directory of the store, in no order, without dot files; stops when `each`
+    /// says false.
+    fn each_name(&self, dir: &str, each: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
+        let fd = self.dir(dir)?;
+        let entries = rustix::fs::Dir::read_from(&fd).context(|| format!("read {dir:?}"))?;
+        for entry in entries {
+            let entry = entry.context(|| format!("read {dir:?} in the store"))?;
+            // What is not UTF-8 is not lath's.
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if !name.starts_with('.') && !each(name)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::RDONLY);
+
+fn make_root(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)
+            .context(|| format!("mkdir {parent:?}"))?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(cause) => Err(cause).context(|| format!("make the store {path:?}")),
+    }
+}
+
+/// A flat record's fields: a line each, `name value`.
+struct Fields<'a>(&'a str);
+
+impl<'a> Fields<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.0.lines().find_map(|line| {
+            line.split_once(' ').filter(|(key, _)| *key == name).map(|(_, value)| value)
+        })
+    }
+}

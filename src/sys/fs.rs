@@ -1,1 +1,310 @@
-//! (being built)
+//! Files by descriptor: paths inside a root that cannot be left, durable writes, names.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::signal;
+use crate::error::{Context, Error, Kind, Result};
+
+/// The size of every copy buffer.
+pub const BUFFER: usize = 128 << 10;
+
+const DIR: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+
+/// Opens a directory below `at` that is no link itself.
+pub fn open_dir(at: BorrowedFd<'_>, name: impl AsRef<Path>) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(at, name.as_ref(), DIR | OFlags::NOFOLLOW, Mode::empty())
+}
+
+/// Opens a path inside of `root`: links, absolute ones and `..` too, never lead out of it
+/// (openat2(2) with RESOLVE_IN_ROOT, kernel 5.6).
+pub fn open_in_root(
+    root: BorrowedFd<'_>,
+    path: impl AsRef<Path>,
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
+    let path = path.as_ref();
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        // EAGAIN: a rename somewhere on the way made the kernel unsure (man 2 openat2).
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => signal_pause()?,
+            other => return other,
+        }
+    }
+}
+
+fn signal_pause() -> rustix::io::Result<()> {
+    if signal::interrupted().is_some() { Err(Errno::INTR) } else { Ok(()) }
+}
+
+/// Makes the directory `path` inside of `root` and its missing parents, and opens it. New
+/// directories get `mode` and, if given, the owner. A link on the way is followed in the root.
+/// Returns how many were made.
+pub fn make_dirs_in_root(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> Result<(OwnedFd, usize)> {
+    match open_in_root(root, path, DIR, Mode::empty()) {
+        Ok(found) => return Ok((found, 0)),
+        Err(Errno::NOENT) => {}
+        Err(Errno::NOTDIR) => {
+            return Err(Error::input(format!("{path:?} is not a directory")));
+        }
+        Err(other) => return Err(other).context(|| format!("open {path:?}")),
+    }
+    let (parent, name) = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => (parent, name),
+        _ => return Err(Error::input(format!("{path:?} cannot be made a directory"))),
+    };
+    let (parent, made) = make_dirs_in_root(root, parent, mode, owner)?;
+    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) => {}
+        // There, but it could not be opened: a link that points nowhere.
+        Err(Errno::EXIST) => return Err(Error::input(format!("{path:?} is a dangling link"))),
+        Err(other) => return Err(other).context(|| format!("mkdir {path:?}")),
+    }
+    let dir = open_dir(parent.as_fd(), name).context(|| format!("open {path:?}"))?;
+    if let Some((uid, gid)) = owner {
+        set_owner(dir.as_fd(), uid, gid).context(|| format!("chown {path:?}"))?;
+    }
+    rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode)).context(|| format!("chmod {path:?}"))?;
+    Ok((dir, made + 1))
+}
+
+/// Changes the owner of an open file (fchown(2)).
+pub fn set_owner(file: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result<()> {
+    rustix::fs::fchown(
+        file,
+        Some(rustix::fs::Uid::from_raw(uid)),
+        Some(rustix::fs::Gid::from_raw(gid)),
+    )
+}
+
+/// Copies everything from one to the other; returns the bytes. Stops when the process is told to.
+pub fn copy_stream(from: &mut dyn Read, to: &mut dyn Write) -> Result<u64> {
+    let mut buffer = vec![0u8; BUFFER];
+    let mut total = 0;
+    loop {
+        signal::check()?;
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => count,
+            Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(cause.into()),
+        };
+        to.write_all(buffer.get(..count).unwrap_or_default())?;
+        total += count as u64;
+    }
+}
+
+/// Reads a file of at most `limit` bytes; a larger one is an error.
+pub fn read_bounded(file: impl AsFd, limit: usize) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0u8; 16 << 10];
+    loop {
+        match rustix::io::read(&file, &mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(Errno::INTR) => {}
+            Err(other) => return Err(other.into()),
+        }
+        if bytes.len() > limit {
+            return Err(Error::input(format!("more than {limit} bytes")));
+        }
+    }
+}
+
+/// Opens and reads a small file below `at`; `None` when it does not exist.
+pub fn read_small(
+    at: BorrowedFd<'_>,
+    path: impl AsRef<Path>,
+    limit: usize,
+) -> Result<Option<Vec<u8>>> {
+    let path = path.as_ref();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    match rustix::fs::openat(at, path, flags, Mode::empty()) {
+        Ok(file) => read_bounded(file, limit).map(Some).context(|| format!("read {path:?}")),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(other) => Err(other).context(|| format!("open {path:?}")),
+    }
+}
+
+/// Creates a file that must not exist yet, and writes it. Not durable before a sync.
+pub fn write_new(at: BorrowedFd<'_>, path: impl AsRef<Path>, bytes: &[u8]) -> Result<OwnedFd> {
+    let path = path.as_ref();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(at, path, flags, Mode::from_raw_mode(0o600))
+        .context(|| format!("create {path:?}"))?;
+    write_all(file.as_fd(), bytes).context(|| format!("write {path:?}"))?;
+    Ok(file)
+}
+
+/// Writes all bytes to a descriptor.
+pub fn write_all(file: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(())
+}
+
+/// Ten characters of `[0-9a-v]` that nobody can guess.
+pub fn random_name() -> Result<String> {
+    let bytes = random_bytes::<10>()?;
+    let digit = |byte: &u8| match byte % 32 {
+        digit @ 0..=9 => char::from(b'0' + digit),
+        letter => char::from(b'a' + letter - 10),
+    };
+    Ok(bytes.iter().map(digit).collect())
+}
+
+/// `N` random bytes (getrandom(2)).
+pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0u8; N];
+    let got = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+        .context(|| "getrandom")?;
+    if got < N { Err(Error::new(Kind::System, "getrandom: too few bytes")) } else { Ok(bytes) }
+}
+
+/// Removes `name` below `at` and everything in it, by descriptors: links are removed, never
+/// followed, and another file system mounted inside stops it.
+pub fn remove_tree(at: BorrowedFd<'_>, name: impl AsRef<Path>) -> Result<()> {
+    let name = name.as_ref();
+    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(other) => return Err(other).context(|| format!("remove {name:?}")),
+    }
+    let device = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
+        .context(|| format!("stat {name:?}"))?
+        .st_dev;
+    remove_dir(at, name, device)
+}
+
+/// Depth costs one descriptor and one frame a level; paths in a layer are bounded by the kernel's
+/// own limit when they are made through a mount.
+fn remove_dir(at: BorrowedFd<'_>, name: &Path, device: u64) -> Result<()> {
+    match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+        Err(other) => return Err(other).context(|| format!("rmdir {name:?}")),
+    }
+    let dir = open_dir(at, name).context(|| format!("open {name:?}"))?;
+    let stat = rustix::fs::fstat(&dir).context(|| format!("stat {name:?}"))?;
+    if stat.st_dev != device {
+        return Err(Error::new(Kind::Conflict, format!("{name:?} has something mounted in it")));
+    }
+    loop {
+        // Removing while reading may skip entries: so again until a pass finds none.
+        let mut removed = 0usize;
+        let entries = rustix::fs::Dir::read_from(&dir).context(|| format!("read {name:?}"))?;
+        for entry in entries {
+            let entry = entry.context(|| format!("read {name:?}"))?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let child = Path::new(OsStr::from_bytes(bytes));
+            let plain = match entry.file_type() {
+                FileType::Directory => false,
+                _ => match rustix::fs::unlinkat(&dir, child, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => true,
+                    Err(Errno::ISDIR) => false,
+                    Err(other) => return Err(other).context(|| format!("remove {child:?}")),
+                },
+            };
+            if !plain {
+                remove_dir(dir.as_fd(), child, device)?;
+            }
+            removed += 1;
+        }
+        if removed == 0 {
+            break;
+        }
+    }
+    match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(other) => Err(other).context(|| format!("rmdir {name:?}")),
+    }
+}
+
+/// The time now: seconds since 1970 and nanoseconds.
+pub fn now() -> (i64, u32) {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    (now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> (std::path::PathBuf, OwnedFd) {
+        let dir = std::env::temp_dir().join(format!("lath-fs-{}", random_name().unwrap()));
+        std::fs::create_dir(&dir).unwrap();
+        let fd = rustix::fs::open(&dir, DIR, Mode::empty()).unwrap();
+        (dir, fd)
+    }
+
+    #[test]
+    fn links_do_not_lead_out_of_the_root() {
+        let (dir, root) = scratch();
+        std::fs::create_dir(dir.join("etc")).unwrap();
+        std::fs::write(dir.join("etc/hostname"), "inside").unwrap();
+        std::os::unix::fs::symlink("/etc", dir.join("abs")).unwrap();
+        std::os::unix::fs::symlink("../../../../etc", dir.join("up")).unwrap();
+        for path in ["abs/hostname", "up/hostname", "../../etc/hostname", "/etc/hostname"] {
+            let file = open_in_root(root.as_fd(), path, OFlags::RDONLY, Mode::empty()).unwrap();
+            assert_eq!(read_bounded(file, 100).unwrap(), b"inside", "{path}");
+        }
+        let (_, made) =
+            make_dirs_in_root(root.as_fd(), Path::new("/abs/new/deep"), 0o750, Some((7, 8)))
+                .unwrap();
+        assert_eq!(made, 2);
+        assert!(dir.join("etc/new/deep").is_dir());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_tree_is_removed_and_links_in_it_are_not_followed() {
+        let (dir, root) = scratch();
+        let (outside, _) = scratch();
+        std::fs::write(outside.join("canary"), "x").unwrap();
+        std::fs::create_dir_all(dir.join("t/a/b")).unwrap();
+        for n in 0..300 {
+            std::fs::write(dir.join(format!("t/a/{n}")), "").unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, dir.join("t/a/link")).unwrap();
+        remove_tree(root.as_fd(), "t").unwrap();
+        assert!(!dir.join("t").exists());
+        assert!(outside.join("canary").exists());
+        remove_tree(root.as_fd(), "t").unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+        std::fs::remove_dir_all(outside).unwrap();
+    }
+
+    #[test]
+    fn a_file_over_its_limit_is_refused() {
+        let (dir, root) = scratch();
+        write_new(root.as_fd(), "f", &[b'x'; 100]).unwrap();
+        assert!(read_small(root.as_fd(), "f", 99).is_err());
+        assert_eq!(read_small(root.as_fd(), "f", 100).unwrap().unwrap().len(), 100);
+        assert!(read_small(root.as_fd(), "nothing", 1).unwrap().is_none());
+        assert!(write_new(root.as_fd(), "f", b"").is_err());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

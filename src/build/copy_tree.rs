@@ -1,0 +1,363 @@
+//! Copies files and trees between descriptors: data by reflink where the file system can, hard
+//! links, modes and times kept, links never followed. What stands in the way is replaced, unless
+//! it is a directory.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::sys::fs::{open_dir, set_owner, write_all};
+use crate::sys::signal;
+
+/// How the copies differ from what is copied.
+pub struct Style<'a> {
+    /// Owner and group of everything; otherwise the source's own.
+    pub owner: Option<(u32, u32)>,
+    /// Gives the permission bits of a copy, from those of the source and whether it is a
+    /// directory.
+    pub mode: &'a dyn Fn(u32, bool) -> u32,
+    /// Whether a path below the copied directory is left out, and whether a left-out directory
+    /// must be walked all the same.
+    pub skip: &'a mut dyn FnMut(&Path, bool) -> Skip,
+}
+
+/// What to do with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// Copy it.
+    No,
+    /// Leave it and everything in it.
+    All,
+    /// Leave the directory itself, but look into it.
+    LookInside,
+}
+
+/// Copies trees; remembers hard links over several.
+pub struct Copier<'a> {
+    style: Style<'a>,
+    links: BTreeMap<(u64, u64), (OwnedFd, CString)>,
+    buffer: Vec<u8>,
+    made: &'a mut dyn FnMut(u64),
+}
+
+/// A directory that is copied into: open at once, or made when something comes into it.
+enum Target {
+    Open(OwnedFd),
+    Lazy { at: OwnedFd, name: CString, stat: Box<Stat>, from: OwnedFd },
+}
+
+impl<'a> Copier<'a> {
+    /// A copier; `made` hears of the bytes that were copied.
+    pub fn new(style: Style<'a>, made: &'a mut dyn FnMut(u64)) -> Copier<'a> {
+        Copier { style, links: BTreeMap::new(), buffer: Vec::new(), made }
+    }
+
+    /// Copies what is in the open directory `from` into the open directory `to`.
+    pub fn contents(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+        let mut target = Target::Open(open_dir(to, ".").context(|| "open the destination")?);
+        self.walk(from, &mut target, &mut PathBuf::new())
+    }
+
+    /// Copies the one entry `name` of `from` to `new_name` in `to`; directories with all in them.
+    pub fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &CStr,
+        to: BorrowedFd<'_>,
+        new_name: &CStr,
+    ) -> Result<()> {
+        let mut target = Target::Open(open_dir(to, ".").context(|| "open the destination")?);
+        self.one(from, name, &mut target, new_name, &mut PathBuf::new(), Skip::No)
+    }
+
+    fn walk(&mut self, from: BorrowedFd<'_>, to: &mut Target, path: &mut PathBuf) -> Result<()> {
+        for entry in rustix::fs::Dir::read_from(from).context(|| "read a directory")? {
+            signal::check()?;
+            let entry = entry.context(|| "read a directory")?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            path.push(std::ffi::OsStr::from_bytes(name.to_bytes()));
+            let is_dir = match entry.file_type() {
+                FileType::Unknown => {
+                    FileType::from_raw_mode(stat_at(from, name)?.st_mode) == FileType::Directory
+                }
+                kind => kind == FileType::Directory,
+            };
+            let skip = (self.style.skip)(path, is_dir);
+            if skip == Skip::No || (skip == Skip::LookInside && is_dir) {
+                self.one(from, name, to, name, path, skip)?;
+            }
+            path.pop();
+        }
+        Ok(())
+    }
+
+    fn one(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &CStr,
+        to: &mut Target,
+        new_name: &CStr,
+        path: &mut PathBuf,
+        skip: Skip,
+    ) -> Result<()> {
+        let stat = stat_at(from, name).context(|| format!("stat {name:?}"))?;
+        let says = |what: &str| format!("{what} {name:?}");
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let inside = open_dir(from, std::ffi::OsStr::from_bytes(name.to_bytes()))
+                .context(|| says("open"))?;
+            if skip == Skip::LookInside {
+                let at = self.open(to)?;
+                let at = at.as_fd().try_clone_to_owned()?;
+                let from = inside.try_clone()?;
+                let mut lazy =
+                    Target::Lazy { at, name: new_name.to_owned(), stat: Box::new(stat), from };
+                return self.walk(inside.as_fd(), &mut lazy, path);
+            }
+            let at = self.open(to)?.as_fd().try_clone_to_owned()?;
+            return self.directory(inside.as_fd(), &stat, at.as_fd(), new_name, path);
+        }
+        let at = self.open(to)?.as_fd().try_clone_to_owned()?;
+        clear(at.as_fd(), new_name)?;
+        if stat.st_nlink > 1 {
+            let key = (stat.st_dev, stat.st_ino);
+            if let Some((dir, first)) = self.links.get(&key)
+                && rustix::fs::linkat(dir, first, &at, new_name, AtFlags::empty()).is_ok()
+            {
+                return Ok(());
+            }
+            self.links.insert(key, (at.try_clone()?, new_name.to_owned()));
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => self.file(from, name, &stat, at.as_fd(), new_name),
+            FileType::Symlink => {
+                let target =
+                    rustix::fs::readlinkat(from, name, Vec::new()).context(|| says("read"))?;
+                rustix::fs::symlinkat(target, &at, new_name).context(|| says("link"))?;
+                self.attributes_at(at.as_fd(), new_name, &stat, false)
+            }
+            // A socket without its server is nothing.
+            FileType::Socket => Ok(()),
+            kind => {
+                let mode = Mode::from_raw_mode(0o600);
+                rustix::fs::mknodat(&at, new_name, kind, mode, stat.st_rdev)
+                    .context(|| says("make"))?;
+                self.attributes_at(at.as_fd(), new_name, &stat, true)
+            }
+        }
+    }
+
+    /// The open directory, made first if that has not been done.
+    fn open<'t>(&mut self, target: &'t mut Target) -> Result<&'t OwnedFd> {
+        if let Target::Lazy { at, name, stat, from } = target {
+            let made = self.make_dir(at.as_fd(), name, stat, from.as_fd())?.0;
+            *target = Target::Open(made);
+        }
+        match target {
+            Target::Open(dir) => Ok(dir),
+            Target::Lazy { .. } => Err(Error::from(Errno::NOTDIR)),
+        }
+    }
+
+    fn make_dir(
+        &mut self,
+        at: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+        from: BorrowedFd<'_>,
+    ) -> Result<(OwnedFd, bool)> {
+        let path = std::ffi::OsStr::from_bytes(name.to_bytes());
+        let made = match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(other) => return Err(other).context(|| format!("mkdir {name:?}")),
+        };
+        let dir = match open_dir(at, path) {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                return Err(Error::input(format!(
+                    "cannot copy to non-directory: {name:?} is there and is no directory"
+                )));
+            }
+            other => other.context(|| format!("open {name:?}"))?,
+        };
+        if made {
+            self.give(dir.as_fd(), stat, true)?;
+            copy_attributes(from, dir.as_fd())?;
+        }
+        Ok((dir, made))
+    }
+
+    fn directory(
+        &mut self,
+        from: BorrowedFd<'_>,
+        stat: &Stat,
+        at: BorrowedFd<'_>,
+        name: &CStr,
+        path: &mut PathBuf,
+    ) -> Result<()> {
+        let (dir, made) = self.make_dir(at, name, stat, from)?;
+        let mut inside = Target::Open(dir.try_clone()?);
+        self.walk(from, &mut inside, path)?;
+        if made {
+            rustix::fs::futimens(&dir, &times(stat))
+                .context(|| format!("set times of {name:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        from: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+        at: BorrowedFd<'_>,
+        new_name: &CStr,
+    ) -> Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let source = rustix::fs::openat(from, name, flags, Mode::empty())
+            .context(|| format!("open {name:?}"))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let copy = rustix::fs::openat(at, new_name, flags, Mode::from_raw_mode(0o600))
+            .context(|| format!("create {new_name:?}"))?;
+        self.data(source.as_fd(), copy.as_fd()).context(|| format!("copy {name:?}"))?;
+        copy_attributes(source.as_fd(), copy.as_fd())?;
+        self.give(copy.as_fd(), stat, false)?;
+        rustix::fs::futimens(&copy, &times(stat)).context(|| format!("set times of {new_name:?}"))
+    }
+
+    fn data(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+        let size = u64::try_from(rustix::fs::fstat(from)?.st_size).unwrap_or(0);
+        if size == 0 {
+            return Ok(());
+        }
+        if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+            (self.made)(size);
+            return Ok(());
+        }
+        // Large enough for few calls, small enough to hear a signal.
+        const PIECE: usize = 8 << 20;
+        let mut total = 0u64;
+        loop {
+            signal::check()?;
+            match rustix::fs::copy_file_range(from, None, to, None, PIECE) {
+                Ok(0) => break,
+                Ok(count) => {
+                    total += count as u64;
+                    (self.made)(count as u64);
+                }
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // Not between these file systems, or not on this kernel.
+                Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM)
+                    if total == 0 =>
+                {
+                    return self.read_and_write(from, to);
+                }
+                Err(other) => return Err(other.into()),
+            }
+        }
+        // Files of some special file systems give nothing to copy_file_range.
+        if total == 0 { self.read_and_write(from, to) } else { Ok(()) }
+    }
+
+    fn read_and_write(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+        self.buffer.resize(crate::sys::fs::BUFFER, 0);
+        loop {
+            signal::check()?;
+            let count = match rustix::io::read(from, &mut self.buffer[..]) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(Errno::INTR) => continue,
+                Err(other) => return Err(other.into()),
+            };
+            write_all(to, self.buffer.get(..count).unwrap_or_default())?;
+            (self.made)(count as u64);
+        }
+    }
+
+    /// Owner and mode of an open copy. The owner first: changing it clears set-id bits.
+    fn give(&self, copy: BorrowedFd<'_>, stat: &Stat, is_dir: bool) -> Result<()> {
+        let (uid, gid) = self.style.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        set_owner(copy, uid, gid).context(|| "chown")?;
+        let mode = (self.style.mode)(stat.st_mode & 0o7777, is_dir);
+        rustix::fs::fchmod(copy, Mode::from_raw_mode(mode)).context(|| "chmod")
+    }
+
+    fn attributes_at(
+        &self,
+        at: BorrowedFd<'_>,
+        name: &CStr,
+        stat: &Stat,
+        has_mode: bool,
+    ) -> Result<()> {
+        let (uid, gid) = self.style.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::chownat(at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .context(|| format!("chown {name:?}"))?;
+        if has_mode {
+            let mode = Mode::from_raw_mode((self.style.mode)(stat.st_mode & 0o7777, false));
+            rustix::fs::chmodat(at, name, mode, AtFlags::empty())
+                .context(|| format!("chmod {name:?}"))?;
+        }
+        rustix::fs::utimensat(at, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+            .context(|| format!("set times of {name:?}"))
+    }
+}
+
+fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// Makes way for a file.
+fn clear(at: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR | Errno::PERM) => {
+            Err(Error::input(format!("cannot replace the directory {name:?} with a file")))
+        }
+        Err(other) => Err(other).context(|| format!("replace {name:?}")),
+    }
+}
+
+/// A source's times; access is set to the same, so that it tells nothing of this machine.
+fn times(stat: &Stat) -> Timestamps {
+    let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: nanoseconds };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Copies the extended attributes that an image can hold.
+fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let mut names = vec![0u8; 4 << 10];
+    let size = match rustix::fs::flistxattr(from, &mut names[..]) {
+        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
+        Ok(size) => size,
+        Err(Errno::RANGE) => {
+            names.resize(64 << 10, 0);
+            rustix::fs::flistxattr(from, &mut names[..])?
+        }
+        Err(other) => return Err(other).context(|| "read attributes"),
+    };
+    names.truncate(size);
+    for name in names.split(|byte| *byte == 0) {
+        if name != b"security.capability" && !name.starts_with(b"user.") {
+            continue;
+        }
+        let mut value = vec![0u8; 64 << 10];
+        let size =
+            rustix::fs::fgetxattr(from, name, &mut value[..]).context(|| "read attributes")?;
+        value.truncate(size);
+        match rustix::fs::fsetxattr(to, name, &value, rustix::fs::XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(other) => return Err(other).context(|| "write attributes"),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Standard output: buffered, and a reader that went away is no fault.
+
+use std::io::{self, BufWriter, Write};
+
+/// Where a command's answer goes.
+///
+/// When the reader is gone (`lath images | head -1`) writes fail as usual, so that work for
+/// nobody stops, and `is_closed` tells `cli` to end quietly. `println!` would panic instead.
+pub struct Output {
+    writer: BufWriter<Box<dyn Write>>,
+    is_closed: bool,
+}
+
+impl Output {
+    /// The process's standard output.
+    pub fn stdout() -> Output {
+        Output::to(Box::new(io::stdout()))
+    }
+
+    /// Any other writer.
+    pub fn to(writer: Box<dyn Write>) -> Output {
+        Output { writer: BufWriter::new(writer), is_closed: false }
+    }
+
+    /// Whether the reader went away.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn note<T>(&mut self, done: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &done
+            && error.kind() == io::ErrorKind::BrokenPipe
+        {
+            self.is_closed = true;
+        }
+        done
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let done = self.writer.write(bytes);
+        self.note(done)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let done = self.writer.flush();
+        self.note(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_remembered() {
+        let mut out = Output::to(Box::new(Gone));
+        assert!(out.write_all(b"x").is_ok() && !out.is_closed());
+        assert!(out.flush().is_err());
+        assert!(out.is_closed());
+    }
+}

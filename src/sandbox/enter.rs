@@ -1,0 +1,221 @@
+//! What a child does between clone and exec, in the order in which it must be done.
+//!
+//! It shares its parent's memory, so it takes nothing that the parent could hold locked, and
+//! everything that can be computed before is.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::{Bind, Network, Spec, dev, proc};
+use crate::error::{Context, Error, Kind, Result};
+use crate::sys::fs::{make_dirs_in_root, open_in_root};
+use crate::sys::identity::{DEFAULT_CAPABILITIES, become_user};
+use crate::sys::mount::{attach, bind, fd_path};
+use crate::sys::{network, process};
+
+/// The words of the command as execve wants them.
+pub struct Program {
+    argv: Vec<CString>,
+    env: Vec<CString>,
+    candidates: Vec<CString>,
+}
+
+impl Program {
+    /// Prepares the words; the places where the program may be come from the PATH of its own
+    /// environment.
+    pub fn new(spec: &Spec<'_>) -> Result<Program> {
+        let text = |word: &String| {
+            CString::new(word.as_str())
+                .map_err(|_| Error::input(format!("{word:?} has a NUL byte")))
+        };
+        let argv = spec.argv.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let env = spec.env.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let name = spec.argv.first().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| Error::input("no command specified"))?;
+        let path = spec.env.iter().find_map(|entry| entry.strip_prefix("PATH="));
+        let candidates = if name.contains('/') {
+            vec![text(name)?]
+        } else {
+            let dirs = path.unwrap_or(DEFAULT_PATH).split(':');
+            let at = |dir: &str| match dir {
+                "" => format!("./{name}"),
+                dir => format!("{dir}/{name}"),
+            };
+            dirs.map(|dir| text(&at(dir))).collect::<Result<Vec<_>>>()?
+        };
+        Ok(Program { argv, env, candidates })
+    }
+}
+
+/// The PATH of a container whose image names none; docker's.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Becomes the program. Returns only with the reason why it could not.
+pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {
+    match set_up(spec) {
+        Err(error) => error,
+        Ok(()) => execute(spec, program),
+    }
+}
+
+fn set_up(spec: &Spec<'_>) -> Result<()> {
+    // Nothing that is mounted from now on is seen outside, and the other way round.
+    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .context(|| "make mounts private")?;
+    // By path, since descriptors from outside belong to the other mount namespace.
+    let staging = rustix::fs::open(
+        spec.staging,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .context(|| format!("open {:?}", spec.staging))?;
+    attach(spec.tree, staging.as_fd()).context(|| "mount the root")?;
+    rustix::process::umask(Mode::empty());
+    let dev = dev::mount(spec.tree, spec.scripts)?;
+    bind_files(spec, dev.as_fd())?;
+    let null = open_in_root(spec.tree, "dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+        .context(|| "open /dev/null")?;
+    proc::mount(spec.tree, null.as_fd())?;
+    for one in spec.binds {
+        attach_bind(spec, one).context(|| format!("mount {:?}", one.target))?;
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::process::fchdir(spec.tree).context(|| "enter the root")?;
+    rustix::process::pivot_root(".", ".").context(|| "pivot_root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).context(|| "leave the old root")?;
+    rustix::process::chdir("/").context(|| "enter the root")?;
+
+    rustix::system::sethostname(spec.hostname.as_bytes()).context(|| "set the host name")?;
+    if spec.network == Network::None {
+        network::raise_loopback()?;
+    }
+    // Away from the caller's terminal, so that nothing can be typed into it (CVE-2017-5226).
+    rustix::process::setsid().context(|| "setsid")?;
+    process::leave_keyring();
+    enter_cwd(spec)?;
+    let [input, output, errors] = spec.stdio;
+    // Copies first: a stream may itself be one of the three numbers.
+    let copies = [copy(input)?, copy(output)?, copy(errors)?];
+    let [input, output, errors] = &copies;
+    rustix::stdio::dup2_stdin(input).context(|| "dup2")?;
+    rustix::stdio::dup2_stdout(output).context(|| "dup2")?;
+    rustix::stdio::dup2_stderr(errors).context(|| "dup2")?;
+    process::hide_descriptors();
+    let who = spec.identity;
+    become_user(who.uid, who.gid, &who.groups, DEFAULT_CAPABILITIES)
+}
+
+fn copy(stream: std::os::fd::BorrowedFd<'_>) -> Result<std::os::fd::OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(stream, 3).context(|| "dup")
+}
+
+/// resolv.conf, hosts and hostname are files of the new /dev's tmpfs, bound and then unlinked.
+fn bind_files(spec: &Spec<'_>, dev: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    let hostname = format!("{}\n", spec.hostname);
+    let mut hosts = spec.files.hosts.clone();
+    if spec.network == Network::None {
+        hosts.extend_from_slice(format!("127.0.0.1\t{}\n", spec.hostname).as_bytes());
+    }
+    let files: [(&str, &[u8]); 3] = [
+        ("etc/resolv.conf", &spec.files.resolv_conf),
+        ("etc/hosts", &hosts),
+        ("etc/hostname", hostname.as_bytes()),
+    ];
+    for (target, bytes) in files {
+        let bound = || -> rustix::io::Result<()> {
+            dev::write(dev, ".file", bytes, 0o644)?;
+            let from =
+                rustix::fs::openat(dev, ".file", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let onto = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
+            bind(from.as_fd(), onto.as_fd())?;
+            rustix::fs::unlinkat(dev, ".file", AtFlags::empty())
+        };
+        bound().context(|| format!("mount /{target}"))?;
+    }
+    Ok(())
+}
+
+fn attach_bind(spec: &Spec<'_>, one: &Bind) -> Result<()> {
+    let target = Path::new(&one.target);
+    if target.starts_with("/dev") {
+        // lath's own /dev: nothing of the image, so it is filled here.
+        if one.is_dir {
+            make_dirs_in_root(spec.tree, target, 0o755, None)?;
+        } else {
+            let flags = OFlags::CREATE | OFlags::WRONLY;
+            open_in_root(spec.tree, target, flags, Mode::from_raw_mode(0o644))?;
+        }
+    }
+    let onto = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
+    attach(one.tree.as_fd(), onto.as_fd())?;
+    if one.readonly {
+        let mounted = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
+        let flags = MountFlags::BIND | MountFlags::RDONLY;
+        rustix::mount::mount_remount(fd_path(mounted.as_fd()), flags, c"")?;
+    }
+    Ok(())
+}
+
+/// The working directory, made when it is missing. Checked to be inside: a descriptor of the
+/// host's that leaked would be a way out (CVE-2024-21626).
+fn enter_cwd(spec: &Spec<'_>) -> Result<()> {
+    let cwd = if spec.cwd.is_empty() { "/" } else { spec.cwd };
+    match rustix::process::chdir(cwd) {
+        Err(Errno::NOENT) => {
+            let root = rustix::fs::open("/", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            make_dirs_in_root(root.as_fd(), Path::new(cwd), 0o755, None)
+                .context(|| format!("working directory {cwd:?}"))?;
+            rustix::process::chdir(cwd).context(|| format!("working directory {cwd:?}"))?;
+        }
+        other => other.context(|| format!("working directory {cwd:?}"))?,
+    }
+    let here = rustix::process::getcwd(Vec::new()).context(|| "getcwd")?;
+    if here.to_bytes().first() != Some(&b'/') {
+        let text = format!("working directory {cwd:?} is outside of the image");
+        return Err(Error::new(Kind::Denied, text));
+    }
+    Ok(())
+}
+
+fn execute(spec: &Spec<'_>, program: &Program) -> Error {
+    let mut worst = Errno::NOENT;
+    for candidate in &program.candidates {
+        let errno = process::exec(
+            CStr::from_bytes_with_nul(candidate.as_bytes_with_nul()).unwrap_or(c""),
+            &program.argv,
+            &program.env,
+        );
+        match errno {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => worst = errno,
+            other => {
+                worst = other;
+                break;
+            }
+        }
+    }
+    let name = spec.argv.first().map(String::as_str).unwrap_or_default();
+    match worst {
+        Errno::NOENT if name.contains('/') => {
+            Error::new(Kind::NotFound, format!("exec: {name:?}: no such file or directory"))
+                .hint("its interpreter or the loader of its libraries may be what is missing")
+        }
+        Errno::NOENT => Error::new(
+            Kind::NotFound,
+            format!("exec: {name:?}: executable file not found in $PATH"),
+        ),
+        Errno::NOEXEC => Error::new(Kind::Denied, format!("exec: {name:?}: exec format error"))
+            .hint(
+                "is it a program for another processor, or a script without #! in its first line?",
+            ),
+        other => {
+            let text = Error::from(other).text().to_lowercase();
+            Error::new(Kind::Denied, format!("exec: {name:?}: {text}"))
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The committer: one thread that takes finished steps in order, makes their layers' digests and
+//! publishes what has gathered with one sync. No running step waits for it; whoever needs a
+//! step's image id waits for that step's digest alone, not for the medium.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::config::{ContainerConfig, History, ImageConfig};
+use crate::image::digest::{ChainId, DiffId, Digest, Hasher, ImageId};
+use crate::image::reference::Reference;
+use crate::layer;
+use crate::store::{
+    CacheKey, Layer, NewImage, NewLayer, NewRecord, Publication, Record, Scratch, Store, Workspace,
+};
+
+/// An image so far.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Its config.
+    pub image: ImageConfig,
+    /// Digest of the config.
+    pub id: ImageId,
+    /// Its layers as one id; nothing for an image without layers.
+    pub chain: Option<ChainId>,
+    /// It is in the store: a base or a step. `FROM scratch` is not.
+    pub is_stored: bool,
+}
+
+impl Done {
+    /// An image that is complete.
+    pub fn new(image: ImageConfig, is_stored: bool) -> Done {
+        let chain = image.chains().pop();
+        Done { id: image.id(), image, chain, is_stored }
+    }
+
+    /// The image after one more step.
+    pub fn after(&self, step: &StepImage, diff: Option<DiffId>) -> Done {
+        let mut image = self.image.clone();
+        image.config = step.config.clone();
+        image.author = step.author.clone().or(image.author);
+        image.created = Some(step.created.clone());
+        image.history.push(History {
+            created: Some(step.created.clone()),
+            created_by: step.created_by.clone(),
+            author: step.author.clone(),
+            comment: None,
+            empty_layer: diff.is_none(),
+        });
+        let chain = diff.map(|diff| Digest::chain(self.chain.as_ref(), &diff)).or(self.chain);
+        image.diff_ids.extend(diff);
+        Done { id: image.id(), image, chain, is_stored: true }
+    }
+}
+
+/// What a step says of the image after it, besides its layer.
+#[derive(Clone, Debug)]
+pub struct StepImage {
+    /// The config.
+    pub config: ContainerConfig,
+    /// The author, if the stage has named one.
+    pub author: Option<String>,
+    /// When the step ran, RFC 3339.
+    pub created: String,
+    /// The line of the history.
+    pub created_by: String,
+}
+
+type Outcome = Option<std::result::Result<Done, String>>;
+
+/// The promise of an image so far: known at once for a step from the cache, a moment later for
+/// one that ran.
+#[derive(Clone)]
+pub struct Ticket(Arc<(Mutex<Outcome>, Condvar)>);
+
+impl Ticket {
+    /// One that is known already.
+    pub fn known(done: Done) -> Ticket {
+        Ticket(Arc::new((Mutex::new(Some(Ok(done))), Condvar::new())))
+    }
+
+    fn unknown() -> Ticket {
+        Ticket(Arc::new((Mutex::new(None), Condvar::new())))
+    }
+
+    fn settle(&self, outcome: std::result::Result<Done, String>) {
+        let (cell, waiting) = &*self.0;
+        *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        waiting.notify_all();
+    }
+
+    /// Waits until it is known.
+    pub fn wait(&self) -> Result<Done> {
+        let (cell, waiting) = &*self.0;
+        let mut outcome = cell.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match &*outcome {
+                Some(Ok(done)) => return Ok(done.clone()),
+                Some(Err(text)) => return Err(Error::new(Kind::System, text.clone())),
+                None => {
+                    outcome = waiting.wait(outcome).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+/// Makes a step's cache key when the image before it is known.
+pub type KeyMaker = Box<dyn Fn(&ImageId) -> CacheKey + Send>;
+
+/// A step that is done.
+pub struct Finished {
+    /// The image before it.
+    pub parent: Ticket,
+    /// What the image after it says.
+    pub step: StepImage,
+    /// `Some(None)`: a layer without entries. `None`: no layer at all.
+    pub layer: Option<Option<(Workspace, OwnedFd)>>,
+    /// Makes the cache key from the parent's id; `None` for a step that is not to be cached.
+    pub key: Option<KeyMaker>,
+}
+
+enum Message {
+    Step(Box<Finished>, Ticket),
+    Publish(Box<Last>, Sender<Result<()>>),
+}
+
+/// The end of a build.
+struct Last {
+    image: Option<Done>,
+    names: Vec<Reference>,
+}
+
+/// Sends finished steps to the thread.
+pub struct Committer {
+    sender: Sender<Message>,
+}
+
+impl Committer {
+    /// Runs `work` with a committer beside it; returns when both are done.
+    pub fn with<T>(
+        store: &Store,
+        scratch: &Scratch,
+        work: impl FnOnce(&Committer) -> Result<T>,
+    ) -> Result<T> {
+        let (sender, receiver) = channel();
+        let committer = Committer { sender };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .stack_size(512 << 10)
+                .spawn_scoped(scope, move || serve(store, scratch, &receiver))
+                .context(|| "start the committer")?;
+            let result = work(&committer);
+            drop(committer);
+            let served = thread.join().unwrap_or_else(|_| {
+                Err(Error::new(Kind::System, "the committer stopped unexpectedly"))
+            });
+            let value = result?;
+            served.map(|()| value)
+        })
+    }
+
+    /// Hands a step over.
+    pub fn step(&self, finished: Finished) -> Ticket {
+        let ticket = Ticket::unknown();
+        let message = Message::Step(Box::new(finished), ticket.clone());
+        if self.sender.send(message).is_err() {
+            ticket.settle(Err("the committer has stopped".to_owned()));
+        }
+        ticket
+    }
+
+    /// Publishes all steps so far, the image and its names; everything is on the medium when it
+    /// returns.
+    pub fn publish(&self, image: Option<Done>, names: Vec<Reference>) -> Result<()> {
+        let (reply, answer) = channel();
+        let stopped = || Error::new(Kind::System, "the committer has stopped");
+        let last = Box::new(Last { image, names });
+        self.sender.send(Message::Publish(last, reply)).map_err(|_| stopped())?;
+        answer.recv().map_err(|_| stopped())?
+    }
+}
+
+fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Result<()> {
+    let mut failed: Option<String> = None;
+    let mut gathered = Publication::default();
+    loop {
+        // What has come while the last group was being synced makes the next group.
+        let message = match receiver.try_recv() {
+            Ok(message) => message,
+            Err(_) => {
+                flush(store, scratch, &mut gathered, &mut failed);
+                match receiver.recv() {
+                    Ok(message) => message,
+                    Err(_) => break,
+                }
+            }
+        };
+        match message {
+            Message::Step(finished, ticket) => {
+                if let Some(text) = &failed {
+                    ticket.settle(Err(text.clone()));
+                    continue;
+                }
+                match gather(*finished, &mut gathered) {
+                    Ok(done) => ticket.settle(Ok(done)),
+                    Err(error) => {
+                        failed = Some(error.text().to_owned());
+                        ticket.settle(Err(error.text().to_owned()));
+                    }
+                }
+            }
+            Message::Publish(last, reply) => {
+                if let Some(done) = &last.image {
+                    let text = done.image.to_text().into_bytes();
+                    if !store.has_image(&done.id) {
+                        gathered.images.push(NewImage { text, is_final: true });
+                    }
+                    for name in last.names {
+                        if store.named(&name)? != Some(done.id) {
+                            gathered.names.push((name, done.id));
+                        }
+                    }
+                }
+                flush(store, scratch, &mut gathered, &mut failed);
+                let result = match &failed {
+                    None => Ok(()),
+                    Some(text) => Err(Error::new(Kind::System, text.clone())),
+                };
+                // The build has gone when nobody listens; then it has its own error to tell.
+                let _ = reply.send(result);
+            }
+        }
+    }
+    flush(store, scratch, &mut gathered, &mut failed);
+    match failed {
+        None => Ok(()),
+        Some(text) => Err(Error::new(Kind::System, text)),
+    }
+}
+
+fn flush(
+    store: &Store,
+    scratch: &Scratch,
+    gathered: &mut Publication,
+    failed: &mut Option<String>,
+) {
+    if failed.is_some() || gathered.is_empty() {
+        return;
+    }
+    if let Err(error) = store.publish(scratch, std::mem::take(gathered)) {
+        *failed = Some(error.text().to_owned());
+    }
+}
+
+/// Makes the digests of one step and puts its things to those to be published.
+fn gather(finished: Finished, gathered: &mut Publication) -> Result<Done> {
+    let parent = finished.parent.wait()?;
+    let mut diff = None;
+    if let Some(content) = finished.layer {
+        let mut writer = Counted { hasher: Hasher::new(), bytes: 0 };
+        let (workspace, packed) = match content {
+            None => {
+                std::io::Write::write_all(&mut writer, &[0u8; 1024])?;
+                (None, layer::Packed::default())
+            }
+            Some((workspace, tree)) => {
+                use std::os::fd::AsFd;
+                let packed =
+                    layer::pack(tree.as_fd(), &mut writer).context(|| "make the step's layer")?;
+                (Some(workspace), packed)
+            }
+        };
+        let diff_id = writer.hasher.finish();
+        let layer = Layer {
+            name: None,
+            chain: Digest::chain(parent.chain.as_ref(), &diff_id),
+            diff_id,
+            size_bytes: packed.file_bytes,
+            tar_bytes: writer.bytes,
+        };
+        gathered.layers.push(NewLayer { workspace, layer, entries: packed.entries });
+        diff = Some(diff_id);
+    }
+    let done = parent.after(&finished.step, diff);
+    gathered.images.push(NewImage { text: done.image.to_text().into_bytes(), is_final: false });
+    if let Some(key) = finished.key {
+        gathered.records.push(NewRecord {
+            key: key(&parent.id),
+            record: Record {
+                created: finished.step.created,
+                diff_id: diff,
+                parent: parent.is_stored.then_some(parent.id),
+                image: done.id,
+            },
+        });
+    }
+    Ok(done)
+}
+
+struct Counted {
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl std::io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

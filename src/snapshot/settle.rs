@@ -1,0 +1,248 @@
+//! Makes an upper directory canonical: it keeps what differs from below as a tar would show it,
+//! and the parents of that. A file that was only opened for writing, a directory that was only
+//! copied up, a whiteout of nothing are dropped, so that every driver gives the same layer.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+use crate::sys::fs::open_dir;
+use crate::sys::signal;
+
+const OPAQUE: &CStr = c"trusted.overlay.opaque";
+
+/// Settles an upper directory over the layers below it, highest first. Whether nothing is left.
+pub fn settle(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<bool> {
+    settle_dir(upper, lowers)
+}
+
+fn settle_dir(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<bool> {
+    let before = rustix::fs::fstat(upper).context(|| "stat")?;
+    let mut kept = 0usize;
+    let mut dropped = 0usize;
+    // Removing what was just read is safe: each other entry is still read once.
+    for entry in Dir::read_from(upper).context(|| "read a directory")? {
+        signal::check()?;
+        let entry = entry.context(|| "read a directory")?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if settle_entry(upper, name, lowers).context(|| format!("{:?}", name.to_string_lossy()))? {
+            kept += 1;
+        } else {
+            dropped += 1;
+        }
+    }
+    if dropped > 0 {
+        put_times_back(upper, &before).context(|| "set times")?;
+    }
+    Ok(kept == 0)
+}
+
+/// Whether the entry stays.
+fn settle_entry(upper: BorrowedFd<'_>, name: &CStr, lowers: &[BorrowedFd<'_>]) -> Result<bool> {
+    let stat = stat_at(upper, name)?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let below = find_below(lowers, name)?;
+    if is_whiteout(&stat) {
+        if below.is_none() {
+            rustix::fs::unlinkat(upper, name, AtFlags::empty())?;
+        }
+        return Ok(below.is_some());
+    }
+    if kind != FileType::Directory {
+        let same = match &below {
+            // Another name for the same file is a change that this one does not show.
+            Some((at, found)) if stat.st_nlink == 1 => same_entry(upper, *at, name, &stat, found)?,
+            _ => false,
+        };
+        if same {
+            rustix::fs::unlinkat(upper, name, AtFlags::empty())?;
+        }
+        return Ok(!same);
+    }
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()));
+    let dir = open_dir(upper, path)?;
+    let covered = below
+        .as_ref()
+        .is_some_and(|(_, found)| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
+    let is_opaque = is_opaque(dir.as_fd());
+    if is_opaque && !covered {
+        // A new directory in an old one is marked by overlayfs although it hides nothing.
+        rustix::fs::fremovexattr(&dir, OPAQUE).context(|| "remove the opaque mark")?;
+    }
+    let inner = if is_opaque { Vec::new() } else { open_below(lowers, name)? };
+    let inner: Vec<BorrowedFd<'_>> = inner.iter().map(AsFd::as_fd).collect();
+    let is_empty = settle_dir(dir.as_fd(), &inner)?;
+    if is_empty
+        && covered
+        && !is_opaque
+        && let Some((at, found)) = &below
+        && same_entry(upper, *at, name, &stat, found)?
+    {
+        drop(dir);
+        rustix::fs::unlinkat(upper, name, AtFlags::REMOVEDIR)?;
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+fn is_opaque(dir: BorrowedFd<'_>) -> bool {
+    let mut value = [0u8; 2];
+    let count = rustix::fs::fgetxattr(dir, OPAQUE, &mut value[..]).unwrap_or(0);
+    value.first() == Some(&b'y') && count == 1
+}
+
+/// What the layers below show under a name, and the directory that has it.
+fn find_below<'a>(
+    lowers: &[BorrowedFd<'a>],
+    name: &CStr,
+) -> Result<Option<(BorrowedFd<'a>, Stat)>> {
+    for lower in lowers {
+        match stat_at(*lower, name) {
+            Ok(stat) if is_whiteout(&stat) => return Ok(None),
+            Ok(stat) => return Ok(Some((*lower, stat))),
+            Err(Errno::NOENT) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The directories below that are merged under a name.
+fn open_below(lowers: &[BorrowedFd<'_>], name: &CStr) -> Result<Vec<OwnedFd>> {
+    let mut dirs = Vec::new();
+    for lower in lowers {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat(*lower, name, flags, Mode::empty()) {
+            Ok(dir) => {
+                let ends = is_opaque(dir.as_fd());
+                dirs.push(dir);
+                if ends {
+                    break;
+                }
+            }
+            Err(Errno::NOENT) => {}
+            // Something else, or a whiteout: it hides what is further below.
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => break,
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Ok(dirs)
+}
+
+fn same_entry(
+    upper: BorrowedFd<'_>,
+    lower: BorrowedFd<'_>,
+    name: &CStr,
+    new: &Stat,
+    old: &Stat,
+) -> Result<bool> {
+    let kind = FileType::from_raw_mode(new.st_mode);
+    if new.st_mode != old.st_mode
+        || new.st_uid != old.st_uid
+        || new.st_gid != old.st_gid
+        || new.st_mtime != old.st_mtime
+    {
+        return Ok(false);
+    }
+    match kind {
+        FileType::Symlink => {
+            let target = |dir| rustix::fs::readlinkat(dir, name, Vec::new());
+            return Ok(target(upper)? == target(lower)?);
+        }
+        FileType::RegularFile if new.st_size != old.st_size => return Ok(false),
+        FileType::BlockDevice | FileType::CharacterDevice => return Ok(new.st_rdev == old.st_rdev),
+        FileType::RegularFile | FileType::Directory => {}
+        _ => return Ok(true),
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |dir| rustix::fs::openat(dir, name, flags, Mode::empty());
+    let (new, old) = (open(upper)?, open(lower)?);
+    Ok(same_attributes(new.as_fd(), old.as_fd())?
+        && (kind != FileType::RegularFile || same_content(new.as_fd(), old.as_fd())?))
+}
+
+/// The attributes that a layer's tar holds.
+fn same_attributes(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
+    Ok(attributes(new)? == attributes(old)?)
+}
+
+fn attributes(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut names = vec![0u8; 0];
+    loop {
+        let size = match rustix::fs::flistxattr(file, &mut [0u8; 0][..]) {
+            Ok(size) => size,
+            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Err(other) => return Err(other.into()),
+        };
+        names.resize(size, 0);
+        match rustix::fs::flistxattr(file, &mut names[..]) {
+            Ok(size) => {
+                names.truncate(size);
+                break;
+            }
+            Err(Errno::RANGE) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let mut found = Vec::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        if name != b"security.capability" && !name.starts_with(b"user.") {
+            continue;
+        }
+        let mut value = vec![0u8; 64 << 10];
+        let size = rustix::fs::fgetxattr(file, name, &mut value[..])?;
+        value.truncate(size);
+        found.push((name.to_vec(), value));
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn same_content(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
+    let mut ours = vec![0u8; 64 << 10];
+    let mut theirs = vec![0u8; 64 << 10];
+    let mut offset = 0u64;
+    loop {
+        signal::check()?;
+        let count = rustix::io::pread(new, &mut ours[..], offset)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        let mut filled = 0;
+        while filled < count {
+            let part = theirs.get_mut(filled..count).unwrap_or_default();
+            match rustix::io::pread(old, part, offset + filled as u64)? {
+                0 => return Ok(false),
+                more => filled += more,
+            }
+        }
+        if ours.get(..count) != theirs.get(..count) {
+            return Ok(false);
+        }
+        offset += count as u64;
+    }
+}
+
+fn put_times_back(dir: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
+    let time = |seconds: i64, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+    let times = Timestamps {
+        last_access: time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or(0)),
+        last_modification: time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+    };
+    rustix::fs::futimens(dir, &times)
+}

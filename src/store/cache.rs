@@ -1,0 +1,112 @@
+//! What steps have made before: `cache/<xx>/<key>`, one flat file a step.
+
+use super::{Fields, Store};
+use crate::error::Result;
+use crate::image::digest::{DiffId, Digest, ImageId};
+use crate::sys::fs::read_small;
+
+/// A step's key: blake3 of its parent and its effect (`plan::key` makes it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheKey(pub [u8; 32]);
+
+impl CacheKey {
+    pub(super) fn path(&self) -> (String, String) {
+        use std::fmt::Write as _;
+        let mut hex = String::with_capacity(64);
+        for byte in self.0 {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        let (start, rest) = hex.split_at_checked(2).unwrap_or(("", &hex));
+        (format!("cache/{start}"), rest.to_owned())
+    }
+}
+
+/// What a step made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When, RFC 3339.
+    pub created: String,
+    /// The layer's diff id, if it made one.
+    pub diff_id: Option<DiffId>,
+    /// The image before the step.
+    pub parent: Option<ImageId>,
+    /// The image after the step.
+    pub image: ImageId,
+}
+
+impl Record {
+    pub(super) fn to_text(&self) -> String {
+        let mut text = format!("created {}\nimage {}\n", self.created, self.image);
+        if let Some(diff) = &self.diff_id {
+            text.push_str(&format!("diff {diff}\n"));
+        }
+        if let Some(parent) = &self.parent {
+            text.push_str(&format!("parent {parent}\n"));
+        }
+        text
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Record> {
+        let fields = Fields(text);
+        let digest = |key| match fields.get(key) {
+            Some(text) => Digest::parse(text).ok().map(Some),
+            None => Some(None),
+        };
+        Some(Record {
+            created: fields.get("created")?.to_owned(),
+            diff_id: digest("diff")?,
+            parent: digest("parent")?,
+            image: digest("image")??,
+        })
+    }
+}
+
+impl Store {
+    /// What a step of this key has made. A record that cannot be read is no record: the step
+    /// runs again and writes a new one.
+    pub fn cached(&self, key: &CacheKey) -> Result<Option<Record>> {
+        let (dir, name) = key.path();
+        let text = read_small(self.fd(), format!("{dir}/{name}"), 4096)?;
+        Ok(text.and_then(|text| Record::parse(&String::from_utf8_lossy(&text))))
+    }
+
+    /// All records, with their paths, in no order; stops when `each` says false.
+    pub(super) fn each_record(
+        &self,
+        each: &mut dyn FnMut(&str, &Record) -> Result<bool>,
+    ) -> Result<()> {
+        let mut on = true;
+        self.each_name("cache", &mut |start| {
+            let dir = format!("cache/{start}");
+            self.each_name(&dir, &mut |name| {
+                let path = format!("{dir}/{name}");
+                let text = read_small(self.fd(), &path, 4096)?.unwrap_or_default();
+                if let Some(record) = Record::parse(&String::from_utf8_lossy(&text)) {
+                    on = each(&path, &record)?;
+                }
+                Ok(on)
+            })?;
+            Ok(on)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_back_and_half_of_one_is_none() {
+        let record = Record {
+            created: "2026-01-01T00:00:00Z".into(),
+            diff_id: Some(Digest::of(b"a")),
+            parent: None,
+            image: Digest::of(b"b"),
+        };
+        let text = record.to_text();
+        assert_eq!(Record::parse(&text), Some(record));
+        assert_eq!(Record::parse(text.get(..40).unwrap()), None);
+        assert_eq!(Record::parse(""), None);
+    }
+}

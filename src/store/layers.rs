@@ -1,0 +1,119 @@
+//! Layers: `layers/<id>/{diff,meta,tar,kept}`, found by chain id through `chains/<chain>`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{DIRECTORY, Fields, Store};
+use crate::error::{Context, Error, Result};
+use crate::image::digest::{ChainId, DiffId, Digest};
+use crate::sys::fs::read_small;
+
+/// A layer's short name in the store.
+pub type LayerName = String;
+
+/// In a chain's record: a layer without any entry, which has no folder.
+pub(super) const EMPTY: &str = "empty";
+
+/// A published layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Its folder's name; nothing for a layer without entries.
+    pub name: Option<LayerName>,
+    /// The stack that it is the top of.
+    pub chain: ChainId,
+    /// Digest of its tar.
+    pub diff_id: DiffId,
+    /// Bytes of its files.
+    pub size_bytes: u64,
+    /// Length of its tar.
+    pub tar_bytes: u64,
+}
+
+impl Layer {
+    pub(super) fn meta(&self, entries: u64) -> String {
+        format!(
+            "chain {}\ndiff {}\nsize {}\ntar {}\nentries {entries}\n",
+            self.chain, self.diff_id, self.size_bytes, self.tar_bytes
+        )
+    }
+}
+
+impl Store {
+    /// The layer that is the top of a chain.
+    pub fn layer(&self, chain: &ChainId) -> Result<Option<Layer>> {
+        let path = format!("chains/{}", chain.hex());
+        let Some(text) = read_small(self.fd(), &path, 256)? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&text);
+        let name = text.trim_end();
+        let bad = |what: &str| {
+            Error::corrupt(format!("{path} in the store {:?}: {what}", self.path()))
+                .hint("remove the images that use it with lath rmi, and build or load them again")
+        };
+        if name == EMPTY {
+            let diff_id = Digest::of(&[0u8; 1024]);
+            return Ok(Some(Layer {
+                name: None,
+                chain: *chain,
+                diff_id,
+                size_bytes: 0,
+                tar_bytes: 1024,
+            }));
+        }
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(bad("no layer's name"));
+        }
+        let meta = read_small(self.fd(), format!("layers/{name}/meta"), 4096)?
+            .ok_or_else(|| bad("its layer is not there"))?;
+        let meta = String::from_utf8_lossy(&meta);
+        let fields = Fields(&meta);
+        let digest = |key| fields.get(key).and_then(|text| Digest::parse(text).ok());
+        let number = |key| fields.get(key).and_then(|text| text.parse().ok());
+        match (digest("chain"), digest("diff"), number("size"), number("tar")) {
+            (Some(found), Some(diff_id), Some(size_bytes), Some(tar_bytes)) if found == *chain => {
+                Ok(Some(Layer {
+                    name: Some(name.to_owned()),
+                    chain: found,
+                    diff_id,
+                    size_bytes,
+                    tar_bytes,
+                }))
+            }
+            _ => Err(bad("its layer's meta does not fit")),
+        }
+    }
+
+    /// Whether a chain is there, without reading its layer.
+    pub fn has_chain(&self, chain: &ChainId) -> bool {
+        let path = format!("chains/{}", chain.hex());
+        rustix::fs::statat(self.fd(), path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Opens a layer's tree.
+    pub fn open_layer(&self, name: &str) -> Result<OwnedFd> {
+        let path = format!("layers/{name}/diff");
+        rustix::fs::openat(self.fd(), &path, DIRECTORY, Mode::empty())
+            .context(|| format!("open {path} in the store"))
+    }
+
+    /// Opens the recipe for a foreign layer's very tar, and the folder of payloads that its tree
+    /// no longer has; nothing for a layer that lath made.
+    pub fn open_recipe(&self, name: &str) -> Result<Option<(OwnedFd, Option<OwnedFd>)>> {
+        let layer =
+            rustix::fs::openat(self.fd(), format!("layers/{name}"), DIRECTORY, Mode::empty())
+                .context(|| format!("open layers/{name} in the store"))?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let recipe = match rustix::fs::openat(&layer, "tar", flags, Mode::empty()) {
+            Ok(recipe) => recipe,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(other) => return Err(other).context(|| format!("open layers/{name}/tar")),
+        };
+        let kept = match rustix::fs::openat(layer.as_fd(), "kept", DIRECTORY, Mode::empty()) {
+            Ok(kept) => Some(kept),
+            Err(Errno::NOENT) => None,
+            Err(other) => return Err(other).context(|| format!("open layers/{name}/kept")),
+        };
+        Ok(Some((recipe, kept)))
+    }
+}

@@ -1,0 +1,210 @@
+//! Making finished things visible: all data on the medium first, then each name, in the order in
+//! which names point at each other: layers, chains, images, cache records, references.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, RenameFlags};
+use rustix::io::Errno;
+
+use super::layers::EMPTY;
+use super::{CacheKey, Layer, Record, Scratch, Store, Workspace, refs};
+use crate::error::{Context, Error, Result};
+use crate::image::config::ImageConfig;
+use crate::image::digest::{Digest, ImageId};
+use crate::image::reference::Reference;
+use crate::sys::fs::{random_name, write_new};
+
+/// A layer that is finished in a workspace: `diff/`, perhaps `tar` and `kept/`, and nothing else
+/// that should stay. No workspace means a layer without entries.
+pub struct NewLayer {
+    /// Where it lies now.
+    pub workspace: Option<Workspace>,
+    /// What it is; the name is given when it is published.
+    pub layer: Layer,
+    /// How many entries its tar has.
+    pub entries: u64,
+}
+
+/// An image's config to be stored.
+pub struct NewImage {
+    /// The config, byte for byte.
+    pub text: Vec<u8>,
+    /// It is an image; otherwise a step on the way to one.
+    pub is_final: bool,
+}
+
+/// A cache record to be stored.
+pub struct NewRecord {
+    /// Under which key.
+    pub key: CacheKey,
+    /// What.
+    pub record: Record,
+}
+
+/// Things to be made visible together. Several steps' things may be gathered in one.
+#[derive(Default)]
+pub struct Publication {
+    /// Layers, lower ones first.
+    pub layers: Vec<NewLayer>,
+    /// Images.
+    pub images: Vec<NewImage>,
+    /// Cache records.
+    pub records: Vec<NewRecord>,
+    /// Names.
+    pub names: Vec<(Reference, ImageId)>,
+}
+
+impl Publication {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.layers.is_empty()
+            && self.images.is_empty()
+            && self.records.is_empty()
+            && self.names.is_empty()
+    }
+}
+
+/// A file that is written in the scratch and will be renamed into the store.
+struct Pending {
+    from: String,
+    dir: String,
+    name: String,
+}
+
+impl Store {
+    /// Makes everything visible. When this returns it is on the medium; when it fails or the
+    /// power does, each name that is visible points at whole data.
+    pub fn publish(&self, scratch: &Scratch, publication: Publication) -> Result<()> {
+        if publication.is_empty() {
+            return Ok(());
+        }
+        let mut chains = Vec::new();
+        let mut layers = Vec::new();
+        for new in publication.layers {
+            let content = match new.workspace {
+                None => EMPTY.to_owned(),
+                Some(workspace) => {
+                    let name = random_name()?;
+                    let meta = new.layer.meta(new.entries);
+                    write_new(workspace.dir.as_fd(), "meta", meta.as_bytes())?;
+                    scratch.uses(&name)?;
+                    layers.push((workspace.name.clone(), name.clone()));
+                    name
+                }
+            };
+            chains.push(stage(scratch, "chains", &new.layer.chain.hex(), format!("{content}\n"))?);
+        }
+        let mut images = Vec::new();
+        let mut needed = Vec::new();
+        for new in &publication.images {
+            let id = Digest::of(&new.text);
+            let dir = if new.is_final { "images" } else { "steps" };
+            if new.is_final {
+                needed.push(ImageConfig::parse(&new.text)?);
+            }
+            images.push(stage(scratch, dir, &id.hex(), &new.text)?);
+        }
+        let mut records = Vec::new();
+        for new in &publication.records {
+            let (dir, name) = new.key.path();
+            records.push(stage(scratch, &dir, &name, new.record.to_text())?);
+        }
+        let mut names = Vec::new();
+        for (reference, image) in &publication.names {
+            let (dir, name) = (refs::folder(reference), reference.tag_or_latest());
+            names.push(stage(scratch, &dir, name, format!("{image}\n"))?);
+        }
+        rustix::fs::syncfs(self.fd()).context(|| "sync the store")?;
+
+        let _lock = self.lock()?;
+        for (from, name) in &layers {
+            let to = format!("layers/{name}");
+            rustix::fs::renameat(scratch.dir(), from, self.fd(), &to)
+                .context(|| format!("publish {to}"))?;
+        }
+        if !layers.is_empty() {
+            self.sync_dir("layers")?;
+        }
+        self.reveal(scratch, &chains, false)?;
+        for config in &needed {
+            self.whole(config)?;
+        }
+        self.reveal(scratch, &images, false)?;
+        self.reveal(scratch, &records, true)?;
+        self.reveal(scratch, &names, true)
+    }
+
+    /// Names an image that is there. Durable when it returns.
+    pub fn name(&self, scratch: &Scratch, reference: &Reference, image: ImageId) -> Result<()> {
+        let names = vec![(reference.clone(), image)];
+        self.publish(scratch, Publication { names, ..Publication::default() })
+    }
+
+    /// Renames files to their places. A chain, an image or a step that is there already has the
+    /// same meaning and stays; records and references are replaced.
+    fn reveal(&self, scratch: &Scratch, files: &[Pending], replace: bool) -> Result<()> {
+        let mut dirs: Vec<&str> = Vec::new();
+        let mut parents: Vec<&str> = Vec::new();
+        for file in files {
+            let to = format!("{}/{}", file.dir, file.name);
+            let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+            loop {
+                match rustix::fs::renameat_with(scratch.dir(), &file.from, self.fd(), &to, flags) {
+                    Ok(()) => break,
+                    Err(Errno::EXIST) => break,
+                    Err(Errno::NOENT) => {
+                        self.make_parent(&file.dir)?;
+                        let parent = file.dir.split('/').next().unwrap_or(&file.dir);
+                        if !parents.contains(&parent) {
+                            parents.push(parent);
+                        }
+                    }
+                    // A file system or a kernel without RENAME_NOREPLACE; the lock is held.
+                    Err(Errno::INVAL | Errno::NOSYS) if !replace => {
+                        rustix::fs::renameat(scratch.dir(), &file.from, self.fd(), &to)
+                            .context(|| format!("publish {to}"))?;
+                        break;
+                    }
+                    Err(other) => return Err(other).context(|| format!("publish {to}")),
+                }
+            }
+            if !dirs.contains(&file.dir.as_str()) {
+                dirs.push(&file.dir);
+            }
+        }
+        // On the medium before anything that points at it.
+        for dir in dirs.into_iter().chain(parents) {
+            self.sync_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    fn make_parent(&self, dir: &str) -> Result<()> {
+        match rustix::fs::mkdirat(self.fd(), dir, Mode::from_raw_mode(0o700)) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => {
+                Err(Error::corrupt(format!("{dir} in the store is not a directory")))
+            }
+            Err(other) => Err(other).context(|| format!("mkdir {dir} in the store")),
+        }
+    }
+
+    /// An image is only named when all its layers are there: another process may have removed
+    /// one since this one looked.
+    fn whole(&self, config: &ImageConfig) -> Result<()> {
+        match config.chains().iter().find(|chain| !self.has_chain(chain)) {
+            None => Ok(()),
+            Some(chain) => Err(Error::not_found(format!(
+                "the layers up to {} were removed by another command meanwhile",
+                chain.short()
+            ))
+            .hint("run it again")),
+        }
+    }
+}
+
+fn stage(scratch: &Scratch, dir: &str, name: &str, text: impl AsRef<[u8]>) -> Result<Pending> {
+    let from = random_name()?;
+    write_new(scratch.dir(), &from, text.as_ref())?;
+    Ok(Pending { from, dir: dir.to_owned(), name: name.to_owned() })
+}

@@ -1,0 +1,122 @@
+//! Taking images away: the name, the image, the cached steps that only led to it, their layers.
+
+use std::collections::BTreeMap;
+
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::{Freed, Store};
+use crate::error::{Context, Result};
+use crate::image::digest::ImageId;
+use crate::image::reference::Reference;
+
+/// What a removal took away, in the order in which it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Names.
+    pub untagged: Vec<Reference>,
+    /// Images and steps.
+    pub deleted: Vec<ImageId>,
+    /// Layers.
+    pub freed: Freed,
+}
+
+impl Store {
+    /// Takes a name away, and the image with its steps and layers when that was its last name.
+    pub fn remove_name(&self, reference: &Reference) -> Result<Removal> {
+        let _lock = self.lock()?;
+        let mut removal = Removal::default();
+        let Some(image) = self.named(reference)? else { return Ok(removal) };
+        if self.unname(reference)? {
+            removal.untagged.push(reference.clone());
+        }
+        if !self.names()?.iter().any(|name| name.image == image) {
+            self.remove_image_locked(image, &mut removal)?;
+        }
+        self.sync_dir("refs")?;
+        Ok(removal)
+    }
+
+    /// Takes an image away with all its names, its steps and its layers. No free space is needed.
+    pub fn remove_image(&self, image: ImageId) -> Result<Removal> {
+        let _lock = self.lock()?;
+        let mut removal = Removal::default();
+        for name in self.names()?.into_iter().filter(|name| name.image == image) {
+            self.unname(&name.reference)?;
+            removal.untagged.push(name.reference);
+        }
+        // A name must not be left that points at nothing.
+        self.sync_dir("refs")?;
+        self.remove_image_locked(image, &mut removal)?;
+        Ok(removal)
+    }
+
+    fn remove_image_locked(&self, image: ImageId, removal: &mut Removal) -> Result<()> {
+        if self.unlink(&format!("images/{}", image.hex()))? {
+            removal.deleted.push(image);
+        }
+        self.sync_dir("images")?;
+        self.remove_steps(image, removal)?;
+        removal.freed = self.collect()?;
+        Ok(())
+    }
+
+    /// As docker does: the steps that led to the image go, up to one that is an image itself or
+    /// that led to something else too.
+    fn remove_steps(&self, image: ImageId, removal: &mut Removal) -> Result<()> {
+        let mut parents: BTreeMap<ImageId, Option<ImageId>> = BTreeMap::new();
+        let mut children: BTreeMap<ImageId, usize> = BTreeMap::new();
+        self.each_record(&mut |_, record| {
+            parents.insert(record.image, record.parent);
+            if let Some(parent) = record.parent {
+                *children.entry(parent).or_default() += 1;
+            }
+            Ok(true)
+        })?;
+        let mut doomed = Vec::new();
+        let mut at = image;
+        while !self.has_image(&at) && children.get(&at).copied().unwrap_or(0) == 0 {
+            doomed.push(at);
+            match parents.get(&at) {
+                Some(Some(parent)) => {
+                    let parent = *parent;
+                    if let Some(count) = children.get_mut(&parent) {
+                        *count = count.saturating_sub(1);
+                    }
+                    at = parent;
+                }
+                _ => break,
+            }
+        }
+        let mut records = Vec::new();
+        self.each_record(&mut |path, record| {
+            if doomed.contains(&record.image) {
+                records.push(path.to_owned());
+            }
+            Ok(true)
+        })?;
+        // The records first: one that is there promises that its image and layer are.
+        for path in &records {
+            self.unlink(path)?;
+            // Stays when there are other records.
+            if let Some((dir, _)) = path.rsplit_once('/') {
+                let _ = rustix::fs::unlinkat(self.fd(), dir, AtFlags::REMOVEDIR);
+            }
+        }
+        self.sync_dir("cache")?;
+        for step in doomed {
+            if self.unlink(&format!("steps/{}", step.hex()))? && step != image {
+                removal.deleted.push(step);
+            }
+        }
+        Ok(())
+    }
+
+    fn unlink(&self, path: &str) -> Result<bool> {
+        match rustix::fs::unlinkat(self.fd(), path, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(other) => Err(other).context(|| format!("remove {path} from the store")),
+        }
+    }
+}

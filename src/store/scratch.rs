@@ -1,0 +1,137 @@
+//! Unfinished work: `tmp/<id>/`, locked for as long as its process lives. One that nobody locks
+//! is swept by the next command.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{DIRECTORY, Store};
+use crate::error::{Context, Result};
+use crate::sys::fs::{open_dir, random_name, remove_tree, write_all};
+
+/// A process's own folder in the store; removed with all in it when dropped.
+pub struct Scratch {
+    tmp: OwnedFd,
+    dir: OwnedFd,
+    uses: OwnedFd,
+    name: String,
+    count: AtomicU32,
+}
+
+/// A folder in a scratch for one piece of work.
+pub struct Workspace {
+    /// Its name in the scratch.
+    pub name: String,
+    /// The folder.
+    pub dir: OwnedFd,
+}
+
+impl Store {
+    /// Makes and locks a folder for unfinished work.
+    pub fn scratch(&self) -> Result<Scratch> {
+        let tmp = self.dir("tmp")?;
+        loop {
+            let name = random_name()?;
+            rustix::fs::mkdirat(&tmp, &name, Mode::from_raw_mode(0o700))
+                .context(|| "mkdir in the store's tmp")?;
+            let dir = match open_dir(tmp.as_fd(), &name) {
+                // Swept by another process before it was locked.
+                Err(Errno::NOENT) => continue,
+                other => other.context(|| "open the store's tmp")?,
+            };
+            let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+            let lives = rustix::fs::statat(&tmp, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            if locked.is_err() || !lives {
+                continue;
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+            let uses = rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600))
+                .context(|| "create a lease")?;
+            return Ok(Scratch { tmp, dir, uses, name, count: AtomicU32::new(0) });
+        }
+    }
+
+    /// Removes what processes that are gone have left in `tmp`.
+    pub fn sweep(&self) -> Result<()> {
+        let tmp = self.dir("tmp")?;
+        self.each_name("tmp", &mut |name| {
+            let Ok(dir) = open_dir(tmp.as_fd(), name) else {
+                // A file: the half of a name that was never published. Its writer holds the lock.
+                if let Ok(_lock) = self.lock() {
+                    remove_tree(tmp.as_fd(), name)?;
+                }
+                return Ok(true);
+            };
+            if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                remove_tree(tmp.as_fd(), name)?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Layers that living processes have said they use.
+    pub(super) fn leased(&self) -> Result<Vec<String>> {
+        let mut layers = Vec::new();
+        let tmp = self.dir("tmp")?;
+        self.each_name("tmp", &mut |name| {
+            let Ok(dir) = open_dir(tmp.as_fd(), name) else { return Ok(true) };
+            if let Some(text) = crate::sys::fs::read_small(dir.as_fd(), "uses", 1 << 20)? {
+                layers.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
+            }
+            Ok(true)
+        })?;
+        Ok(layers)
+    }
+}
+
+impl Scratch {
+    /// Says that this process uses a layer, so that nobody removes it meanwhile.
+    pub fn uses(&self, layer: &str) -> Result<()> {
+        write_all(self.uses.as_fd(), format!("{layer}\n").as_bytes()).context(|| "write a lease")
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// A new folder in it.
+    pub fn workspace(&self) -> Result<Workspace> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let name = number.to_string();
+        rustix::fs::mkdirat(&self.dir, &name, Mode::from_raw_mode(0o700))
+            .context(|| "mkdir in the store's tmp")?;
+        let dir = open_dir(self.dir.as_fd(), &name).context(|| "open the store's tmp")?;
+        Ok(Workspace { name, dir })
+    }
+
+    /// Removes a folder made by `workspace`.
+    pub fn discard(&self, workspace: Workspace) -> Result<()> {
+        drop(workspace.dir);
+        remove_tree(self.dir.as_fd(), &workspace.name)
+    }
+}
+
+impl Workspace {
+    /// Makes and opens a directory in it.
+    pub fn make_dir(&self, name: &str, mode: u32) -> Result<OwnedFd> {
+        rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(mode))
+            .context(|| format!("mkdir {name:?} in the store's tmp"))?;
+        // mkdir is cut by the umask; a layer's root has the mode that was asked for.
+        let dir = rustix::fs::openat(&self.dir, name, DIRECTORY, Mode::empty())
+            .context(|| format!("open {name:?} in the store's tmp"))?;
+        rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode)).context(|| "chmod")?;
+        Ok(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is swept later.
+        if let Err(error) = remove_tree(self.tmp.as_fd(), &self.name) {
+            log::warn!("left tmp/{} behind: {error}", self.name);
+        }
+    }
+}

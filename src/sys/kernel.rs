@@ -1,0 +1,51 @@
+//! What this kernel and machine have, asked once.
+
+use std::path::Path;
+
+/// Facts that `info` shows and rooms decide by.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// `6.18.44`.
+    pub release: String,
+    /// `x86_64`.
+    pub machine: String,
+    /// The host's name.
+    pub hostname: String,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// overlayfs is built in or loaded.
+    pub has_overlay: bool,
+    /// A cgroup file system is mounted.
+    pub has_cgroups: bool,
+    /// There are cgroup namespaces (kernel 4.6).
+    pub has_cgroup_namespace: bool,
+    /// A seccomp filter can be loaded.
+    pub has_seccomp: bool,
+}
+
+impl Kernel {
+    /// Asks the kernel.
+    pub fn probe() -> Kernel {
+        let names = rustix::system::uname();
+        let memory = rustix::system::sysinfo();
+        // Each is a file that is there or not: a question without side effects.
+        let there = |path: &str| rustix::fs::stat(Path::new(path)).is_ok();
+        let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+        let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
+        Kernel {
+            release: text(names.release()),
+            machine: text(names.machine()),
+            hostname: text(names.nodename()),
+            memory_bytes: memory_bytes(memory.totalram, memory.mem_unit),
+            has_overlay: filesystems.lines().any(|line| line.ends_with("\toverlay")),
+            has_cgroups: there("/sys/fs/cgroup/cgroup.controllers")
+                || there("/sys/fs/cgroup/memory"),
+            has_cgroup_namespace: there("/proc/self/ns/cgroup"),
+            has_seccomp: there("/proc/sys/kernel/seccomp"),
+        }
+    }
+}
+
+fn memory_bytes(units: impl TryInto<u64>, unit: u32) -> u64 {
+    units.try_into().unwrap_or(0).saturating_mul(u64::from(unit.max(1)))
+}

@@ -1,0 +1,184 @@
+//! Children in namespaces of their own: clone(2) without copying memory, and execve(2).
+
+use std::ffi::{CStr, CString};
+use std::os::raw::{c_int, c_void};
+use std::panic::AssertUnwindSafe;
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use super::signal;
+use crate::error::{Context, Error, Result};
+
+/// Enough for a child's few frames.
+const STACK: usize = 256 << 10;
+
+/// New namespaces of a child (clone(2), CLONE_NEW*).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Namespaces {
+    /// Its own network: none but a loopback.
+    pub network: bool,
+    /// Its own cgroup root.
+    pub cgroup: bool,
+}
+
+struct Job<'a> {
+    child: &'a mut dyn FnMut() -> Error,
+    error: Option<Error>,
+}
+
+extern "C" fn enter(job: *mut c_void) -> c_int {
+    // SAFETY: `spawn` passes a `Job` of its own frame, and waits (CLONE_VFORK) until this child
+    // has exec'd or ended, so nobody else uses it meanwhile.
+    let job = unsafe { &mut *job.cast::<Job<'_>>() };
+    // With panic=abort this only keeps an unwinding debug build off the foreign frame.
+    let ended = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        signal::reset_all();
+        (job.child)()
+    }));
+    job.error = Some(ended.unwrap_or_else(|_| Error::unsupported("the child panicked")));
+    127
+}
+
+/// Starts a child in new mount, pid, ipc and uts namespaces, as pid 1 there. `child` runs in it,
+/// sharing this process's memory until it execs; it returns only when it could not, and says why.
+/// Signals are blocked until `exec`; the caller is suspended meanwhile. (clone(2): CLONE_VM and
+/// CLONE_VFORK, which save copying the page tables.)
+pub fn spawn(namespaces: Namespaces, child: &mut dyn FnMut() -> Error) -> Result<Pid> {
+    let mut stack = vec![0u8; STACK];
+    let mut flags = libc::CLONE_VM
+        | libc::CLONE_VFORK
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::SIGCHLD;
+    if namespaces.network {
+        flags |= libc::CLONE_NEWNET;
+    }
+    if namespaces.cgroup {
+        flags |= libc::CLONE_NEWCGROUP;
+    }
+    let mut job = Job { child, error: None };
+    let blocked = signal::Blocked::new();
+    // SAFETY: the stack outlives the child's use of it, since CLONE_VFORK suspends this thread
+    // until the child execs or ends; its top is aligned to 16; `job` lives as long. The child
+    // shares the memory but has its own files, directories and signal actions (no CLONE_FILES,
+    // CLONE_FS, CLONE_SIGHAND), and makes no call that libc would hand to other threads.
+    let pid = unsafe {
+        let top = stack.as_mut_ptr().add(STACK);
+        let top = top.sub(top as usize % 16);
+        libc::clone(enter, top.cast(), flags, (&raw mut job).cast())
+    };
+    let failed = std::io::Error::last_os_error();
+    drop(blocked);
+    let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
+        let error = Error::from(failed).during("start a process in new namespaces");
+        return Err(error.hint(
+            "this needs root and CONFIG_NAMESPACES, CONFIG_PID_NS, CONFIG_IPC_NS and CONFIG_UTS_NS",
+        ));
+    };
+    match job.error {
+        None => Ok(pid),
+        Some(error) => {
+            wait(pid)?;
+            Err(error)
+        }
+    }
+}
+
+/// How a process ended: its exit code, or 128 and the signal's number.
+pub fn wait(pid: Pid) -> Result<i32> {
+    loop {
+        match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()) {
+            Ok(Some((_, status))) => return Ok(code(status)),
+            Ok(None) | Err(Errno::INTR) => {}
+            Err(other) => return Err(other).context(|| "wait for a process"),
+        }
+    }
+}
+
+/// Like `wait`, but only looks: `None` while the process lives.
+pub fn ended(pid: Pid) -> Result<Option<i32>> {
+    match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::NOHANG) {
+        Ok(status) => Ok(status.map(|(_, status)| code(status))),
+        Err(Errno::INTR) => Ok(None),
+        Err(other) => Err(other).context(|| "wait for a process"),
+    }
+}
+
+fn code(status: rustix::process::WaitStatus) -> i32 {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        _ => 1,
+    }
+}
+
+/// Sends a signal by its number (kill(2)); a process that is gone is no error.
+pub fn kill(pid: Pid, signal: i32) {
+    // SAFETY: kill(2) takes two numbers. The child is not reaped yet, so the pid is its own.
+    unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
+}
+
+/// Marks every descriptor from 3 on to be closed at exec (close_range(2), kernel 5.11; before
+/// that by closing them one by one).
+pub fn hide_descriptors() {
+    const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+    // SAFETY: numbers only; nothing is closed while this program still uses it.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, CLOSE_RANGE_CLOEXEC) };
+    if done != 0 {
+        for fd in 3..4096 {
+            // SAFETY: sets FD_CLOEXEC; fails harmlessly where no descriptor is open.
+            unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+        }
+    }
+}
+
+/// Leaves the session keyring of whoever called lath (keyctl(2)); a kernel without keys is fine.
+pub fn leave_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for a new anonymous keyring.
+    unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>());
+    }
+}
+
+/// Becomes another program; returns only when it could not.
+pub fn exec(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
+    let pointers = |words: &[CString]| {
+        let mut list: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+        list.push(std::ptr::null());
+        list
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    signal::unblock_all();
+    // SAFETY: both lists end with a null and point at strings that outlive the call.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_pid_1_and_its_exit_code_comes_back() {
+        let words = ["/bin/sh", "-c", "exit $((40 + $$))"].map(|word| CString::new(word).unwrap());
+        let pid = spawn(Namespaces::default(), &mut || {
+            Error::from(exec(&words[0], &words, &[])).during("exec")
+        })
+        .unwrap();
+        assert_eq!(wait(pid).unwrap(), 41);
+    }
+
+    #[test]
+    fn a_child_that_cannot_exec_says_why() {
+        let words = [CString::new("/nothing/here").unwrap()];
+        let error = spawn(Namespaces { network: true, cgroup: true }, &mut || {
+            Error::from(exec(&words[0], &words, &[])).during("exec")
+        })
+        .unwrap_err();
+        assert_eq!(error.text(), "exec: No such file or directory");
+    }
+}
