@@ -1,1 +1,119 @@
-//! (room being built)
+//! The text of a Dockerfile: lines, directives, here-documents, flags, words, JSON form and
+//! variable expansion, as BuildKit's frontend reads them.
+//!
+//! Nothing here knows what an instruction means; only which ones may carry here-documents.
+//! Source: the parser and shell packages of BuildKit's `frontend/dockerfile`, and its tests.
+
+mod directives;
+mod expand;
+mod flags;
+mod heredoc;
+pub mod json_form;
+mod lines;
+mod names;
+mod shell_pattern;
+mod words;
+
+pub use directives::{Check, Directives};
+pub use expand::Expander;
+pub use flags::Flag;
+pub use heredoc::{Heredoc, opens as opens_heredoc};
+pub use lines::parse;
+pub use names::nearest;
+pub use words::{Form, Pair, blank_separated, name_values, split as split_words};
+
+use crate::error::{Error, Place};
+
+/// The largest text that is read; a longer one is no Dockerfile.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// How many faults are gathered before the rest is left out.
+pub const MAX_FAULTS: usize = 10;
+
+/// A whole Dockerfile as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// What the comments on top say to the parser.
+    pub directives: Directives,
+    /// The statements in order.
+    pub statements: Vec<Statement>,
+    /// First lines of empty lines within continued statements, for the linter.
+    pub empty_continuations: Vec<EmptyContinuation>,
+}
+
+/// A statement that is continued over an empty line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmptyContinuation {
+    /// The last line of the statement, where BuildKit reports it.
+    pub line: usize,
+    /// The statement on one line.
+    pub statement: String,
+}
+
+/// One instruction with all that belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Statement {
+    /// The instruction's name in upper case.
+    pub keyword: String,
+    /// The same as it was written.
+    pub keyword_written: String,
+    /// The flags in front of the arguments.
+    pub flags: Vec<Flag>,
+    /// What follows the flags, on one line and trimmed.
+    pub rest: String,
+    /// The here-documents that the line opens, in order.
+    pub heredocs: Vec<Heredoc>,
+    /// First line, from 1.
+    pub line: usize,
+    /// Last line, that of the last here-document's end included.
+    pub last_line: usize,
+    /// The whole statement on one line as written, here-documents left out.
+    pub original: String,
+    /// The comment lines right above, without their signs.
+    pub comments: Vec<String>,
+}
+
+/// Something wrong with the form of a Dockerfile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The first line of the statement, from 1; 0 when it is about the whole file.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Fault {
+    /// A fault at a line.
+    pub fn new(line: usize, message: impl Into<String>) -> Self {
+        Fault { line, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same as an error that names the file and shows the line.
+    pub fn into_error(self, file: &str, text: &[u8]) -> Error {
+        let mut error = Error::input(self.message);
+        if let Some(hint) = self.hint {
+            error = error.hint(hint);
+        }
+        if self.line == 0 {
+            return error;
+        }
+        let shown = line_text(text, self.line);
+        error.at(Place { file: file.to_owned(), line: self.line, text: shown })
+    }
+}
+
+/// The text of a line, counted from 1, for showing.
+pub fn line_text(text: &[u8], line: usize) -> String {
+    let raw = text.split(|byte| *byte == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+    let shown = raw.get(..raw.len().min(400)).unwrap_or_default();
+    String::from_utf8_lossy(shown).trim_end().to_owned()
+}

@@ -1,18 +1,20 @@
-//! (room being built)
+//! Layers: one directory tree <-> one tar stream.
 
-/// What was packed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Packed {
-    /// Entries of the tar.
-    pub entries: u64,
-    /// Bytes of the files in it.
-    pub file_bytes: u64,
-}
+pub mod compress;
+mod crc32;
+pub mod entry;
+mod links;
+pub mod node;
+mod pack;
+mod pax;
+pub mod reader;
+mod recipe;
+pub mod verify;
+pub mod walk;
+pub mod writer;
 
-/// stub
-pub fn pack(
-    _: std::os::fd::BorrowedFd<'_>,
-    _: &mut dyn std::io::Write,
-) -> crate::error::Result<Packed> {
-    Ok(Packed::default())
-}
+pub use pack::{Packed, pack};
+pub use recipe::{Recipe, replay};
+
+#[cfg(test)]
+mod tests;

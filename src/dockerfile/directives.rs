@@ -1,0 +1,170 @@
+//! Parser directives: `# syntax=`, `# escape=` and `# check=` on top of a Dockerfile.
+
+/// What the directives say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directives {
+    /// The wanted frontend; read and otherwise ignored.
+    pub syntax: Option<String>,
+    /// The character that escapes and continues lines.
+    pub escape: char,
+    /// What to check; the defaults when there is no such directive.
+    pub check: Check,
+}
+
+impl Default for Directives {
+    fn default() -> Self {
+        Directives { syntax: None, escape: '\\', check: Check::default() }
+    }
+}
+
+/// What `check=` says about linting.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Check {
+    /// No rule is checked.
+    pub skip_all: bool,
+    /// These rules are not checked.
+    pub skip: Vec<String>,
+    /// All experimental rules are checked too.
+    pub experimental_all: bool,
+    /// These experimental rules are checked too.
+    pub experimental: Vec<String>,
+    /// A finding fails the build.
+    pub error: bool,
+}
+
+impl Check {
+    /// Reads `skip=A,B;error=true`.
+    pub fn parse(text: &str) -> Result<Check, String> {
+        let mut check = Check::default();
+        for option in text.trim().split(';').filter(|option| !option.trim().is_empty()) {
+            let Some((key, value)) = option.split_once('=') else {
+                return Err(format!("invalid check option {option:?}"));
+            };
+            let value = value.trim();
+            match key.trim() {
+                "skip" if value.eq_ignore_ascii_case("all") => check.skip_all = true,
+                "skip" => check.skip = rules(value),
+                "experimental" if value.eq_ignore_ascii_case("all") => {
+                    check.experimental_all = true;
+                }
+                "experimental" => check.experimental = rules(value),
+                "error" => {
+                    check.error = parse_bool(value)
+                        .ok_or_else(|| format!("invalid value {value:?} of check option error"))?;
+                }
+                key => return Err(format!("invalid check option {key:?}")),
+            }
+        }
+        Ok(check)
+    }
+}
+
+/// Reads the lines on top until the first that is no directive.
+#[derive(Default)]
+pub(super) struct Reader {
+    pub(super) directives: Directives,
+    seen: Vec<String>,
+    done: bool,
+}
+
+impl Reader {
+    /// Takes a line without its end and leading blanks; says whether it is a directive.
+    pub(super) fn offer(&mut self, line: &str) -> Result<bool, String> {
+        if self.done {
+            return Ok(false);
+        }
+        let Some((name, value)) = name_and_value(line) else {
+            self.done = true;
+            return Ok(false);
+        };
+        let name = name.to_ascii_lowercase();
+        if !matches!(name.as_str(), "syntax" | "escape" | "check") {
+            self.done = true;
+            return Ok(false);
+        }
+        if self.seen.contains(&name) {
+            return Err(format!("only one {name} parser directive can be used"));
+        }
+        match name.as_str() {
+            "syntax" => self.directives.syntax = Some(value.to_owned()),
+            "check" => self.directives.check = Check::parse(value)?,
+            _ => match value {
+                "\\" => self.directives.escape = '\\',
+                "`" => self.directives.escape = '`',
+                _ => {
+                    return Err(format!("invalid escape token '{value}' does not match ` or \\"));
+                }
+            },
+        }
+        self.seen.push(name);
+        Ok(true)
+    }
+}
+
+fn name_and_value(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.strip_prefix('#')?.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let mut letters = name.bytes();
+    let well_formed = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && letters.all(|letter| letter.is_ascii_alphanumeric());
+    (well_formed && !value.is_empty()).then_some((name, value))
+}
+
+fn rules(list: &str) -> Vec<String> {
+    list.split(',').map(|rule| rule.trim().to_owned()).filter(|rule| !rule.is_empty()).collect()
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str]) -> Result<Directives, String> {
+        let mut reader = Reader::default();
+        for line in lines {
+            reader.offer(line)?;
+        }
+        Ok(reader.directives)
+    }
+
+    #[test]
+    fn directives_end_at_the_first_other_line() {
+        for (lines, escape) in [
+            (&["# escape=`"][..], '`'),
+            (&["#Escape = ` "], '`'),
+            (&["# syntax=docker/dockerfile:1", "# escape=`"], '`'),
+            (&["# a comment", "# escape=`"], '\\'),
+            (&["# unknown=1", "# escape=`"], '\\'),
+            (&["", "# escape=`"], '\\'),
+            (&["FROM x", "# escape=`"], '\\'),
+            (&["#escape="], '\\'),
+        ] {
+            assert_eq!(read(lines).unwrap().escape, escape, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_second_or_a_strange_directive_is_refused() {
+        let twice = read(&["# escape=`", "# escape=`"]).unwrap_err();
+        assert_eq!(twice, "only one escape parser directive can be used");
+        let strange = read(&["# escape=x"]).unwrap_err();
+        assert_eq!(strange, "invalid escape token 'x' does not match ` or \\");
+        assert!(read(&["# check=foo=1"]).is_err());
+    }
+
+    #[test]
+    fn check_options_are_read() {
+        let check = read(&["# check=skip=A, B ;error=true"]).unwrap().check;
+        assert_eq!(check.skip, ["A", "B"]);
+        assert!(check.error && !check.skip_all);
+        assert!(read(&["# check=skip=all"]).unwrap().check.skip_all);
+        assert_eq!(read(&["# check=experimental=X"]).unwrap().check.experimental, ["X"]);
+    }
+}

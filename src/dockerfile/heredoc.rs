@@ -1,0 +1,127 @@
+//! Here-documents: which words of a line open one, and what their words mean.
+
+use std::borrow::Cow;
+
+use super::expand::Expander;
+
+/// A here-document with its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heredoc {
+    /// The word that ends it; also the file's name for COPY and ADD.
+    pub name: String,
+    /// The lines as written, their ends and tabs included.
+    pub content: String,
+    /// No part of the word was quoted: COPY and ADD expand variables in it.
+    pub expand: bool,
+    /// Written `<<-`: leading tabs are dropped from each line.
+    pub strip_tabs: bool,
+    /// The file descriptor in front of `<<`, 0 when there is none.
+    pub fd: u32,
+}
+
+impl Heredoc {
+    /// The text as it is used, without the leading tabs when these are dropped.
+    pub fn text(&self) -> Cow<'_, str> {
+        if !self.strip_tabs {
+            return Cow::Borrowed(&self.content);
+        }
+        let lines = self.content.split_inclusive('\n');
+        Cow::Owned(lines.map(|line| line.trim_start_matches('\t')).collect())
+    }
+}
+
+/// The here-document that a word opens, still without content.
+pub fn opens(word: &str) -> Option<Heredoc> {
+    let after_digits = word.trim_start_matches(|c: char| c.is_ascii_digit());
+    let word_start = after_digits.strip_prefix("<<")?;
+    let digits = word.strip_suffix(after_digits)?;
+    let (strip_tabs, written) = match word_start.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, word_start),
+    };
+    if written.is_empty() || written.contains('<') {
+        return None;
+    }
+    // A word with quotes is one from which taking the quotes off takes something away.
+    let mut lex = Expander::new('\\', &|_| None);
+    lex.keep_unset = true;
+    let mut words = lex.words(written).ok()?;
+    lex.raw_quotes = true;
+    let mut raw_words = lex.words(written).ok()?;
+    if words.len() != 1 || raw_words.len() != 1 {
+        return None;
+    }
+    let (name, raw) = (words.pop()?, raw_words.pop()?);
+    let expand = quotes(&name) == quotes(&raw);
+    let fd = digits.parse().unwrap_or_default();
+    Some(Heredoc { name, content: String::new(), expand, strip_tabs, fd })
+}
+
+/// All here-documents that a line opens, in order.
+pub(super) fn opened_by(line: &str) -> Vec<Heredoc> {
+    if !line.contains("<<") {
+        return Vec::new();
+    }
+    let mut lex = Expander::new('\\', &|_| None);
+    lex.raw_quotes = true;
+    lex.raw_escapes = true;
+    lex.keep_unset = true;
+    // A line whose quotes do not close is the shell's to complain about.
+    let words = lex.words(line).unwrap_or_default();
+    words.iter().filter_map(|word| opens(word)).collect()
+}
+
+fn quotes(text: &str) -> usize {
+    text.bytes().filter(|byte| matches!(byte, b'\'' | b'"')).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_says_name_quoting_tabs_and_descriptor() {
+        for (word, name, expand, strip_tabs, fd) in [
+            ("<<EOF", "EOF", true, false, 0),
+            ("<<-EOF", "EOF", true, true, 0),
+            ("<<'EOF'", "EOF", false, false, 0),
+            ("<<\"EOF\"", "EOF", false, false, 0),
+            ("<<E\"O\"F", "EOF", false, false, 0),
+            ("3<<-'X Y'", "X Y", false, true, 3),
+            ("<<$EOF", "$EOF", true, false, 0),
+            ("<<${EOF}", "${EOF}", true, false, 0),
+        ] {
+            let found = opens(word).expect(word);
+            assert_eq!((found.name.as_str(), found.expand), (name, expand), "{word}");
+            assert_eq!((found.strip_tabs, found.fd), (strip_tabs, fd), "{word}");
+        }
+        for word in ["<<", "<<-", "a<<EOF", "<<<EOF", "<EOF", "<<EOF<", "<<'EOF", "x", "1<<"] {
+            assert_eq!(opens(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn a_line_opens_all_its_documents_in_order() {
+        for (line, names) in [
+            ("RUN cat <<A && cat <<'B'", &["A", "B"][..]),
+            ("RUN echo 'x <<EOF'", &[]),
+            ("RUN echo \"a << b\"", &[]),
+            ("RUN echo $((1<<3))", &[]),
+            ("RUN echo \\<<EOF", &[]),
+            ("RUN it's <<EOF", &[]),
+            ("COPY <<a.txt <<b.txt /d/", &["a.txt", "b.txt"]),
+            ("RUN cat 3<<EOF <&3", &["EOF"]),
+            ("RUN echo ${X:-<<EOF}", &[]),
+        ] {
+            let found: Vec<String> = opened_by(line).into_iter().map(|doc| doc.name).collect();
+            assert_eq!(found, names, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_leading_tabs_are_dropped() {
+        let mut document = opens("<<-E").unwrap();
+        document.content = "\ta\n\t\tb\tc\n  d\n".into();
+        assert_eq!(document.text(), "a\nb\tc\n  d\n");
+    }
+}

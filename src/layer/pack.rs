@@ -1,0 +1,223 @@
+//! A tree in overlayfs's upper form -> the canonical tar of the layer.
+//!
+//! Whiteouts become `.wh.NAME`, opaque directories get `.wh..wh..opq` as their first entry (OCI
+//! image-spec, layer.md, "Whiteouts"). Sockets are left out, as every builder does.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::FileType;
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::layer::entry::{Attributes, Entry, Node, OPAQUE, WHITEOUT, show};
+use crate::layer::links::Links;
+use crate::layer::node;
+use crate::layer::walk::{Found, Visit, Walk};
+use crate::layer::writer::Writer;
+
+/// What went into a tar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packed {
+    /// Entries, whiteouts and marks included.
+    pub entries: u64,
+    /// Bytes of regular files.
+    pub file_bytes: u64,
+}
+
+/// Writes the tree under `root` as a layer tar. The root itself has no entry.
+pub fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed> {
+    let mut writer = Writer::new(out);
+    let mut links = Links::default();
+    let mut packed = Packed::default();
+    let mut walk = Walk::new(root, true)?;
+    while let Some(visit) = walk.next()? {
+        if let Visit::Enter(found) = visit {
+            add(&mut writer, &mut links, &mut packed, &found).context(|| show(found.path))?;
+        }
+    }
+    writer.finish()?;
+    Ok(packed)
+}
+
+fn add(
+    writer: &mut Writer<'_>,
+    links: &mut Links,
+    packed: &mut Packed,
+    found: &Found<'_>,
+) -> Result<()> {
+    if found.name.starts_with(WHITEOUT) {
+        return Err(Error::input("a layer cannot hold a name that starts with \".wh.\"")
+            .hint("rename the file: such names say in a layer that something is gone"));
+    }
+    if found.whiteout {
+        return add_mark(writer, packed, beside(found.path, found.name));
+    }
+    let mut attributes = Attributes::of(&found.stat);
+    let mut content: Option<File> = None;
+    let kind = FileType::from_raw_mode(found.stat.st_mode);
+    let node = match links_to(links, kind, found) {
+        Some(first) => Node::Link(first),
+        None => match kind {
+            FileType::RegularFile => {
+                let fd = node::open_file(found.parent, found.name)?;
+                let stat = rustix::fs::fstat(&fd)?;
+                content = Some(File::from(fd));
+                Node::File(u64::try_from(stat.st_size).unwrap_or_default())
+            }
+            FileType::Directory => Node::Directory,
+            FileType::Symlink => {
+                let target = rustix::fs::readlinkat(found.parent, found.name, Vec::new())?;
+                Node::Symlink(target.into_bytes())
+            }
+            FileType::CharacterDevice => {
+                let device = found.stat.st_rdev;
+                Node::Character(rustix::fs::major(device), rustix::fs::minor(device))
+            }
+            FileType::BlockDevice => {
+                let device = found.stat.st_rdev;
+                Node::Block(rustix::fs::major(device), rustix::fs::minor(device))
+            }
+            FileType::Fifo => Node::Fifo,
+            FileType::Socket => return Ok(()),
+            _ => return Err(Error::new(Kind::Unsupported, "pack a file of unknown kind")),
+        },
+    };
+    if let Some(directory) = found.directory {
+        attributes.xattrs = node::xattrs(directory)?;
+    } else if let Some(file) = &content {
+        attributes.xattrs = node::xattrs(std::os::fd::AsFd::as_fd(file))?;
+    }
+    if attributes.xattrs.iter().any(|xattr| xattr.name.contains(&b'=')) {
+        return Err(Error::unsupported(
+            "a tar cannot hold an attribute whose name has \"=\" in it",
+        ));
+    }
+    packed.entries += 1;
+    if let Node::File(size) = node {
+        packed.file_bytes += size;
+    }
+    let entry = Entry { path: found.path.to_vec(), node, attributes };
+    match &mut content {
+        Some(file) => writer.entry(&entry, file)?,
+        None => writer.entry(&entry, &mut io::empty())?,
+    }
+    match found.directory {
+        Some(directory) if node::is_opaque(directory)? => {
+            add_mark(writer, packed, [found.path, b"/", OPAQUE].concat())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn links_to(links: &mut Links, kind: FileType, found: &Found<'_>) -> Option<Vec<u8>> {
+    match kind {
+        FileType::Directory | FileType::Socket => None,
+        _ => links.first(&found.stat, found.path),
+    }
+}
+
+fn add_mark(writer: &mut Writer<'_>, packed: &mut Packed, path: Vec<u8>) -> Result<()> {
+    packed.entries += 1;
+    // All attributes zero: what made the mark, and when, is nothing that an image should hold.
+    let entry = Entry { path, node: Node::File(0), attributes: Attributes::default() };
+    writer.entry(&entry, &mut io::empty())
+}
+
+/// The path of the whiteout for `path`, whose last component is `name`.
+fn beside(path: &[u8], name: &[u8]) -> Vec<u8> {
+    let (directory, _) = path.split_at_checked(path.len() - name.len()).unwrap_or_default();
+    [directory, WHITEOUT, name].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::process::Command;
+
+    use super::*;
+    use crate::layer::tests::Scratch;
+    use rustix::fs::{Mode, Timespec, Timestamps, XattrFlags};
+
+    fn listing(tar: &[u8]) -> String {
+        let scratch = Scratch::new();
+        let file = scratch.path.join("t.tar");
+        std::fs::write(&file, tar).unwrap();
+        let script = "import tarfile,sys
+for m in tarfile.open(sys.argv[1]):
+    print(m.name, m.type.decode(), oct(m.mode), m.uid, m.gid, m.size, int(m.mtime), m.linkname,
+          m.devmajor, m.devminor, repr(m.uname+m.gname), sorted(m.pax_headers))";
+        let python = Command::new("python3").args(["-c", script]).arg(&file).output().unwrap();
+        assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+        let gnu = Command::new("tar").arg("-tvf").arg(&file).output().unwrap();
+        assert!(gnu.status.success() && gnu.stderr.is_empty(), "{gnu:?}");
+        String::from_utf8(python.stdout).unwrap()
+    }
+
+    fn packed(scratch: &Scratch) -> (Vec<u8>, Packed) {
+        let mut out = Vec::new();
+        let packed = pack(scratch.fd(), &mut out).unwrap();
+        (out, packed)
+    }
+
+    #[test]
+    fn an_empty_tree_is_1024_zeros() {
+        assert_eq!(packed(&Scratch::new()), (vec![0; 1024], Packed::default()));
+    }
+
+    #[test]
+    fn other_programs_read_what_was_packed() {
+        let scratch = Scratch::new();
+        let fd = scratch.fd();
+        for (path, content) in [("d/f", "hello"), ("d/x.txt", ""), ("b", "b"), ("ä", "1")] {
+            scratch.write(path, content.as_bytes());
+        }
+        std::fs::hard_link(scratch.path.join("b"), scratch.path.join("d/hard")).unwrap();
+        symlink("../b", scratch.path.join("d/soft")).unwrap();
+        scratch.whiteout("gone");
+        rustix::fs::mkfifoat(fd, "fifo", Mode::empty()).unwrap();
+        let null = rustix::fs::makedev(1, 3);
+        let character = FileType::CharacterDevice;
+        rustix::fs::mknodat(fd, "null", character, Mode::empty(), null).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(scratch.path.join("socket")).unwrap();
+        let directory = node::open_directory(fd, b"d").unwrap();
+        for (name, value) in
+            [("trusted.overlay.opaque", "y"), ("trusted.overlay.origin", "x"), ("user.u", "v")]
+        {
+            rustix::fs::fsetxattr(&directory, name, value.as_bytes(), XattrFlags::empty()).unwrap();
+        }
+        let mode = std::fs::Permissions::from_mode(0o4751);
+        std::fs::set_permissions(scratch.path.join("b"), mode).unwrap();
+        std::os::unix::fs::chown(scratch.path.join("ä"), Some(3_000_000), Some(7)).unwrap();
+        let old = Timespec { tv_sec: -7, tv_nsec: 5 };
+        let times = Timestamps { last_access: old, last_modification: old };
+        for path in ["d/f", "d/x.txt", "d/soft", "d", "b", "ä", "fifo", "null"] {
+            let no_follow = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(fd, path, &times, no_follow).unwrap();
+        }
+        let (tar, packed) = packed(&scratch);
+        let expected = "\
+.wh.gone 0 0o0 0 0 0 0  0 0 '' []
+b 0 0o4751 0 0 1 -7  0 0 '' ['mtime']
+d 5 0o755 0 0 0 -7  0 0 '' ['SCHILY.xattr.user.u', 'mtime']
+d/.wh..wh..opq 0 0o0 0 0 0 0  0 0 '' []
+d/f 0 0o644 0 0 5 -7  0 0 '' ['mtime']
+d/hard 1 0o4751 0 0 0 -7 b 0 0 '' ['mtime']
+d/soft 2 0o777 0 0 0 -7 ../b 0 0 '' ['mtime']
+d/x.txt 0 0o644 0 0 0 -7  0 0 '' ['mtime']
+fifo 6 0o0 0 0 0 -7  0 0 '' ['mtime']
+null 3 0o0 0 0 0 -7  1 3 '' ['mtime']
+ä 0 0o644 3000000 7 1 -7  0 0 '' ['mtime', 'path', 'uid']
+";
+        assert_eq!(listing(&tar), expected);
+        assert_eq!(packed, Packed { entries: 11, file_bytes: 7 });
+    }
+
+    #[test]
+    fn a_name_that_would_read_as_a_whiteout_is_refused() {
+        let scratch = Scratch::new();
+        scratch.write("d/.wh.x", b"");
+        let error = pack(scratch.fd(), &mut io::sink()).unwrap_err();
+        assert!(error.text().starts_with("\"d/.wh.x\": a layer cannot hold"), "{error}");
+    }
+}
