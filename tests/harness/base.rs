@@ -114,7 +114,9 @@ pub fn layout_of(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
 pub fn busybox() -> Option<PathBuf> {
     let path = super::needs::find("busybox")?;
     let program = fs::read(&path).ok()?;
-    let asks_for_a_library = program.windows(8).any(|bytes| bytes == b"ld-linux");
+    // The name of the loader stands right after the headers.
+    let mut start = program.get(..4096)?.windows(4);
+    let asks_for_a_library = start.any(|bytes| bytes == b"/ld-");
     (!asks_for_a_library).then_some(path)
 }
 
