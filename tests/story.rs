@@ -17,6 +17,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+const HERE: &[Need] = &[Need::Root, Need::Busybox];
 const REDIS: &str = "FROM alpine\nRUN apk add --update redis\nCMD [\"redis-server\"]\n";
 const REDIS_GCC: &str =
     "FROM alpine\nRUN apk add --update redis\nRUN apk add --update gcc\nCMD [\"redis-server\"]\n";
@@ -76,7 +77,7 @@ fn redis_on_alpine_is_built_run_changed_and_built_again() {
 
 #[test]
 fn the_same_story_on_busybox() {
-    if !needs(&[Need::Root, Need::Busybox]) {
+    if !needs(HERE) {
         return;
     }
     let lath = Lath::with_busybox();
@@ -109,7 +110,7 @@ fn the_same_story_on_busybox() {
 
 #[test]
 fn the_plain_log_is_the_one_that_everybody_knows() {
-    if !needs(&[Need::Root, Need::Busybox]) {
+    if !needs(HERE) {
         return;
     }
     let lath = Lath::with_busybox();
@@ -137,7 +138,7 @@ fn the_plain_log_is_the_one_that_everybody_knows() {
 
 #[test]
 fn quiet_prints_the_id_alone() {
-    if !needs(&[Need::Root, Need::Busybox]) {
+    if !needs(HERE) {
         return;
     }
     let lath = Lath::with_busybox();
@@ -149,7 +150,7 @@ fn quiet_prints_the_id_alone() {
 
 #[test]
 fn no_cache_runs_every_step_again() {
-    if !needs(&[Need::Root, Need::Busybox]) {
+    if !needs(HERE) {
         return;
     }
     let lath = Lath::with_busybox();
@@ -166,7 +167,7 @@ fn no_cache_runs_every_step_again() {
 
 #[test]
 fn a_copied_file_counts_by_its_content_and_not_by_its_time() {
-    if !needs(&[Need::Root, Need::Busybox]) {
+    if !needs(HERE) {
         return;
     }
     let lath = Lath::with_busybox();
@@ -183,6 +184,21 @@ fn a_copied_file_counts_by_its_content_and_not_by_its_time() {
     let third = build();
     assert_eq!(third.cached(), ["COPY a /a", "RUN cat /a > /b"]);
     assert_eq!(third.built(), first.built());
+}
+
+#[test]
+fn the_examples_do_what_they_say() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    lath.ok(&["build", "-t", "hub/hello", &format!("{examples}/hello")]);
+    let said = lath.ok(&["run", "--rm", "hub/hello"]);
+    assert!(said.starts_with("hello from "), "{said}");
+    lath.ok(&["build", "-t", "hub/greet", &format!("{examples}/multi-stage")]);
+    let said = lath.ok(&["run", "--rm", "hub/greet", "you"]);
+    assert!(said.starts_with("hello you, made on "), "{said}");
 }
 
 fn build(lath: &Lath, dockerfile: &str) -> Output {
