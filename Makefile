@@ -10,7 +10,7 @@ TEST_PROGRAMS := busybox python3 tar gzip skopeo umoci podman
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | while read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | while read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
 
 demo: build ## build the binary and show it at work, without a network
 	@tools/need busybox tar
@@ -39,6 +39,10 @@ system: build ## tests that use the static binary as a user would (root; ../shar
 	@tools/need $(TEST_PROGRAMS)
 	LATH_BIN=$(CURDIR)/$(LATH) $(CARGO_HERE) test --test '*'
 
+conformance: build ## BuildKit's results for 400 small Dockerfiles (../shared/conformance)
+	@tools/need python3 zstd
+	python3 ../shared/conformance/run.py --lath $(LATH) --jobs 2
+
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
 
@@ -60,4 +64,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system release dist size bench install clean
+.PHONY: help demo build test check fmt lint unit system conformance release dist size bench install clean
