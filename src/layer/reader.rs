@@ -53,7 +53,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next entry, after what is left of the content of the one before. Nothing at the end.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         self.skip()?;
         let mut said = Said::default();
         let mut is_said = false;
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Says where the content of the entry that `next` gave has its place in the tree, so that
+    /// Says where the content of the entry that `next_entry` gave has its place in the tree, so that
     /// it need not be in the recipe. It must then be read whole.
     pub fn content_is_at(&mut self, path: &[u8], occurrence: u64) -> Result<()> {
         match &mut self.recipe {
@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads content of the entry that `next` gave; 0 at its end.
+    /// Reads content of the entry that `next_entry` gave; 0 at its end.
     pub fn content(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
@@ -271,9 +271,7 @@ fn said_by(records: &[u8]) -> Result<Said> {
                 let name = key.strip_prefix(pax::XATTR).filter(|name| holds_xattr(name));
                 let Some(name) = name else { continue };
                 said.xattrs.retain(|xattr| xattr.name != name);
-                if !is_empty {
-                    said.xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
-                }
+                said.xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::layer::entry::{WHITEOUT, show};
 
 /// Names of one directory that are held at once.
-const NAMES: usize = 4096;
+const NAMES: usize = if cfg!(test) { 64 } else { 4096 };
 /// Directories that are open at once, with their names.
 const OPEN: usize = 24;
 const READ: usize = 32 << 10;
@@ -108,7 +108,7 @@ impl Walk {
     }
 
     /// The next thing on the way; nothing when the root is left.
-    pub fn next(&mut self) -> Result<Option<Visit<'_>>> {
+    pub fn next_visit(&mut self) -> Result<Option<Visit<'_>>> {
         let Some(name) = self.next_name()? else {
             return self.leave();
         };
@@ -268,7 +268,7 @@ mod tests {
     fn paths(root: BorrowedFd<'_>) -> (Vec<String>, usize) {
         let mut walk = Walk::new(root, true).unwrap();
         let (mut entered, mut left) = (Vec::new(), 0);
-        while let Some(visit) = walk.next().unwrap() {
+        while let Some(visit) = walk.next_visit().unwrap() {
             match visit {
                 Visit::Enter(found) => {
                     assert!(found.path.ends_with(found.name));

@@ -45,6 +45,11 @@ impl Chain {
         self.trees.push(Arc::new(tree));
     }
 
+    /// The highest layer's tree.
+    pub fn top(&self) -> Option<BorrowedFd<'_>> {
+        self.trees.last().map(|tree| tree.as_fd())
+    }
+
     /// The trees, highest first.
     fn highest_first(&self) -> Vec<BorrowedFd<'_>> {
         self.trees.iter().rev().map(|tree| tree.as_fd()).collect()
