@@ -80,9 +80,8 @@ pub struct Line {
 
 /// An image's history, newest first.
 pub fn history(store: &Store, id: &ImageId) -> Result<Vec<Line>> {
-    let config = store
-        .config(id)?
-        .ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
+    let config =
+        store.config(id)?.ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
     let chains = config.chains();
     let mut layers = chains.iter();
     let mut lines = Vec::new();
