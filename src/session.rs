@@ -1,1 +1,65 @@
-//! (room being built)
+//! What one call of lath works with: the store and what the kernel has, opened once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::store::{Scratch, Store};
+use crate::sys::kernel::Kernel;
+use crate::sys::signal;
+
+/// An open store and the facts about this machine.
+pub struct Session {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The kernel.
+    pub kernel: Kernel,
+}
+
+/// Where the store is and how to work, by the command line and the environment.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `--root`, else `LATH_ROOT`.
+    pub root: Option<PathBuf>,
+    /// `--driver`.
+    pub driver: Option<String>,
+}
+
+impl Session {
+    /// Opens the store, makes it when there is none, and sweeps what a killed process has left.
+    pub fn open(settings: &Settings) -> Result<Session> {
+        match settings.driver.as_deref() {
+            None | Some("overlay") => {}
+            Some("copy") => {
+                return Err(Error::unsupported("the driver \"copy\" is not supported yet")
+                    .hint("use --driver overlay on a kernel with CONFIG_OVERLAY_FS"));
+            }
+            Some(other) => {
+                return Err(Error::usage(format!("unknown driver {other:?}: overlay or copy")));
+            }
+        }
+        signal::watch()?;
+        let root = settings.root.clone().unwrap_or_else(default_root);
+        // Mounts are made by other processes than this one, with another working directory.
+        let root = std::path::absolute(&root)
+            .map_err(|cause| Error::from(cause).during(format!("find {root:?}")))?;
+        let store = Store::open(&root)?;
+        store.sweep()?;
+        Ok(Session { store: Arc::new(store), kernel: Kernel::probe() })
+    }
+
+    /// A folder for unfinished work.
+    pub fn scratch(&self) -> Result<Scratch> {
+        self.store.scratch()
+    }
+}
+
+/// `/var/lib/lath` for root, `$XDG_DATA_HOME/lath` for others.
+fn default_root() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/lath");
+    }
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).or_else(home);
+    data.unwrap_or_else(|| PathBuf::from("/var/tmp")).join("lath")
+}

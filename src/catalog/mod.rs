@@ -1,1 +1,7 @@
-//! (room being built)
+//! What a user does to images: find, list, look into, name, remove, carry in and out.
+
+pub mod inspect;
+pub mod list;
+pub mod remove;
+pub mod resolve;
+pub mod transfer;

@@ -131,7 +131,7 @@ const GLOBALS: Shape = Shape {
 };
 
 /// docker's management commands: group, word, and the plain words that mean the same.
-const ALIASES: &[(&str, &[&str], &[&str])] = &[
+pub(super) const ALIASES: &[(&str, &[&str], &[&str])] = &[
     ("image", &["ls", "list"], &["images"]),
     ("image", &["rm", "remove"], &["rmi"]),
     ("image", &["inspect"], &["inspect", "--type=image"]),

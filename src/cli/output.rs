@@ -1,25 +1,33 @@
 //! Standard output: buffered, and a reader that went away is no fault.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+
+use super::safe::Filter;
 
 /// Where a command's answer goes.
 ///
 /// When the reader is gone (`lath images | head -1`) writes fail as usual, so that work for
 /// nobody stops, and `is_closed` tells `cli` to end quietly. `println!` would panic instead.
+///
+/// On a terminal nothing but text and colours passes, whatever an image has in its labels. What
+/// is to reach a terminal as it is (a program's own screen) does not go through here.
 pub struct Output {
     writer: BufWriter<Box<dyn Write>>,
     is_closed: bool,
+    filter: Option<Filter>,
 }
 
 impl Output {
     /// The process's standard output.
     pub fn stdout() -> Output {
-        Output::to(Box::new(io::stdout()))
+        let is_terminal = io::stdout().is_terminal();
+        let filter = is_terminal.then(|| Filter::new(true));
+        Output { filter, ..Output::to(Box::new(io::stdout())) }
     }
 
     /// Any other writer.
     pub fn to(writer: Box<dyn Write>) -> Output {
-        Output { writer: BufWriter::new(writer), is_closed: false }
+        Output { writer: BufWriter::new(writer), is_closed: false, filter: None }
     }
 
     /// Whether the reader went away.
@@ -39,7 +47,13 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let done = self.writer.write(bytes);
+        let Some(filter) = &mut self.filter else {
+            let done = self.writer.write(bytes);
+            return self.note(done);
+        };
+        let mut shown = Vec::with_capacity(bytes.len());
+        filter.push(bytes, &mut shown);
+        let done = self.writer.write_all(&shown).map(|()| bytes.len());
         self.note(done)
     }
 
@@ -70,5 +84,16 @@ mod tests {
         assert!(out.write_all(b"x").is_ok() && !out.is_closed());
         assert!(out.flush().is_err());
         assert!(out.is_closed());
+    }
+
+    #[test]
+    fn a_terminal_gets_text_only() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let filter = Some(Filter::new(true));
+        let mut out = Output { filter, ..Output::to(Box::new(writer)) };
+        out.write_all(b"label \x1b[2J\x1b]0;x\x07end\n").unwrap();
+        out.flush().unwrap();
+        drop(out);
+        assert_eq!(io::read_to_string(&mut reader).unwrap(), "label end\n");
     }
 }

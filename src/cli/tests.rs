@@ -284,3 +284,71 @@ fn a_closed_reader_is_a_quiet_success_and_a_full_disk_is_not() {
         assert_eq!(err.is_empty(), code == 0);
     }
 }
+
+/// What argh knows of the options, from its help: short and long name, whether a value follows,
+/// and whether it may be given many times.
+fn of_argh(command: &Command) -> Vec<(Option<char>, String, bool, bool)> {
+    let mut out = Output::to(Box::new(std::io::sink()));
+    let stop = (command.call)(&["--help"], Vec::new(), &Globals::default(), &mut out);
+    let Err(Stop::Early(early)) = stop else { panic!("no help of {command:?}") };
+    let usage = early.output.lines().next().unwrap();
+    early
+        .output
+        .lines()
+        .filter_map(|line| line.strip_prefix("  -").map(|_| line.trim_start()))
+        .filter(|line| !line.starts_with("--help"))
+        .map(|line| {
+            let mut names = line.split_whitespace();
+            let first = names.next().unwrap();
+            let short = first.strip_prefix('-').and_then(|name| name.strip_suffix(','));
+            let long = if short.is_some() { names.next().unwrap() } else { first };
+            let shown = short.map_or(long.to_owned(), |letter| format!("-{letter}"));
+            let after = usage
+                .split(['[', ']'])
+                .find(|part| part.split_whitespace().next() == Some(shown.as_str()))
+                .unwrap_or_else(|| panic!("no {shown} in {usage}"));
+            let long = long.trim_start_matches('-').to_owned();
+            let short = short.and_then(|letter| letter.chars().next());
+            (short, long, after.contains('<'), after.contains("...>"))
+        })
+        .collect()
+}
+
+#[test]
+fn each_commands_shape_is_that_of_its_argh_struct() {
+    use super::normalize::Takes;
+    for command in COMMANDS.iter().chain(DEMO) {
+        let mut of_shape: Vec<_> = command
+            .shape
+            .options
+            .iter()
+            .map(|opt| {
+                let takes_value = opt.takes != Takes::Nothing;
+                (opt.short, opt.long.to_owned(), takes_value, opt.takes == Takes::Values)
+            })
+            .collect();
+        let mut of_argh = of_argh(command);
+        of_shape.sort();
+        of_argh.sort();
+        assert_eq!(of_shape, of_argh, "SHAPE (left) and Args (right) of {}", command.name());
+        for planned in command.shape.planned {
+            let is_there = command.shape.options.iter().any(|opt| opt.long == *planned);
+            assert!(!is_there, "--{planned} of {} is planned and there", command.name());
+        }
+    }
+}
+
+#[test]
+fn words_that_docker_groups_lead_to_options_that_exist() {
+    for (group, subs, target) in normalize::ALIASES {
+        let Some((name, extra)) = target.split_first() else { continue };
+        let Some(command) = COMMANDS.iter().find(|command| command.name() == *name) else {
+            continue;
+        };
+        for word in extra {
+            let long = word.trim_start_matches('-').split('=').next().unwrap();
+            let is_there = command.shape.options.iter().any(|opt| opt.long == long);
+            assert!(is_there, "{group} {subs:?} needs --{long} of {name}");
+        }
+    }
+}

@@ -1,4 +1,9 @@
 //! Layers: one directory tree <-> one tar stream.
+//!
+//! A tree is in overlayfs's upper form: a character device 0:0 says that a name is gone, the
+//! attribute `trusted.overlay.opaque` that nothing of a directory shows through. All work is done
+//! on file descriptors, streams, and fixed buffers; root's rights are taken for granted. This room
+//! does not know where layers are kept (`store`).
 
 pub mod compress;
 mod crc32;
@@ -7,14 +12,17 @@ mod links;
 pub mod node;
 mod pack;
 mod pax;
+mod place;
 pub mod reader;
 mod recipe;
+mod unpack;
 pub mod verify;
 pub mod walk;
 pub mod writer;
 
 pub use pack::{Packed, pack};
-pub use recipe::{Recipe, replay};
+pub use recipe::replay;
+pub use unpack::{Record, Unpacked, unpack, unpack_into};
 
 #[cfg(test)]
 mod tests;

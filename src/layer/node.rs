@@ -3,10 +3,11 @@
 //! Always by the open directory and one name in it, never through a link.
 
 use std::io::{Read, Write};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, FileType, Gid, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
 use rustix::io::Errno;
 
@@ -15,7 +16,8 @@ use crate::layer::entry::{Attributes, MODE_BITS, Xattr, holds_xattr, show};
 use crate::layer::walk::{DIRECTORY, Visit, Walk};
 
 /// Overlayfs's marks for a directory through which nothing shows from below.
-const OPAQUE_MARKS: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+const OPAQUE: &str = "trusted.overlay.opaque";
+const USER_OPAQUE: &str = "user.overlay.opaque";
 
 /// Opens a directory by its name in another, not through a link.
 pub fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -44,6 +46,21 @@ pub fn stat(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Stat>> {
         Err(Errno::NOENT) => Ok(None),
         stat => Ok(Some(stat?)),
     }
+}
+
+/// Calls `each` with all names of a directory, in no order.
+pub fn names(directory: BorrowedFd<'_>, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let own = open_directory(directory, b".")?;
+    let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
+    let mut entries = RawDir::new(own, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        match entry.file_name().to_bytes() {
+            b"." | b".." => {}
+            name => each(name)?,
+        }
+    }
+    Ok(())
 }
 
 /// The extended attributes of an open file that a layer holds, sorted.
@@ -99,7 +116,7 @@ fn xattr(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
 
 /// Whether overlayfs shows nothing from below through this directory.
 pub fn is_opaque(directory: BorrowedFd<'_>) -> Result<bool> {
-    for mark in OPAQUE_MARKS {
+    for mark in [OPAQUE, USER_OPAQUE] {
         if xattr(directory, mark.as_bytes())?.as_deref() == Some(b"y") {
             return Ok(true);
         }
@@ -109,7 +126,7 @@ pub fn is_opaque(directory: BorrowedFd<'_>) -> Result<bool> {
 
 /// Makes overlayfs show nothing from below through this directory.
 pub fn set_opaque(directory: BorrowedFd<'_>) -> Result<()> {
-    rustix::fs::fsetxattr(directory, OPAQUE_MARKS[0], b"y", XattrFlags::empty())
+    rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())
         .context(|| "mark the directory as opaque")
 }
 
@@ -234,13 +251,13 @@ pub fn copy(
     }
 }
 
+/// Sees a regular file before it is removed: its directory, its name there, and its path from
+/// the removed name on.
+pub type Before<'a> = dyn FnMut(BorrowedFd<'_>, &[u8], &[u8]) -> Result<()> + 'a;
+
 /// Takes away whatever has this name, with all that is in it. `each` sees every regular file
-/// first: its directory, its name there, and its path from the removed name on; it may move it.
-pub fn remove(
-    parent: BorrowedFd<'_>,
-    name: &[u8],
-    each: &mut dyn FnMut(BorrowedFd<'_>, &[u8], &[u8]) -> Result<()>,
-) -> Result<()> {
+/// first, and may move it.
+pub fn remove(parent: BorrowedFd<'_>, name: &[u8], each: &mut Before<'_>) -> Result<()> {
     let Some(stat) = stat(parent, name)? else { return Ok(()) };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {

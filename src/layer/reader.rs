@@ -28,6 +28,7 @@ pub struct Reader<'a> {
     left: u64,
     padding: u64,
     at_end: bool,
+    taken: u64,
 }
 
 /// What headers before an entry's own say of it.
@@ -49,11 +50,11 @@ impl<'a> Reader<'a> {
     /// into the recipe.
     pub fn new(input: &'a mut dyn Read, recipe: Option<Recipe<'a>>) -> Reader<'a> {
         let input = BufReader::with_capacity(BUFFER, input);
-        Reader { input, recipe, left: 0, padding: 0, at_end: false }
+        Reader { input, recipe, left: 0, padding: 0, at_end: false, taken: 0 }
     }
 
     /// The next entry, after what is left of the content of the one before. Nothing at the end.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         self.skip()?;
         let mut said = Said::default();
         let mut is_said = false;
@@ -90,7 +91,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Says where the content of the entry that `next` gave has its place in the tree, so that
+    /// How many bytes of the tar have been taken: after `next_entry`, where the entry's content
+    /// begins.
+    pub fn position(&self) -> u64 {
+        self.taken
+    }
+
+    /// Says where the content of the entry that `next_entry` gave has its place in the tree, so that
     /// it need not be in the recipe. It must then be read whole.
     pub fn content_is_at(&mut self, path: &[u8], occurrence: u64) -> Result<()> {
         match &mut self.recipe {
@@ -99,7 +106,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads content of the entry that `next` gave; 0 at its end.
+    /// Reads content of the entry that `next_entry` gave; 0 at its end.
     pub fn content(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
@@ -110,6 +117,7 @@ impl<'a> Reader<'a> {
             return Err(cut_short());
         }
         self.left -= read as u64;
+        self.taken += read as u64;
         Ok(read)
     }
 
@@ -148,6 +156,7 @@ impl<'a> Reader<'a> {
                 return Err(cut_short());
             }
             *of -= read as u64;
+            self.taken += read as u64;
             self.raw(buffer.get(..read).unwrap_or_default())?;
         }
         Ok(())
@@ -170,6 +179,7 @@ impl<'a> Reader<'a> {
         if bytes.len() as u64 != size {
             return Err(cut_short());
         }
+        self.taken += size;
         self.raw(&bytes)?;
         self.padding = padding(size) as u64;
         self.skip()?;
@@ -208,6 +218,7 @@ impl<'a> Reader<'a> {
             }
             done += read;
         }
+        self.taken += BLOCK as u64;
         self.raw(&block)?;
         Ok(Some(block))
     }
@@ -220,6 +231,12 @@ fn read_some(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
             read => return Ok(read?),
         }
     }
+}
+
+/// Whether these are the first bytes of a tar: a header whose sum is right.
+pub fn is_header(start: &[u8]) -> bool {
+    let Some(block) = start.first_chunk::<BLOCK>() else { return false };
+    !is_zero(block) && check_sum(Header::from_byte_slice(block)).is_ok()
 }
 
 fn is_zero(block: &[u8; BLOCK]) -> bool {
@@ -265,9 +282,7 @@ fn said_by(records: &[u8]) -> Result<Said> {
                 let name = key.strip_prefix(pax::XATTR).filter(|name| holds_xattr(name));
                 let Some(name) = name else { continue };
                 said.xattrs.retain(|xattr| xattr.name != name);
-                if !is_empty {
-                    said.xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
-                }
+                said.xattrs.push(Xattr { name: name.to_vec(), value: value.to_vec() });
             }
         }
     }

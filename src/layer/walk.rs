@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::layer::entry::{WHITEOUT, show};
 
 /// Names of one directory that are held at once.
-const NAMES: usize = 4096;
+const NAMES: usize = if cfg!(test) { 64 } else { 4096 };
 /// Directories that are open at once, with their names.
 const OPEN: usize = 24;
 const READ: usize = 32 << 10;
@@ -108,6 +108,7 @@ impl Walk {
     }
 
     /// The next thing on the way; nothing when the root is left.
+    #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend what it found")]
     pub fn next(&mut self) -> Result<Option<Visit<'_>>> {
         let Some(name) = self.next_name()? else {
             return self.leave();
@@ -133,6 +134,14 @@ impl Walk {
         let (name_, path) = (self.name.as_slice(), self.path.as_slice());
         let whiteout = name.whiteout;
         Ok(Some(Visit::Enter(Found { parent, name: name_, path, stat, directory, whiteout })))
+    }
+
+    /// Passes over what is in the directory that was entered last.
+    pub fn prune(&mut self) {
+        if let Some(frame) = self.frames.last_mut() {
+            frame.names.clear();
+            frame.more = false;
+        }
     }
 
     /// Takes the next name of the innermost directory, reading on when that is needed.
@@ -293,6 +302,24 @@ mod tests {
         let (entered, _) = paths(scratch.fd());
         assert_eq!(entered.len(), NAMES * 2 + 10);
         assert!(entered.is_sorted());
+    }
+
+    #[test]
+    fn what_is_pruned_is_not_entered() {
+        let scratch = Scratch::new();
+        for path in ["a/x/y", "b/c"] {
+            scratch.write(path, b"");
+        }
+        let mut walk = Walk::new(scratch.fd(), false).unwrap();
+        let mut seen = Vec::new();
+        while let Some(visit) = walk.next().unwrap() {
+            let Visit::Enter(found) = visit else { continue };
+            seen.push(String::from_utf8_lossy(found.path).into_owned());
+            if found.name == b"a" {
+                walk.prune();
+            }
+        }
+        assert_eq!(seen, ["a", "b", "b/c"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What steps have made before: `cache/<xx>/<key>`, one flat file a step.
 
+use std::collections::BTreeMap;
+
 use super::{Fields, Store};
 use crate::error::Result;
 use crate::image::digest::{DiffId, Digest, ImageId};
@@ -69,6 +71,18 @@ impl Store {
         let (dir, name) = key.path();
         let text = read_small(self.fd(), format!("{dir}/{name}"), 4096)?;
         Ok(text.and_then(|text| Record::parse(&String::from_utf8_lossy(&text))))
+    }
+
+    /// From each step's image to the image that it was made of.
+    pub fn parents(&self) -> Result<BTreeMap<ImageId, ImageId>> {
+        let mut parents = BTreeMap::new();
+        self.each_record(&mut |_, record| {
+            if let Some(parent) = record.parent {
+                parents.insert(record.image, parent);
+            }
+            Ok(true)
+        })?;
+        Ok(parents)
     }
 
     /// All records, with their paths, in no order; stops when `each` says false.

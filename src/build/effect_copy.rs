@@ -1,0 +1,324 @@
+//! Carries out a copy: sources of a tree, here-documents and local archives, into the image.
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::chmod::Chmod;
+use super::copy_tree::{Copier, Skip, Style};
+use super::source::{Found, Tree};
+use crate::error::{Context, Error, Result};
+use crate::instruction::{CopyEffect, Source};
+use crate::layer;
+use crate::pattern::Ignore;
+use crate::sandbox::{Identity, group_id, parse_id};
+use crate::sys::fs::{make_dirs_in_root, open_in_root, set_owner, write_all};
+
+/// What a copy's sources turned out to be.
+pub struct Sources {
+    items: Vec<Item>,
+    excludes: Ignore,
+}
+
+enum Item {
+    Found { found: Found, pivot: PathBuf },
+    Text { name: String, content: String },
+}
+
+impl Sources {
+    /// Looks all sources up in the tree that they come from.
+    pub fn find(effect: &CopyEffect, tree: Option<&Tree>) -> Result<Sources> {
+        let mut items = Vec::new();
+        for source in &effect.sources {
+            match source {
+                Source::Text { name, content } => {
+                    items.push(Item::Text { name: name.clone(), content: content.clone() });
+                }
+                Source::Path(path) => {
+                    let tree = tree.ok_or_else(|| {
+                        Error::input(format!("{path:?}: not found: there is no build context"))
+                    })?;
+                    // `--parents`: what stands before `/./` is not made again.
+                    let (pivot, _) = path.split_once("/./").unwrap_or(("", path));
+                    let pivot: PathBuf = Path::new(pivot).components().filter(is_name).collect();
+                    for found in tree.find(path)? {
+                        items.push(Item::Found { found, pivot: pivot.clone() });
+                    }
+                }
+                Source::Url(url) => {
+                    return Err(Error::unsupported(format!(
+                        "ADD of a URL ({url:?}) is not supported yet"
+                    ))
+                    .hint("download it beside the Dockerfile and ADD the file"));
+                }
+                Source::Git(url) => {
+                    return Err(Error::unsupported(format!(
+                        "ADD of a git repository ({url:?}) is not supported yet"
+                    ))
+                    .hint("clone it into the build context and COPY it"));
+                }
+            }
+        }
+        let excludes = Ignore::from_patterns(effect.excludes.iter().map(String::as_str))?;
+        Ok(Sources { items, excludes })
+    }
+
+    /// The digest of everything that would be copied.
+    pub fn digest(&self, tree: Option<&Tree>) -> Result<Vec<u8>> {
+        let mut hasher = blake3::Hasher::new();
+        for item in &self.items {
+            if let (Item::Found { found, .. }, Some(tree)) = (item, tree) {
+                tree.digest(found, &self.excludes, &mut hasher)?;
+            }
+        }
+        Ok(hasher.finalize().as_bytes().to_vec())
+    }
+}
+
+fn is_name(part: &std::path::Component<'_>) -> bool {
+    matches!(part, std::path::Component::Normal(_))
+}
+
+/// A copy being carried out.
+struct Job<'a> {
+    effect: &'a CopyEffect,
+    root: BorrowedFd<'a>,
+    owner: Option<(u32, u32)>,
+    chmod: Option<Chmod>,
+    excludes: &'a Ignore,
+    is_context: bool,
+}
+
+/// Puts the sources into the image at `root`; `moved` hears of the bytes.
+pub fn copy(
+    effect: &CopyEffect,
+    sources: &Sources,
+    tree: Option<&Tree>,
+    root: BorrowedFd<'_>,
+    moved: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let keeps_owner = tree.is_some_and(|tree| tree.keeps_owner);
+    let chown = effect.chown.as_deref().map(|text| owner(root, text)).transpose()?;
+    let job = Job {
+        effect,
+        root,
+        owner: chown.or((!keeps_owner).then_some((0, 0))),
+        chmod: effect.chmod.as_deref().map(Chmod::parse).transpose()?,
+        excludes: &sources.excludes,
+        is_context: !keeps_owner,
+    };
+    let dest = Path::new(&effect.dest);
+    if sources.items.is_empty() {
+        // WORKDIR, or patterns without matches.
+        if effect.sources.is_empty() {
+            job.make_dirs(dest)?;
+        }
+        return Ok(());
+    }
+    let dest_is_dir = effect.dest.ends_with('/') || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        open_in_root(root, dest, flags, Mode::empty()).is_ok()
+    };
+    if sources.items.len() > 1 && !dest_is_dir && !effect.parents {
+        return Err(Error::input(format!(
+            "when using {} with more than one source file, the destination must be a directory and end with a /",
+            if effect.is_add { "ADD" } else { "COPY" }
+        )));
+    }
+    for item in &sources.items {
+        match (item, tree) {
+            (Item::Text { name, content }, _) => {
+                let target = if dest_is_dir { dest.join(name) } else { dest.to_owned() };
+                job.text(content, &target).context(|| format!("write {target:?}"))?;
+            }
+            (Item::Found { found, pivot }, Some(tree)) => {
+                job.found(tree, found, pivot, (dest, dest_is_dir), moved)
+                    .context(|| format!("copy {:?}", found.path))?;
+            }
+            (Item::Found { .. }, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// `--chown`: names are looked up in the image; a number alone is user and group.
+fn owner(root: BorrowedFd<'_>, text: &str) -> Result<(u32, u32)> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let found = |error: Error| {
+        error.hint("--chown takes names of the image's /etc/passwd and /etc/group, or numbers")
+    };
+    let uid_number = parse_id(user)?;
+    let identity = Identity::resolve(root, user).map_err(found)?;
+    let gid = match group {
+        Some(group) if !group.is_empty() => match (parse_id(group)?, group_id(root, group)?) {
+            (_, Some(gid)) | (Some(gid), None) => gid,
+            (None, None) => {
+                let text =
+                    format!("unable to find group {group}: no matching entries in group file");
+                return Err(found(Error::input(text)));
+            }
+        },
+        _ => uid_number.unwrap_or(identity.gid),
+    };
+    Ok((identity.uid, gid))
+}
+
+impl Job<'_> {
+    /// The mode of what is copied, from that of its source.
+    fn mode(&self, mode: u32, is_dir: bool) -> u32 {
+        self.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_dir))
+    }
+
+    fn make_dirs(&self, path: &Path) -> Result<OwnedFd> {
+        let mode = self.mode(0o755, true);
+        let owner = self.effect.chown.as_ref().and(self.owner);
+        let made = make_dirs_in_root(self.root, path, mode, owner.or(Some((0, 0))));
+        let (dir, _) = made.map_err(|error| error.during("destination"))?;
+        Ok(dir)
+    }
+
+    /// Opens the directory that a file comes into, and the file's name in it. A link in the
+    /// place of the file is replaced, not followed, unless it leads to a directory.
+    fn parent(&self, target: &Path) -> Result<(OwnedFd, CString)> {
+        let name = target.file_name().ok_or_else(|| Error::input("the destination has no name"))?;
+        let dir = self.make_dirs(target.parent().unwrap_or(Path::new("/")))?;
+        let name =
+            CString::new(name.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
+        Ok((dir, name))
+    }
+
+    fn text(&self, content: &str, target: &Path) -> Result<()> {
+        let (dir, name) = self.parent(target)?;
+        match rustix::fs::unlinkat(&dir, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o600))?;
+        write_all(file.as_fd(), content.as_bytes())?;
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        set_owner(file.as_fd(), uid, gid)?;
+        Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(self.mode(0o644, false)))?)
+    }
+
+    fn found(
+        &self,
+        tree: &Tree,
+        found: &Found,
+        pivot: &Path,
+        (dest, dest_is_dir): (&Path, bool),
+        moved: &mut dyn FnMut(u64),
+    ) -> Result<()> {
+        let kind = FileType::from_raw_mode(found.stat.st_mode);
+        if self.effect.unpack && kind == FileType::RegularFile && is_archive(tree, found)? {
+            return self.unpack(tree, found, dest);
+        }
+        let base = found.real.clone();
+        let mut skip = |path: &Path, is_dir: bool| {
+            let full = base.join(path);
+            let ignored = self.is_context && tree.ignores(&full);
+            let excluded =
+                !self.excludes.is_empty() && self.excludes.excludes(path.as_os_str().as_bytes());
+            if !ignored && !excluded {
+                return Skip::No;
+            }
+            let inside = is_dir
+                && (!ignored || tree.may_include_below(&full))
+                && (!excluded || self.excludes.may_include_below(path.as_os_str().as_bytes()));
+            if inside { Skip::LookInside } else { Skip::All }
+        };
+        let mode = |mode: u32, is_dir: bool| self.mode(mode, is_dir);
+        let style = Style { owner: self.owner, mode: &mode, skip: &mut skip };
+        let mut copier = Copier::new(style, moved);
+        if self.effect.parents {
+            let inner = found.path.strip_prefix(pivot).unwrap_or(&found.path);
+            let target = dest.join(inner);
+            if found.is_dir() {
+                let to = self.make_dirs(&target)?;
+                return copier.contents(tree.open_dir(&found.real)?.as_fd(), to.as_fd());
+            }
+            let (to, name) = self.parent(&target)?;
+            return self.file(tree, found, &mut copier, to.as_fd(), &name);
+        }
+        if found.is_dir() {
+            self.not_in_the_way(dest)?;
+            let to = self.make_dirs(dest)?;
+            return copier.contents(tree.open_dir(&found.real)?.as_fd(), to.as_fd());
+        }
+        let target = if dest_is_dir {
+            dest.join(std::ffi::OsStr::from_bytes(found.name()?.as_bytes()))
+        } else {
+            dest.to_owned()
+        };
+        let (to, name) = self.parent(&target)?;
+        self.file(tree, found, &mut copier, to.as_fd(), &name)
+    }
+
+    fn file(
+        &self,
+        tree: &Tree,
+        found: &Found,
+        copier: &mut Copier<'_>,
+        to: BorrowedFd<'_>,
+        name: &CString,
+    ) -> Result<()> {
+        if !self.excludes.is_empty() && self.excludes.excludes(found.path.as_os_str().as_bytes()) {
+            return Ok(());
+        }
+        let parent = tree.open_dir(found.real.parent().unwrap_or(Path::new("")))?;
+        let source = found.real.file_name().unwrap_or_default();
+        let source =
+            CString::new(source.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
+        copier.entry(parent.as_fd(), &source, to, name)
+    }
+
+    /// A directory does not replace a file.
+    fn not_in_the_way(&self, dest: &Path) -> Result<()> {
+        match open_in_root(self.root, dest, OFlags::PATH, Mode::empty()) {
+            Ok(there) => {
+                let mode = rustix::fs::fstat(&there)?.st_mode;
+                if FileType::from_raw_mode(mode) != FileType::Directory {
+                    return Err(Error::input(format!(
+                        "cannot copy to non-directory: {dest:?} is a file in the image"
+                    )));
+                }
+                Ok(())
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn unpack(&self, tree: &Tree, found: &Found, dest: &Path) -> Result<()> {
+        let file = std::fs::File::from(tree.open_file(&found.real)?);
+        let (_, mut tar) = layer::compress::decompress(Box::new(file))?;
+        let owner = self.effect.chown.as_ref().and(self.owner);
+        let dest = dest.to_str().ok_or_else(|| Error::input("the destination is not UTF-8"))?;
+        layer::unpack_into(&mut tar, self.root, dest, owner).map(|_| ())
+    }
+}
+
+/// Whether a file is a tar, compressed or not, by its content as docker sees it.
+fn is_archive(tree: &Tree, found: &Found) -> Result<bool> {
+    let mut start = [0u8; 512];
+    let mut file = std::fs::File::from(tree.open_file(&found.real)?);
+    let mut filled = 0;
+    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest)? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    let start = start.get(..filled).unwrap_or_default();
+    if layer::compress::Format::detect(start) != layer::compress::Format::Plain {
+        return Ok(true);
+    }
+    Ok(layer::reader::is_header(start))
+}

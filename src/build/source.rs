@@ -1,0 +1,274 @@
+//! Where copies come from: a tree by descriptor, patterns looked up in it, and the digest of what
+//! they found, for the cache key.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::layer::walk::{Visit, Walk};
+use crate::pattern::{Glob, Ignore, Part};
+use crate::sys::fs::{BUFFER, open_in_root};
+use crate::sys::mount::fd_path;
+use crate::sys::signal;
+
+/// A tree that files are copied from. Nothing outside of its root is ever reached.
+pub struct Tree {
+    root: OwnedFd,
+    ignore: Ignore,
+    /// Owners are kept; in a build context they are nobody's.
+    pub keeps_owner: bool,
+}
+
+/// A source that was found.
+pub struct Found {
+    /// Its path as the pattern led to it, without a leading slash; empty for the root.
+    pub path: PathBuf,
+    /// Its path after links were followed.
+    pub real: PathBuf,
+    /// What it is, after links were followed.
+    pub stat: Stat,
+}
+
+impl Found {
+    /// Whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    }
+
+    /// The name that a copy of it gets.
+    pub fn name(&self) -> Result<CString> {
+        name_of(&self.path).or_else(|_| name_of(&self.real))
+    }
+}
+
+fn name_of(path: &Path) -> Result<CString> {
+    let name = path.file_name().unwrap_or_default();
+    if name.is_empty() {
+        return Err(Error::input("the source has no name"));
+    }
+    CString::new(name.as_bytes()).map_err(|_| Error::input("a name has a NUL byte"))
+}
+
+impl Tree {
+    /// The tree below an open directory.
+    pub fn new(root: OwnedFd, ignore: Ignore, keeps_owner: bool) -> Tree {
+        Tree { root, ignore, keeps_owner }
+    }
+
+    /// The root.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Whether a path is there for nobody.
+    pub fn ignores(&self, path: &Path) -> bool {
+        !self.ignore.is_empty() && self.ignore.excludes(path.as_os_str().as_bytes())
+    }
+
+    /// Whether something in an ignored directory may be there all the same.
+    pub fn may_include_below(&self, path: &Path) -> bool {
+        self.ignore.may_include_below(path.as_os_str().as_bytes())
+    }
+
+    /// What a path or pattern leads to, in order. A path that is not there is an error; a pattern
+    /// without matches finds nothing.
+    pub fn find(&self, pattern: &str) -> Result<Vec<Found>> {
+        let glob = Glob::parse(pattern)?;
+        let mut found = Vec::new();
+        self.expand(glob.parts(), &mut PathBuf::new(), &mut found)?;
+        if found.is_empty() && !glob.is_wild() {
+            return Err(Error::not_found(format!("{pattern:?}: not found")));
+        }
+        Ok(found)
+    }
+
+    fn expand(&self, parts: &[Part], path: &mut PathBuf, found: &mut Vec<Found>) -> Result<()> {
+        let Some((part, rest)) = parts.split_first() else {
+            found.extend(self.look(path)?);
+            return Ok(());
+        };
+        if let Part::Name(name) = part {
+            path.push(OsStr::from_bytes(name.as_ref()));
+            self.expand(rest, path, found)?;
+            path.pop();
+            return Ok(());
+        }
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+        let dir = match open_in_root(self.root(), path.as_path(), flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(other) => return Err(other).context(|| format!("read {path:?}")),
+        };
+        let mut walk = Walk::new(dir.as_fd(), false)?;
+        loop {
+            let name = match walk.next_visit()? {
+                None => return Ok(()),
+                Some(Visit::Leave { .. }) => continue,
+                Some(Visit::Enter(entry)) => {
+                    let name = OsString::from_vec(entry.name.to_vec());
+                    let is_dir = entry.directory.is_some();
+                    if is_dir {
+                        walk.prune();
+                    }
+                    name
+                }
+            };
+            if part.matches(name.as_bytes()) {
+                path.push(&name);
+                self.expand(rest, path, found)?;
+                path.pop();
+            }
+        }
+    }
+
+    /// Looks at one path, links followed inside the root.
+    fn look(&self, path: &Path) -> Result<Option<Found>> {
+        let opened = match open_in_root(self.root(), path, OFlags::PATH, Mode::empty()) {
+            Ok(opened) => opened,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(other) => return Err(other).context(|| format!("open {path:?}")),
+        };
+        let stat = rustix::fs::fstat(&opened)?;
+        let real = self.path_of(opened.as_fd())?;
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        for path in [path, &real] {
+            if self.ignores(path) && !(is_dir && self.may_include_below(path)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Found { path: path.to_owned(), real, stat }))
+    }
+
+    /// Where in the tree an open file is.
+    fn path_of(&self, file: BorrowedFd<'_>) -> Result<PathBuf> {
+        let read = |fd| -> Result<PathBuf> {
+            let path = rustix::fs::readlink(fd_path(fd), Vec::new())?;
+            Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
+        };
+        let (root, path) = (read(self.root())?, read(file)?);
+        path.strip_prefix(&root)
+            .map(Path::to_owned)
+            .map_err(|_| Error::input(format!("{path:?} is not in {root:?}")))
+    }
+
+    /// Opens a found directory.
+    pub fn open_dir(&self, path: &Path) -> Result<OwnedFd> {
+        open_in_root(self.root(), path, OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())
+            .context(|| format!("open {path:?}"))
+    }
+
+    /// Opens a found file for reading.
+    pub fn open_file(&self, path: &Path) -> Result<OwnedFd> {
+        open_in_root(self.root(), path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+            .context(|| format!("open {path:?}"))
+    }
+
+    /// Adds all that a copy of the source would take to a digest: names, kinds, modes, contents,
+    /// for images owners too; never times, since a checkout has new ones.
+    pub fn digest(
+        &self,
+        found: &Found,
+        excludes: &Ignore,
+        into: &mut blake3::Hasher,
+    ) -> Result<()> {
+        frame(into, found.path.as_os_str().as_bytes());
+        if !found.is_dir() {
+            let file = match FileType::from_raw_mode(found.stat.st_mode) {
+                FileType::RegularFile => Some(self.open_file(&found.real)?),
+                _ => None,
+            };
+            return self.digest_entry(&found.stat, file, b"", into);
+        }
+        self.digest_entry(&found.stat, None, b"", into)?;
+        let dir = self.open_dir(&found.real)?;
+        let mut walk = Walk::new(dir.as_fd(), false)?;
+        loop {
+            signal::check()?;
+            let is_pruned = match walk.next_visit()? {
+                None => return Ok(()),
+                Some(Visit::Leave { .. }) => false,
+                Some(Visit::Enter(entry)) => {
+                    let path = found.real.join(OsStr::from_bytes(entry.path));
+                    let is_dir = entry.directory.is_some();
+                    if self.ignores(&path) {
+                        is_dir && !self.may_include_below(&path)
+                    } else if !excludes.is_empty() && excludes.excludes(entry.path) {
+                        is_dir && !excludes.may_include_below(entry.path)
+                    } else {
+                        frame(into, entry.path);
+                        let kind = FileType::from_raw_mode(entry.stat.st_mode);
+                        let name = OsStr::from_bytes(entry.name);
+                        let (file, target) = match kind {
+                            FileType::RegularFile => {
+                                let flags = OFlags::RDONLY
+                                    | OFlags::NOFOLLOW
+                                    | OFlags::CLOEXEC
+                                    | OFlags::NONBLOCK;
+                                let file =
+                                    rustix::fs::openat(entry.parent, name, flags, Mode::empty())
+                                        .context(|| format!("open {path:?}"))?;
+                                (Some(file), Vec::new())
+                            }
+                            FileType::Symlink => {
+                                let target = rustix::fs::readlinkat(entry.parent, name, Vec::new())
+                                    .context(|| format!("read {path:?}"))?;
+                                (None, target.into_bytes())
+                            }
+                            _ => (None, Vec::new()),
+                        };
+                        self.digest_entry(&entry.stat, file, &target, into)?;
+                        false
+                    }
+                }
+            };
+            if is_pruned {
+                walk.prune();
+            }
+        }
+    }
+
+    fn digest_entry(
+        &self,
+        stat: &Stat,
+        file: Option<OwnedFd>,
+        target: &[u8],
+        into: &mut blake3::Hasher,
+    ) -> Result<()> {
+        into.update(&stat.st_mode.to_le_bytes());
+        into.update(&stat.st_rdev.to_le_bytes());
+        if self.keeps_owner {
+            into.update(&stat.st_uid.to_le_bytes());
+            into.update(&stat.st_gid.to_le_bytes());
+        }
+        frame(into, target);
+        if let Some(file) = file {
+            frame(into, &digest_file(file.as_fd())?);
+        }
+        Ok(())
+    }
+}
+
+fn frame(into: &mut blake3::Hasher, bytes: &[u8]) {
+    into.update(&(bytes.len() as u64).to_le_bytes());
+    into.update(bytes);
+}
+
+fn digest_file(file: BorrowedFd<'_>) -> Result<[u8; 32]> {
+    let mut hasher = blake3::Hasher::new();
+    let size = usize::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(BUFFER);
+    let mut buffer = vec![0u8; size.clamp(1, BUFFER - 1) + 1];
+    loop {
+        signal::check()?;
+        match rustix::io::read(file, &mut buffer[..]) {
+            Ok(0) => return Ok(*hasher.finalize().as_bytes()),
+            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Err(Errno::INTR) => continue,
+            Err(other) => return Err(other.into()),
+        };
+    }
+}

@@ -1,0 +1,1 @@
+//! Carries images in and out: save, load, import.

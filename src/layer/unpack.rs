@@ -1,0 +1,415 @@
+//! A foreign layer's tar -> a tree in overlayfs's upper form.
+//!
+//! Entries are taken one after the other: a later one replaces an earlier one, a directory over
+//! a directory changes its attributes. Whiteouts become marks of overlayfs, and only where there
+//! is something below to be hidden. Source: OCI image-spec, layer.md; where it is silent, what
+//! docker does.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Mode};
+
+use crate::error::{Context, Error, Result};
+use crate::layer::entry::{
+    Attributes, Entry, Node, OPAQUE, WHITEOUT, clamped_components, components, show,
+};
+use crate::layer::node;
+use crate::layer::place::{Missing, Place, attributes_of};
+use crate::layer::reader::Reader;
+use crate::layer::recipe::{Recipe, kept_name};
+use crate::layer::walk::is_whiteout;
+
+const BUFFER: usize = 256 << 10;
+
+/// What came out of a tar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unpacked {
+    /// Entries, whiteouts and marks included.
+    pub entries: u64,
+    /// Bytes of regular files.
+    pub file_bytes: u64,
+    /// Files that a later entry replaced and that were moved to the directory of kept ones.
+    pub kept: u64,
+}
+
+/// What is written so that `replay` can give the tar back.
+pub struct Record<'a> {
+    /// Gets the recipe.
+    pub recipe: &'a mut dyn Write,
+    /// An empty directory on the same file system; gets the files that later entries replace.
+    pub kept: BorrowedFd<'a>,
+}
+
+/// Unpacks a layer's tar, decompressed already, into the empty directory `into`, as the upper
+/// layer of the merged view `below` (of nothing, for the lowest layer). Reads `tar` to its end.
+pub fn unpack(
+    tar: &mut dyn Read,
+    into: BorrowedFd<'_>,
+    below: Option<BorrowedFd<'_>>,
+    record: Option<Record<'_>>,
+) -> Result<Unpacked> {
+    // Overlayfs shows the root of the highest layer, so it is as below until the tar says more.
+    // A mount that is attached nowhere comes as a descriptor of O_PATH: opened again to be read.
+    let root = match below {
+        Some(below) => attributes_of(node::open_directory(below, b".")?.as_fd())?,
+        None => Attributes { mode: 0o755, ..Attributes::default() },
+    };
+    node::set_attributes(node::open_directory(into, b".")?.as_fd(), &root)?;
+    let (recipe, kept) = match record {
+        Some(record) => (Some(Recipe::new(record.recipe)?), Some(record.kept)),
+        None => (None, None),
+    };
+    let rules = Rules { is_layer: true, under: Rc::new([]), owner: None };
+    Unpacker::new(into, below, kept, rules)?.run(Reader::new(tar, recipe))
+}
+
+/// Unpacks a tar that a user adds, decompressed already, into the directory `dest` of the tree
+/// `root`: links on the way are followed inside the root, missing directories are made (with
+/// `owner`, if there is one, as all entries), and names of whiteouts are names like others.
+pub fn unpack_into(
+    tar: &mut dyn Read,
+    root: BorrowedFd<'_>,
+    dest: &str,
+    owner: Option<(u32, u32)>,
+) -> Result<Unpacked> {
+    let under = clamped_components(dest.as_bytes()).into_iter().map(<[u8]>::to_vec).collect();
+    let rules = Rules { is_layer: false, under, owner };
+    let mut unpacker = Unpacker::new(root, None, None, rules)?;
+    unpacker.make_destination()?;
+    unpacker.run(Reader::new(tar, None))
+}
+
+/// What is different between a layer and a tar that a user adds.
+struct Rules {
+    is_layer: bool,
+    /// The directory into which it goes.
+    under: Rc<[Vec<u8>]>,
+    owner: Option<(u32, u32)>,
+}
+
+struct Unpacker<'a> {
+    upper: BorrowedFd<'a>,
+    below: Option<BorrowedFd<'a>>,
+    kept: Option<BorrowedFd<'a>>,
+    place: Place,
+    rules: Rules,
+    buffer: Vec<u8>,
+    unpacked: Unpacked,
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(
+        upper: BorrowedFd<'a>,
+        below: Option<BorrowedFd<'a>>,
+        kept: Option<BorrowedFd<'a>>,
+        rules: Rules,
+    ) -> Result<Unpacker<'a>> {
+        let missing = if rules.is_layer { Missing::Make } else { Missing::MakeNow };
+        let place = Place::new(upper, below, missing)?;
+        let (buffer, unpacked) = (vec![0; BUFFER], Unpacked::default());
+        Ok(Unpacker { upper, below, kept, place, rules, buffer, unpacked })
+    }
+
+    fn run(mut self, mut reader: Reader<'_>) -> Result<Unpacked> {
+        while let Some(entry) = reader.next_entry()? {
+            self.unpacked.entries += 1;
+            self.entry(&entry, &mut reader).context(|| show(&entry.path))?;
+        }
+        reader.finish()?;
+        self.place.finish()?;
+        Ok(self.unpacked)
+    }
+
+    /// Makes the destination of a user's tar, owned as its entries will be.
+    fn make_destination(&mut self) -> Result<()> {
+        let under = Rc::clone(&self.rules.under);
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for part in under.iter() {
+            let mut finder = Place::new(self.upper, None, Missing::Report)?;
+            parts.push(part);
+            let is_new = !finder.enter(&parts)?;
+            self.place.enter(&parts)?;
+            if let (true, Some((uid, gid)), Some(made)) =
+                (is_new, self.rules.owner, self.place.upper())
+            {
+                let attributes = Attributes { uid, gid, ..attributes_of(made)? };
+                node::set_attributes(made, &attributes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry, reader: &mut Reader<'_>) -> Result<()> {
+        let under = Rc::clone(&self.rules.under);
+        let mut parts: Vec<&[u8]> = under.iter().map(Vec::as_slice).collect();
+        match self.rules.is_layer {
+            true => parts.extend(components(&entry.path)?),
+            false => parts.extend(clamped_components(&entry.path)),
+        }
+        let is_root = parts.len() == under.len();
+        match parts.split_last() {
+            Some((name, parents)) if !is_root => self.named(entry, parents, name, reader),
+            _ => self.root(entry),
+        }
+    }
+
+    /// An entry for the root itself, such as `./`.
+    fn root(&mut self, entry: &Entry) -> Result<()> {
+        if entry.node != Node::Directory {
+            return Err(Error::input("the root of a tree is a directory"));
+        }
+        if !self.rules.is_layer {
+            return Ok(());
+        }
+        self.place.enter(&[])?;
+        self.settle(entry)
+    }
+
+    fn named(
+        &mut self,
+        entry: &Entry,
+        parents: &[&[u8]],
+        name: &[u8],
+        reader: &mut Reader<'_>,
+    ) -> Result<()> {
+        if self.rules.is_layer {
+            let aufs = [WHITEOUT, WHITEOUT].concat();
+            // What the aufs of old dockers left lying about means nothing to others.
+            if name != OPAQUE && parents.iter().chain([&name]).any(|part| part.starts_with(&aufs)) {
+                return Ok(());
+            }
+            if parents.iter().any(|part| part.starts_with(WHITEOUT)) {
+                return Err(Error::input("a whiteout has nothing in it"));
+            }
+        }
+        let mark = name.strip_prefix(WHITEOUT).filter(|_| self.rules.is_layer);
+        self.place.enter(parents)?;
+        match (mark, &entry.node) {
+            (Some(_), _) if name == OPAQUE => self.opaque(),
+            (Some(b"" | b"." | b".."), _) => Err(Error::input("it hides a name that cannot be")),
+            (Some(hidden), _) => self.whiteout(hidden),
+            (None, Node::Directory) => self.directory(entry, name),
+            (None, Node::Link(target)) => self.link(entry, target, name),
+            (None, Node::Character(0, 0)) => {
+                Err(Error::input("overlayfs would take the character device 0:0 for a whiteout"))
+            }
+            (None, other) => {
+                self.clear(name)?;
+                match other {
+                    Node::File(size) => self.file(entry, *size, name, reader),
+                    Node::Symlink(target) => {
+                        rustix::fs::symlinkat(target, self.place.change()?, name)?;
+                        self.settle_at(entry, name, true)
+                    }
+                    Node::Character(major, minor) => {
+                        self.special(entry, name, FileType::CharacterDevice, *major, *minor)
+                    }
+                    Node::Block(major, minor) => {
+                        self.special(entry, name, FileType::BlockDevice, *major, *minor)
+                    }
+                    _ => self.special(entry, name, FileType::Fifo, 0, 0),
+                }
+            }
+        }
+    }
+
+    fn file(
+        &mut self,
+        entry: &Entry,
+        size: u64,
+        name: &[u8],
+        reader: &mut Reader<'_>,
+    ) -> Result<()> {
+        let path = self.place.path(name);
+        reader.content_is_at(&path, self.occurrence(&path)?)?;
+        let mut file = File::from(node::create_file(self.place.change()?, name)?);
+        loop {
+            let read = reader.content(&mut self.buffer)?;
+            if read == 0 {
+                break;
+            }
+            file.write_all(self.buffer.get(..read).unwrap_or_default())?;
+        }
+        self.unpacked.file_bytes += size;
+        node::set_attributes(file.as_fd(), &self.attributes(entry))
+    }
+
+    fn special(
+        &mut self,
+        entry: &Entry,
+        name: &[u8],
+        kind: FileType,
+        major: u32,
+        minor: u32,
+    ) -> Result<()> {
+        let device = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(self.place.change()?, name, kind, Mode::empty(), device)?;
+        self.settle_at(entry, name, false)
+    }
+
+    /// A directory stays when there is one; it hides what is below when something else of this
+    /// layer stood there before it.
+    fn directory(&mut self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let upper = self.place.upper().ok_or_else(missing)?;
+        let before = node::stat(upper, name)?;
+        match before.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
+            Some(FileType::Directory) => self.place.descend(name)?,
+            Some(_) => {
+                self.clear(name)?;
+                self.place.create(name, true)?;
+            }
+            None => self.place.create(name, false)?,
+        }
+        self.settle(entry)
+    }
+
+    fn link(&mut self, entry: &Entry, target: &[u8], name: &[u8]) -> Result<()> {
+        let under = Rc::clone(&self.rules.under);
+        let mut parts: Vec<&[u8]> = under.iter().map(Vec::as_slice).collect();
+        match self.rules.is_layer {
+            true => parts.extend(components(target)?),
+            false => parts.extend(clamped_components(target)),
+        }
+        let Some((target_name, parents)) = parts.split_last() else {
+            return Err(no_target(target));
+        };
+        let mut finder = Place::new(self.upper, self.below, Missing::Report)?;
+        if !finder.enter(parents)? {
+            return Err(no_target(target));
+        }
+        if finder.path(target_name) == self.place.path(name) {
+            return Err(Error::input("it is a hard link to itself"));
+        }
+        let in_upper = match finder.upper() {
+            Some(upper) => node::stat(upper, target_name)?,
+            None => None,
+        };
+        match in_upper {
+            Some(stat) if is_whiteout(&stat) => Err(no_target(target)),
+            Some(stat) => {
+                refuse_directory(FileType::from_raw_mode(stat.st_mode), target)?;
+                self.clear(name)?;
+                let from = finder.upper().ok_or_else(missing)?;
+                let to = self.place.change()?;
+                rustix::fs::linkat(from, *target_name, to, name, AtFlags::empty())?;
+                if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                    let file = node::open_file(self.place.upper().ok_or_else(missing)?, name)?;
+                    return node::set_attributes(file.as_fd(), &self.attributes(entry));
+                }
+                Ok(())
+            }
+            None => {
+                let stat = finder.stat_below(target_name)?.ok_or_else(|| no_target(target))?;
+                refuse_directory(FileType::from_raw_mode(stat.st_mode), target)?;
+                self.clear(name)?;
+                let from = finder.below().ok_or_else(missing)?;
+                node::copy(from, target_name, self.place.change()?, name, &mut self.buffer)
+            }
+        }
+    }
+
+    fn whiteout(&mut self, name: &[u8]) -> Result<()> {
+        self.clear(name)?;
+        match self.place.stat_below(name)? {
+            Some(_) => node::create_whiteout(self.place.change()?, name),
+            None => Ok(()),
+        }
+    }
+
+    fn opaque(&mut self) -> Result<()> {
+        if self.place.below().is_none() {
+            return Ok(());
+        }
+        if self.place.depth() > 0 {
+            node::set_opaque(self.place.upper().ok_or_else(missing)?)?;
+            self.place.cover();
+            return Ok(());
+        }
+        // Overlayfs does not look for the mark on the root, so each name there is hidden.
+        self.place.change()?;
+        let upper = self.place.upper().ok_or_else(missing)?;
+        let below = self.place.below().ok_or_else(missing)?;
+        node::names(below, &mut |name| match node::stat(upper, name)? {
+            None => node::create_whiteout(upper, name),
+            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                node::set_opaque(node::open_directory(upper, name)?.as_fd())
+            }
+            Some(_) => Ok(()),
+        })
+    }
+
+    /// Takes away what this layer has under a name, and keeps what the recipe needs of it.
+    fn clear(&mut self, name: &[u8]) -> Result<()> {
+        if !node::exists(self.place.upper().ok_or_else(missing)?, name)? {
+            return Ok(());
+        }
+        let path = self.place.path(name);
+        let (kept, count) = (self.kept, &mut self.unpacked.kept);
+        let parent = self.place.change()?;
+        node::remove(parent, name, &mut |parent, name, rest| {
+            let Some(kept) = kept else { return Ok(()) };
+            let path = [&path, rest].concat();
+            let new_name = kept_name(&path, occurrence(kept, &path)?);
+            rustix::fs::renameat(parent, name, kept, &new_name).context(|| "keep a file")?;
+            *count += 1;
+            Ok(())
+        })
+    }
+
+    /// How many files of this path have been replaced so far.
+    fn occurrence(&self, path: &[u8]) -> Result<u64> {
+        match self.kept {
+            Some(kept) if self.unpacked.kept > 0 => occurrence(kept, path),
+            _ => Ok(0),
+        }
+    }
+
+    /// Gives the directory that was just entered the attributes of its entry.
+    fn settle(&mut self, entry: &Entry) -> Result<()> {
+        let attributes = self.attributes(entry);
+        self.place.forget_mtime();
+        node::set_attributes(self.place.upper().ok_or_else(missing)?, &attributes)
+    }
+
+    fn settle_at(&mut self, entry: &Entry, name: &[u8], is_link: bool) -> Result<()> {
+        let attributes = self.attributes(entry);
+        node::set_attributes_at(self.place.change()?, name, &attributes, is_link)
+    }
+
+    fn attributes(&self, entry: &Entry) -> Attributes {
+        let mut attributes = entry.attributes.clone();
+        if let Some((uid, gid)) = self.rules.owner {
+            (attributes.uid, attributes.gid) = (uid, gid);
+        }
+        attributes
+    }
+}
+
+fn occurrence(kept: BorrowedFd<'_>, path: &[u8]) -> Result<u64> {
+    let mut number = 0;
+    while node::exists(kept, kept_name(path, number).as_bytes())? {
+        number += 1;
+    }
+    Ok(number)
+}
+
+fn refuse_directory(kind: FileType, target: &[u8]) -> Result<()> {
+    match kind {
+        FileType::Directory => {
+            let text = format!("it is a hard link to the directory {}", show(target));
+            Err(Error::input(text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn no_target(target: &[u8]) -> Error {
+    Error::input(format!("it is a hard link to {}, which is not there", show(target)))
+}
+
+fn missing() -> Error {
+    Error::input("its directory is not there")
+}
