@@ -114,6 +114,8 @@ macro_rules! row {
 }
 
 commands! {
+    build,
+    run,
     images,
     history,
     inspect,
