@@ -106,7 +106,7 @@ impl Tree {
         };
         let mut walk = Walk::new(dir.as_fd(), false)?;
         loop {
-            let name = match walk.next()? {
+            let name = match walk.next_visit()? {
                 None => return Ok(()),
                 Some(Visit::Leave { .. }) => continue,
                 Some(Visit::Enter(entry)) => {
@@ -170,7 +170,12 @@ impl Tree {
 
     /// Adds all that a copy of the source would take to a digest: names, kinds, modes, contents,
     /// for images owners too; never times, since a checkout has new ones.
-    pub fn digest(&self, found: &Found, excludes: &Ignore, into: &mut blake3::Hasher) -> Result<()> {
+    pub fn digest(
+        &self,
+        found: &Found,
+        excludes: &Ignore,
+        into: &mut blake3::Hasher,
+    ) -> Result<()> {
         frame(into, found.path.as_os_str().as_bytes());
         if !found.is_dir() {
             let file = match FileType::from_raw_mode(found.stat.st_mode) {
@@ -184,7 +189,7 @@ impl Tree {
         let mut walk = Walk::new(dir.as_fd(), false)?;
         loop {
             signal::check()?;
-            let is_pruned = match walk.next()? {
+            let is_pruned = match walk.next_visit()? {
                 None => return Ok(()),
                 Some(Visit::Leave { .. }) => false,
                 Some(Visit::Enter(entry)) => {
@@ -200,9 +205,13 @@ impl Tree {
                         let name = OsStr::from_bytes(entry.name);
                         let (file, target) = match kind {
                             FileType::RegularFile => {
-                                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-                                let file = rustix::fs::openat(entry.parent, name, flags, Mode::empty())
-                                    .context(|| format!("open {path:?}"))?;
+                                let flags = OFlags::RDONLY
+                                    | OFlags::NOFOLLOW
+                                    | OFlags::CLOEXEC
+                                    | OFlags::NONBLOCK;
+                                let file =
+                                    rustix::fs::openat(entry.parent, name, flags, Mode::empty())
+                                        .context(|| format!("open {path:?}"))?;
                                 (Some(file), Vec::new())
                             }
                             FileType::Symlink => {
