@@ -108,8 +108,7 @@ impl Walk {
     }
 
     /// The next thing on the way; nothing when the root is left.
-    #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend what it found")]
-    pub fn next(&mut self) -> Result<Option<Visit<'_>>> {
+    pub fn next_visit(&mut self) -> Result<Option<Visit<'_>>> {
         let Some(name) = self.next_name()? else {
             return self.leave();
         };
@@ -269,7 +268,7 @@ mod tests {
     fn paths(root: BorrowedFd<'_>) -> (Vec<String>, usize) {
         let mut walk = Walk::new(root, true).unwrap();
         let (mut entered, mut left) = (Vec::new(), 0);
-        while let Some(visit) = walk.next().unwrap() {
+        while let Some(visit) = walk.next_visit().unwrap() {
             match visit {
                 Visit::Enter(found) => {
                     assert!(found.path.ends_with(found.name));
@@ -312,7 +311,7 @@ mod tests {
         }
         let mut walk = Walk::new(scratch.fd(), false).unwrap();
         let mut seen = Vec::new();
-        while let Some(visit) = walk.next().unwrap() {
+        while let Some(visit) = walk.next_visit().unwrap() {
             let Visit::Enter(found) = visit else { continue };
             seen.push(String::from_utf8_lossy(found.path).into_owned());
             if found.name == b"a" {
