@@ -45,7 +45,7 @@ pub struct Place {
     pub text: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     kind: Kind,
     text: String,
@@ -54,7 +54,7 @@ struct Inner {
 }
 
 /// What happened, where, and what to do. One word large, so that results stay small.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Error(Box<Inner>);
 
 impl Error {

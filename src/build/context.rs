@@ -35,7 +35,9 @@ impl BuildContext {
     pub fn open(place: &Place) -> Result<BuildContext> {
         if place.context == "-" {
             if place.dockerfile.is_some() {
-                return Err(Error::unsupported("a context on standard input with -f is not supported yet"));
+                return Err(Error::unsupported(
+                    "a context on standard input with -f is not supported yet",
+                ));
             }
             let text = read_stdin()?;
             return Ok(BuildContext { dockerfile: "Dockerfile".into(), text, tree: None });
@@ -89,8 +91,10 @@ fn read_stdin() -> Result<Vec<u8>> {
     if crate::layer::reader::is_header(start)
         || crate::layer::compress::Format::detect(start) != crate::layer::compress::Format::Plain
     {
-        return Err(Error::unsupported("a context as a tar on standard input is not supported yet")
-            .hint("unpack it into a directory and build that"));
+        return Err(Error::unsupported(
+            "a context as a tar on standard input is not supported yet",
+        )
+        .hint("unpack it into a directory and build that"));
     }
     let mut text = start.to_vec();
     let rest = read_bounded(stdin_fd(), crate::dockerfile::MAX_BYTES).context(|| "Dockerfile")?;
@@ -113,9 +117,14 @@ fn read_named(
         Ok(opened) => (file.to_owned(), opened),
         Err(rustix::io::Errno::NOENT) => {
             let inside = open_in_root(root, file, OFlags::RDONLY, Mode::empty());
-            (format!("{}/{file}", context.trim_end_matches('/')), inside.map_err(|_| no_dockerfile(file))?)
+            (
+                format!("{}/{file}", context.trim_end_matches('/')),
+                inside.map_err(|_| no_dockerfile(file))?,
+            )
         }
-        Err(other) => return Err(other).context(|| format!("failed to read dockerfile: open {file:?}")),
+        Err(other) => {
+            return Err(other).context(|| format!("failed to read dockerfile: open {file:?}"));
+        }
     };
     let text = read_bounded(opened, crate::dockerfile::MAX_BYTES)
         .context(|| format!("failed to read dockerfile: {file:?}"))?;

@@ -51,8 +51,10 @@ impl Sources {
                     }
                 }
                 Source::Url(url) => {
-                    return Err(Error::unsupported(format!("ADD of a URL ({url:?}) is not supported yet"))
-                        .hint("download it beside the Dockerfile and ADD the file"));
+                    return Err(Error::unsupported(format!(
+                        "ADD of a URL ({url:?}) is not supported yet"
+                    ))
+                    .hint("download it beside the Dockerfile and ADD the file"));
                 }
                 Source::Git(url) => {
                     return Err(Error::unsupported(format!(
@@ -150,14 +152,17 @@ fn owner(root: BorrowedFd<'_>, text: &str) -> Result<(u32, u32)> {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    let found = |error: Error| error.hint("--chown takes names of the image's /etc/passwd and /etc/group, or numbers");
+    let found = |error: Error| {
+        error.hint("--chown takes names of the image's /etc/passwd and /etc/group, or numbers")
+    };
     let uid_number = parse_id(user)?;
     let identity = Identity::resolve(root, user).map_err(found)?;
     let gid = match group {
         Some(group) if !group.is_empty() => match (parse_id(group)?, group_id(root, group)?) {
             (_, Some(gid)) | (Some(gid), None) => gid,
             (None, None) => {
-                let text = format!("unable to find group {group}: no matching entries in group file");
+                let text =
+                    format!("unable to find group {group}: no matching entries in group file");
                 return Err(found(Error::input(text)));
             }
         },
@@ -185,7 +190,8 @@ impl Job<'_> {
     fn parent(&self, target: &Path) -> Result<(OwnedFd, CString)> {
         let name = target.file_name().ok_or_else(|| Error::input("the destination has no name"))?;
         let dir = self.make_dirs(target.parent().unwrap_or(Path::new("/")))?;
-        let name = CString::new(name.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
+        let name =
+            CString::new(name.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
         Ok((dir, name))
     }
 
@@ -219,7 +225,8 @@ impl Job<'_> {
         let mut skip = |path: &Path, is_dir: bool| {
             let full = base.join(path);
             let ignored = self.is_context && tree.ignores(&full);
-            let excluded = !self.excludes.is_empty() && self.excludes.excludes(path.as_os_str().as_bytes());
+            let excluded =
+                !self.excludes.is_empty() && self.excludes.excludes(path.as_os_str().as_bytes());
             if !ignored && !excluded {
                 return Skip::No;
             }
@@ -268,7 +275,8 @@ impl Job<'_> {
         }
         let parent = tree.open_dir(found.real.parent().unwrap_or(Path::new("")))?;
         let source = found.real.file_name().unwrap_or_default();
-        let source = CString::new(source.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
+        let source =
+            CString::new(source.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
         copier.entry(parent.as_fd(), &source, to, name)
     }
 

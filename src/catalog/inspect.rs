@@ -7,9 +7,8 @@ use crate::store::Store;
 
 /// An image as `docker inspect` shows it.
 pub fn inspect(store: &Store, id: &ImageId) -> Result<Value> {
-    let config = store
-        .config(id)?
-        .ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
+    let config =
+        store.config(id)?.ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
     let names = store.names()?;
     let tags = names.iter().filter(|name| name.image == *id).map(|name| name.reference.to_string());
     let parent = store.parents()?.get(id).map(Digest::to_string).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! The list of images, and an image's history.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::config::{History, ImageConfig};
 use crate::image::digest::{Digest, ImageId};
 use crate::image::reference::Reference;
@@ -32,8 +32,17 @@ pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
     let steps = if all { store.steps()? } else { Vec::new() };
     let steps = steps.into_iter().filter(|id| !store.has_image(id)).map(|id| (id, true));
     for (id, is_step) in images.chain(steps) {
-        // Gone meanwhile.
-        let Some(config) = store.config(&id)? else { continue };
+        let config = match store.config(&id) {
+            Ok(Some(config)) => config,
+            // Gone meanwhile.
+            Ok(None) => continue,
+            // A damaged image must be seen to be removed.
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Input) => {
+                log::debug!("{error}");
+                ImageConfig::default()
+            }
+            Err(error) => return Err(error),
+        };
         let row = Listed {
             id,
             name: None,
@@ -80,9 +89,8 @@ pub struct Line {
 
 /// An image's history, newest first.
 pub fn history(store: &Store, id: &ImageId) -> Result<Vec<Line>> {
-    let config = store
-        .config(id)?
-        .ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
+    let config =
+        store.config(id)?.ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
     let chains = config.chains();
     let mut layers = chains.iter();
     let mut lines = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::resolve::{Resolved, resolve};
 use crate::error::{Error, Kind, Result};
+use crate::image::digest::ImageId;
 use crate::image::reference::Reference;
 use crate::session::Session;
 use crate::store::Removal;
@@ -27,30 +28,48 @@ pub fn tag(session: &Session, image: &str, name: &str) -> Result<()> {
     session.store.publish(&scratch, publication)
 }
 
-/// Removes what a word names: a name, or by its id an image with its one name; with `force` all
+/// Removes what a word names: a name; by its id an image with its one name, with `force` with all
 /// its names.
 pub fn remove(session: &Session, word: &str, force: bool) -> Result<Removal> {
-    match resolve(&session.store, word)? {
-        Resolved { name: Some(name), .. } => session.store.remove_name(&name),
+    let store = &session.store;
+    match resolve(store, word)? {
+        Resolved { name: Some(name), .. } => store.remove_name(&name),
         Resolved { name: None, image } => {
-            let names = session.store.names()?;
-            let own = names.iter().filter(|name| name.image == image);
-            let repositories: std::collections::BTreeSet<String> =
-                own.map(|name| name.reference.full_name()).collect();
-            if repositories.len() > 1 && !force {
+            let names = store.names()?;
+            if names.iter().filter(|name| name.image == image).count() > 1 && !force {
                 let text = format!(
-                    "unable to delete {} (must be forced): image is referenced in multiple repositories",
+                    "conflict: unable to delete {} (must be forced) - image is referenced in \
+                     multiple repositories",
                     image.short()
                 );
                 return Err(Error::new(Kind::Conflict, text)
                     .hint("remove it by its names, or with -f to remove them all"));
             }
-            if !session.store.has_image(&image) {
-                let text = format!("unable to delete {}: it is a step of a build", image.short());
-                return Err(Error::new(Kind::Conflict, text)
-                    .hint("remove the image that was built from it"));
+            if store.has_image(&image) {
+                return store.remove_image(image);
             }
-            session.store.remove_image(image)
+            remove_step(session, image)
         }
     }
+}
+
+/// A step goes when nothing was made of it.
+fn remove_step(session: &Session, image: ImageId) -> Result<Removal> {
+    let mut removal = session.store.remove_image(image)?;
+    if is_known(session, &image) {
+        let text = format!(
+            "conflict: unable to delete {} (cannot be forced) - image has dependent child images",
+            image.short()
+        );
+        return Err(
+            Error::new(Kind::Conflict, text).hint("remove the images that were built from it")
+        );
+    }
+    removal.deleted.insert(0, image);
+    Ok(removal)
+}
+
+/// Whether there still is anything under this id, be it damaged.
+fn is_known(session: &Session, image: &ImageId) -> bool {
+    session.store.config_text(image).map_or(true, |text| text.is_some())
 }

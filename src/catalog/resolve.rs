@@ -46,7 +46,8 @@ pub fn find(store: &Store, word: &str) -> Result<Option<Resolved>> {
         return Ok(None);
     }
     if let Some(id) = Digest::parse_hex(hex) {
-        let is_there = store.config_text(&id)?.is_some();
+        // An image whose config is damaged can still be named, to be removed.
+        let is_there = store.has_image(&id) || store.config_text(&id)?.is_some();
         return Ok(is_there.then_some(Resolved { image: id, name: None }));
     }
     match store.images_by_prefix(hex)?.as_slice() {

@@ -3,7 +3,9 @@
 //! One file a command (copy `version.rs`) and one line in the table below. Nothing here decides
 //! what a build or a container does, and nothing below prints.
 
+pub mod arguments;
 pub mod exit;
+pub mod listing;
 pub mod normalize;
 pub mod progress;
 pub mod report;
@@ -17,10 +19,12 @@ mod output;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 pub use output::Output;
 
 use crate::error::{Error, Result};
+use crate::session::{Session, Settings};
 use normalize::{Front, Shape};
 
 /// What holds for every command; written before the command's name.
@@ -42,6 +46,13 @@ impl Globals {
             "debug" => self.debug = value.as_deref() == Some("true"),
             _ => {}
         }
+    }
+
+    /// Opens what all commands but the very simple ones work with.
+    fn open(&self) -> Result<Session> {
+        let variable = || std::env::var_os("LATH_ROOT").filter(|root| !root.is_empty());
+        let root = self.root.clone().map(OsString::from).or_else(variable).map(PathBuf::from);
+        Session::open(&Settings { root, driver: self.driver.clone() })
     }
 }
 
@@ -103,6 +114,14 @@ macro_rules! row {
 }
 
 commands! {
+    build,
+    run,
+    images,
+    history,
+    inspect,
+    tag,
+    rmi,
+    info,
     version,
 }
 

@@ -61,13 +61,14 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let config = &image.config;
     let argv = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
     let scratch = session.scratch()?;
-    let chain = Chain::open(store, &scratch, &image.chains())?;
+    let chain = Chain::open(store, Some(&scratch), &image.chains())?;
     let snapshot = Snapshot::prepare(&scratch, &chain)?;
     let tree = snapshot.mount()?;
     let identity =
         Identity::resolve(tree.as_fd(), request.user.as_deref().unwrap_or(&config.user))?;
     let id: String = random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    let env = environment(request, &config.env, &identity, request.hostname.as_deref().unwrap_or(&id));
+    let env =
+        environment(request, &config.env, &identity, request.hostname.as_deref().unwrap_or(&id));
     let binds = request.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
     let null = sandbox::null()?;
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -112,7 +113,9 @@ fn command(
     cmd: Option<&[String]>,
 ) -> Result<Vec<String>> {
     let (entrypoint, cmd) = match &request.entrypoint {
-        Some(own) => (Some(own.clone()).filter(|own| !own.is_empty()).into_iter().collect(), &[][..]),
+        Some(own) => {
+            (Some(own.clone()).filter(|own| !own.is_empty()).into_iter().collect(), &[][..])
+        }
         None => (entrypoint.unwrap_or_default().to_vec(), cmd.unwrap_or_default()),
     };
     let mut argv: Vec<String> = entrypoint;
@@ -125,8 +128,14 @@ fn command(
 }
 
 /// The image's environment, then the caller's choices; PATH, HOSTNAME and HOME are always there.
-fn environment(request: &Request, image: &[String], identity: &Identity, hostname: &str) -> Vec<String> {
-    let mut config = crate::image::config::ContainerConfig { env: Vec::new(), ..Default::default() };
+fn environment(
+    request: &Request,
+    image: &[String],
+    identity: &Identity,
+    hostname: &str,
+) -> Vec<String> {
+    let mut config =
+        crate::image::config::ContainerConfig { env: Vec::new(), ..Default::default() };
     config.set_env("PATH", DEFAULT_PATH);
     config.set_env("HOSTNAME", hostname);
     for entry in image.iter().chain(&request.env) {
@@ -147,9 +156,7 @@ fn environment(request: &Request, image: &[String], identity: &Identity, hostnam
 
 fn bind(volume: &Volume) -> Result<Bind> {
     let source = &volume.source;
-    let open = || {
-        rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-    };
+    let open = || rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened: OwnedFd = match open() {
         // As docker does for a directory that is not there yet.
         Err(rustix::io::Errno::NOENT) => {
@@ -161,7 +168,10 @@ fn bind(volume: &Volume) -> Result<Bind> {
     let mode = rustix::fs::fstat(&opened)?.st_mode;
     let is_dir = rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Directory;
     if !volume.target.starts_with('/') || volume.target == "/" {
-        let text = format!("invalid volume: destination {:?} must be an absolute path below /", volume.target);
+        let text = format!(
+            "invalid volume: destination {:?} must be an absolute path below /",
+            volume.target
+        );
         return Err(Error::new(Kind::Usage, text));
     }
     let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;

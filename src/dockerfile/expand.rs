@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const MAX_DEPTH: usize = 100;
 
 /// How large a result may grow; doubling values would otherwise fill the memory.
-const MAX_RESULT: usize = 16 << 20;
+pub(super) const MAX_RESULT: usize = 16 << 20;
 
 /// Expands words with the variables that `lookup` knows.
 pub struct Expander<'a> {
@@ -68,7 +68,7 @@ impl<'a> Expander<'a> {
     }
 
     fn expand(&self, text: &str) -> Result<Output> {
-        let mut run = Run { rules: self, rest: text.chars(), depth: 0, size: 0 };
+        let mut run = Run { rules: self, rest: text.chars(), depth: 0, size: 0, work: 0 };
         run.until(None, self.raw_escapes).map_err(|problem| {
             // The whole of a huge word would drown what is said about it.
             let shown: String = text.chars().take(200).collect();
@@ -126,6 +126,7 @@ struct Run<'r, 'a> {
     rest: Chars<'r>,
     depth: usize,
     size: usize,
+    work: usize,
 }
 
 impl Run<'_, '_> {
@@ -313,8 +314,8 @@ impl Run<'_, '_> {
                 let parsed = Pattern::parse(pattern).map_err(|what| invalid(pattern, &what))?;
                 let value = value.unwrap_or_default();
                 match modifier {
-                    '#' => parsed.without_prefix(&value, longest),
-                    _ => parsed.without_suffix(&value, longest),
+                    '#' => parsed.without_prefix(&value, longest, &mut self.work),
+                    _ => parsed.without_suffix(&value, longest, &mut self.work),
                 }
             }
             _ => Err(unsupported(&written)),
@@ -336,7 +337,7 @@ impl Run<'_, '_> {
             return Ok(String::new());
         };
         let parsed = Pattern::parse(&pattern).map_err(|what| invalid(&pattern, &what))?;
-        parsed.replace(&value, &replacement, all, MAX_RESULT)
+        parsed.replace(&value, &replacement, all, &mut self.work)
     }
 
     fn modifier_word(&mut self, stop: char, raw_escapes: bool) -> Outcome<String> {
@@ -509,7 +510,7 @@ mod tests {
         assert!(word(&"\"${a:-".repeat(100_000)).is_err());
         let double = |name: &str| (name == "A").then(|| "x".repeat(1 << 20));
         assert!(Expander::new('\\', &double).word(&"$A".repeat(64)).is_err());
-        let long = "a".repeat(10 << 20);
+        let long = "a".repeat(2 << 20);
         assert_eq!(word(&format!("\"{long}\"")).unwrap().len(), long.len());
         assert_eq!(word("a\0$A").unwrap(), "a\0val");
     }

@@ -2,7 +2,9 @@
 //!
 //! As in BuildKit, where they become regular expressions, neither sign matches a line's end.
 
-/// How many comparisons one match may take.
+use super::expand::MAX_RESULT;
+
+/// How many comparisons the patterns of one text may take.
 const MAX_WORK: usize = 20_000_000;
 
 enum Token {
@@ -50,15 +52,23 @@ impl Pattern {
         Ok(Pattern { tokens })
     }
 
-    pub(super) fn without_prefix(&self, value: &str, longest: bool) -> Result<String, String> {
-        let mut work = 0;
-        let cut = self.end_of_match(value.chars(), false, longest, &mut work)?;
+    pub(super) fn without_prefix(
+        &self,
+        value: &str,
+        longest: bool,
+        work: &mut usize,
+    ) -> Result<String, String> {
+        let cut = self.end_of_match(value.chars(), false, longest, work)?;
         Ok(value.chars().skip(cut.unwrap_or_default()).collect())
     }
 
-    pub(super) fn without_suffix(&self, value: &str, longest: bool) -> Result<String, String> {
-        let mut work = 0;
-        let cut = self.end_of_match(value.chars().rev(), true, longest, &mut work)?;
+    pub(super) fn without_suffix(
+        &self,
+        value: &str,
+        longest: bool,
+        work: &mut usize,
+    ) -> Result<String, String> {
+        let cut = self.end_of_match(value.chars().rev(), true, longest, work)?;
         let kept = value.chars().count() - cut.unwrap_or_default();
         Ok(value.chars().take(kept).collect())
     }
@@ -68,18 +78,17 @@ impl Pattern {
         value: &str,
         by: &str,
         all: bool,
-        max: usize,
+        work: &mut usize,
     ) -> Result<String, String> {
         let mut out = String::new();
         let mut rest = value.chars();
-        let mut work = 0;
         let mut after_match = false;
         loop {
-            if let Some(length) = self.end_of_match(rest.clone(), false, true, &mut work)? {
+            if let Some(length) = self.end_of_match(rest.clone(), false, true, work)? {
                 // Nothing, right behind a match, is no match of its own.
                 if length > 0 || !after_match {
                     out.push_str(by);
-                    if out.len() > max {
+                    if out.len() > MAX_RESULT {
                         return Err("the result is too large".to_owned());
                     }
                     if !all {
@@ -176,8 +185,16 @@ mod tests {
             ("üxü", "*x", "ü", "ü"),
         ] {
             let parsed = Pattern::parse(pattern).unwrap();
-            assert_eq!(parsed.without_prefix(value, false).unwrap(), short, "{value} {pattern}");
-            assert_eq!(parsed.without_prefix(value, true).unwrap(), long, "{value} {pattern}");
+            assert_eq!(
+                parsed.without_prefix(value, false, &mut 0).unwrap(),
+                short,
+                "{value} {pattern}"
+            );
+            assert_eq!(
+                parsed.without_prefix(value, true, &mut 0).unwrap(),
+                long,
+                "{value} {pattern}"
+            );
         }
         for (value, pattern, short, long) in [
             ("abcabc", "b*", "abca", "a"),
@@ -185,8 +202,16 @@ mod tests {
             ("ab", "a", "ab", "ab"),
         ] {
             let parsed = Pattern::parse(pattern).unwrap();
-            assert_eq!(parsed.without_suffix(value, false).unwrap(), short, "{value} {pattern}");
-            assert_eq!(parsed.without_suffix(value, true).unwrap(), long, "{value} {pattern}");
+            assert_eq!(
+                parsed.without_suffix(value, false, &mut 0).unwrap(),
+                short,
+                "{value} {pattern}"
+            );
+            assert_eq!(
+                parsed.without_suffix(value, true, &mut 0).unwrap(),
+                long,
+                "{value} {pattern}"
+            );
         }
     }
 
@@ -199,8 +224,12 @@ mod tests {
             ("a/b", "\\/", "_", "a_b", "a_b"),
         ] {
             let parsed = Pattern::parse(pattern).unwrap();
-            assert_eq!(parsed.replace(value, by, false, 99).unwrap(), once, "{value} {pattern}");
-            assert_eq!(parsed.replace(value, by, true, 99).unwrap(), all, "{value} {pattern}");
+            assert_eq!(
+                parsed.replace(value, by, false, &mut 0).unwrap(),
+                once,
+                "{value} {pattern}"
+            );
+            assert_eq!(parsed.replace(value, by, true, &mut 0).unwrap(), all, "{value} {pattern}");
         }
     }
 
@@ -209,6 +238,6 @@ mod tests {
         assert_eq!(Pattern::parse("\\x").err().unwrap(), "invalid escape '\\x'");
         assert!(Pattern::parse("a\\").is_err());
         let stars = Pattern::parse(&"*a".repeat(3000)).unwrap();
-        assert!(stars.replace(&"a".repeat(100_000), "b", true, 1 << 20).is_err());
+        assert!(stars.replace(&"a".repeat(100_000), "b", true, &mut 0).is_err());
     }
 }

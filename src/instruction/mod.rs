@@ -2,7 +2,51 @@
 //! lowering to an `Effect`. Plan, cache key and executor know effects and never an instruction's
 //! name; so one more instruction is one more file here and one line in the table.
 
+mod add;
+mod arg;
+mod cmd;
+mod copy;
+mod entrypoint;
+mod env;
+mod expose;
+mod form;
+mod from;
+mod healthcheck;
+mod label;
+mod maintainer;
+mod onbuild;
+mod paths;
+mod run;
+mod run_mount;
+mod scope;
+mod shell;
+mod stopsignal;
+mod table;
+mod user;
+mod volume;
+mod workdir;
+
 use std::collections::BTreeMap;
+
+pub use add::Add;
+pub use arg::Arg;
+pub use cmd::Cmd;
+pub use copy::Copy;
+pub use entrypoint::Entrypoint;
+pub use env::Env;
+pub use expose::Expose;
+pub use from::{DEFAULT_PATH, From};
+pub use healthcheck::Healthcheck;
+pub use label::Label;
+pub use maintainer::Maintainer;
+pub use onbuild::Onbuild;
+pub use run::Run;
+pub use shell::Shell;
+pub use stopsignal::Stopsignal;
+pub use table::{Instruction, KEYWORDS, parse, parse_trigger};
+pub use user::User;
+pub use volume::Volume;
+pub use workdir::Workdir;
 
 use crate::image::config::ContainerConfig;
 use crate::image::platform::Platform;
@@ -85,7 +129,8 @@ pub enum CopyFrom {
 /// One source of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A path or pattern, cleaned, relative to the root of where it comes from.
+    /// A path or pattern, cleaned, relative to the root of where it comes from; the root is `.`.
+    /// With `--parents` a `/./` in it says where the part begins that is kept.
     Path(String),
     /// A here-document: the file's name and its content.
     Text {
@@ -121,6 +166,8 @@ pub struct CopyEffect {
     pub excludes: Vec<String>,
     /// Unpack local archives: ADD unless `--unpack=false`.
     pub unpack: bool,
+    /// Unpack downloaded archives too: `--unpack=true`.
+    pub unpack_urls: bool,
     /// `--checksum` for URLs.
     pub checksum: Option<String>,
     /// `--keep-git-dir`.
@@ -156,7 +203,7 @@ pub struct Scope {
     pub target_platform: Platform,
     /// The platform that builds.
     pub build_platform: Platform,
-    /// The name of the stage, for TARGETSTAGE.
+    /// The stage that the user asked for with `--target`, for TARGETSTAGE; empty is the last one.
     pub stage_name: String,
     /// `\` or, by the directive, a backtick.
     pub escape: char,

@@ -1,3 +1,7 @@
-//! From statements to stages and steps: which stages a target needs, and the cache key of a step.
+//! From statements to stages and steps: which stages a target needs, in which order, and the
+//! cache key of a step. Pure: all errors of form appear here, before any work.
 
 pub mod key;
+mod stage;
+
+pub use stage::{Base, Plan, Stage, Step};

@@ -3,8 +3,10 @@
 //! step's image id waits for that step's digest alone, not for the medium.
 
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{ContainerConfig, History, ImageConfig};
@@ -67,7 +69,7 @@ pub struct StepImage {
     pub created_by: String,
 }
 
-type Outcome = Option<std::result::Result<Done, String>>;
+type Outcome = Option<Result<Done>>;
 
 /// The promise of an image so far: known at once for a step from the cache, a moment later for
 /// one that ran.
@@ -84,7 +86,7 @@ impl Ticket {
         Ticket(Arc::new((Mutex::new(None), Condvar::new())))
     }
 
-    fn settle(&self, outcome: std::result::Result<Done, String>) {
+    fn settle(&self, outcome: Result<Done>) {
         let (cell, waiting) = &*self.0;
         *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         waiting.notify_all();
@@ -96,8 +98,7 @@ impl Ticket {
         let mut outcome = cell.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match &*outcome {
-                Some(Ok(done)) => return Ok(done.clone()),
-                Some(Err(text)) => return Err(Error::new(Kind::System, text.clone())),
+                Some(result) => return result.clone(),
                 None => {
                     outcome = waiting.wait(outcome).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -135,30 +136,26 @@ struct Last {
 /// Sends finished steps to the thread.
 pub struct Committer {
     sender: Sender<Message>,
+    thread: JoinHandle<Result<()>>,
 }
 
 impl Committer {
-    /// Runs `work` with a committer beside it; returns when both are done.
-    pub fn with<T>(
-        store: &Store,
-        scratch: &Scratch,
-        work: impl FnOnce(&Committer) -> Result<T>,
-    ) -> Result<T> {
+    /// Starts the thread.
+    pub fn start(store: Arc<Store>, scratch: Arc<Scratch>) -> Result<Committer> {
         let (sender, receiver) = channel();
-        let committer = Committer { sender };
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new()
-                .stack_size(512 << 10)
-                .spawn_scoped(scope, move || serve(store, scratch, &receiver))
-                .context(|| "start the committer")?;
-            let result = work(&committer);
-            drop(committer);
-            let served = thread.join().unwrap_or_else(|_| {
-                Err(Error::new(Kind::System, "the committer stopped unexpectedly"))
-            });
-            let value = result?;
-            served.map(|()| value)
-        })
+        let thread = std::thread::Builder::new()
+            .stack_size(512 << 10)
+            .spawn(move || serve(&store, &scratch, &receiver))
+            .context(|| "start the committer")?;
+        Ok(Committer { sender, thread })
+    }
+
+    /// Waits until everything that was handed over is published.
+    pub fn finish(self) -> Result<()> {
+        drop(self.sender);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Kind::System, "the committer stopped unexpectedly")))
     }
 
     /// Hands a step over.
@@ -166,7 +163,7 @@ impl Committer {
         let ticket = Ticket::unknown();
         let message = Message::Step(Box::new(finished), ticket.clone());
         if self.sender.send(message).is_err() {
-            ticket.settle(Err("the committer has stopped".to_owned()));
+            ticket.settle(Err(stopped()));
         }
         ticket
     }
@@ -175,82 +172,83 @@ impl Committer {
     /// returns.
     pub fn publish(&self, image: Option<Done>, names: Vec<Reference>) -> Result<()> {
         let (reply, answer) = channel();
-        let stopped = || Error::new(Kind::System, "the committer has stopped");
         let last = Box::new(Last { image, names });
         self.sender.send(Message::Publish(last, reply)).map_err(|_| stopped())?;
         answer.recv().map_err(|_| stopped())?
     }
 }
 
+fn stopped() -> Error {
+    Error::new(Kind::System, "the committer has stopped")
+}
+
+/// How long the thread waits for more before it syncs what has gathered: a sync costs the running
+/// step time on the same disk, and a power cut may cost the steps of this time.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// After this time it syncs even when more keeps coming.
+const LONGEST: Duration = Duration::from_secs(2);
+
 fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Result<()> {
-    let mut failed: Option<String> = None;
+    let mut failed: Option<Error> = None;
     let mut gathered = Publication::default();
+    let mut since = Instant::now();
     loop {
-        // What has come while the last group was being synced makes the next group.
-        let message = match receiver.try_recv() {
-            Ok(message) => message,
-            Err(_) => {
-                flush(store, scratch, &mut gathered, &mut failed);
-                match receiver.recv() {
-                    Ok(message) => message,
-                    Err(_) => break,
-                }
-            }
+        let message = if gathered.is_empty() {
+            receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            receiver.recv_timeout(PATIENCE.min(LONGEST.saturating_sub(since.elapsed())))
         };
         match message {
-            Message::Step(finished, ticket) => {
-                if let Some(text) = &failed {
-                    ticket.settle(Err(text.clone()));
-                    continue;
+            Ok(Message::Step(finished, ticket)) => {
+                if gathered.is_empty() {
+                    since = Instant::now();
                 }
-                match gather(*finished, &mut gathered) {
-                    Ok(done) => ticket.settle(Ok(done)),
-                    Err(error) => {
-                        failed = Some(error.text().to_owned());
-                        ticket.settle(Err(error.text().to_owned()));
-                    }
+                let result = match &failed {
+                    Some(error) => Err(error.clone()),
+                    None => gather(*finished, &mut gathered),
+                };
+                if let Err(error) = &result {
+                    failed.get_or_insert_with(|| error.clone());
                 }
+                ticket.settle(result);
             }
-            Message::Publish(last, reply) => {
-                if let Some(done) = &last.image {
-                    let text = done.image.to_text().into_bytes();
-                    if !store.has_image(&done.id) {
-                        gathered.images.push(NewImage { text, is_final: true });
-                    }
-                    for name in last.names {
-                        if store.named(&name)? != Some(done.id) {
-                            gathered.names.push((name, done.id));
-                        }
-                    }
+            Ok(Message::Publish(last, reply)) => {
+                if let Err(error) = gather_last(store, *last, &mut gathered) {
+                    failed.get_or_insert(error);
                 }
                 flush(store, scratch, &mut gathered, &mut failed);
-                let result = match &failed {
-                    None => Ok(()),
-                    Some(text) => Err(Error::new(Kind::System, text.clone())),
-                };
                 // The build has gone when nobody listens; then it has its own error to tell.
-                let _ = reply.send(result);
+                let _ = reply.send(failed.clone().map_or(Ok(()), Err));
             }
+            Err(RecvTimeoutError::Timeout) => flush(store, scratch, &mut gathered, &mut failed),
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     flush(store, scratch, &mut gathered, &mut failed);
-    match failed {
-        None => Ok(()),
-        Some(text) => Err(Error::new(Kind::System, text)),
-    }
+    failed.map_or(Ok(()), Err)
 }
 
-fn flush(
-    store: &Store,
-    scratch: &Scratch,
-    gathered: &mut Publication,
-    failed: &mut Option<String>,
-) {
+/// The image itself and its names, as far as they are not there yet.
+fn gather_last(store: &Store, last: Last, gathered: &mut Publication) -> Result<()> {
+    let Some(done) = last.image else { return Ok(()) };
+    if !store.has_image(&done.id) {
+        let text = done.image.to_text().into_bytes();
+        gathered.images.push(NewImage { text, is_final: true });
+    }
+    for name in last.names {
+        if store.named(&name)? != Some(done.id) {
+            gathered.names.push((name, done.id));
+        }
+    }
+    Ok(())
+}
+
+fn flush(store: &Store, scratch: &Scratch, gathered: &mut Publication, failed: &mut Option<Error>) {
     if failed.is_some() || gathered.is_empty() {
         return;
     }
     if let Err(error) = store.publish(scratch, std::mem::take(gathered)) {
-        *failed = Some(error.text().to_owned());
+        *failed = Some(error);
     }
 }
 

@@ -1,0 +1,67 @@
+# Plain make. `make help` prints the lines marked with ##; .ci/run calls the same targets.
+
+SHELL := /bin/bash
+ARCH := $(shell uname -m)
+TARGETS := $(basename $(notdir $(wildcard targets/*.toml)))
+triple = $(shell sed -n 's/^target = "\(.*\)"/\1/p' targets/$(1).toml)
+CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
+LATH := target/$(call triple,$(ARCH))/release/lath
+TEST_PROGRAMS := busybox python3 tar gzip skopeo umoci podman
+export CROSS_CONFIG := cross.toml
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | while read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+
+demo: build ## build the binary and show it at work, without a network
+	@tools/need busybox tar
+	@tools/demo $(LATH)
+
+build: ## the static binary for this machine
+	@tools/need cc target:$(call triple,$(ARCH))
+	@$(CARGO_HERE) build --release
+
+test: check unit system ## everything that must be green: format, lints, unit and system tests
+
+check: fmt lint ## formatting and lints
+
+fmt:
+	cargo fmt --check
+
+lint:
+	@tools/need cc
+	cargo clippy --locked --all-targets -- -D warnings
+
+unit: ## tests of the pure parts, and the rules of the house
+	@tools/need cc target:$(call triple,$(ARCH))
+	$(CARGO_HERE) test --lib --bins --test floors
+
+system: build ## tests that use the static binary as a user would (root; ../shared/bases for the base images)
+	@tools/need $(TEST_PROGRAMS)
+	LATH_BIN=$(CURDIR)/$(LATH) $(CARGO_HERE) test --test '*'
+
+conformance: build ## BuildKit's results for 400 small Dockerfiles (../shared/conformance)
+	@tools/need python3 zstd
+	python3 ../shared/conformance/run.py --lath $(LATH) --jobs 2
+
+release: build ## dist/lath
+	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
+
+dist: ## dist/TARGET/lath for every target in targets/, proven static and within its budget
+	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)))
+	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
+
+size: build ## what the bytes of the binary are
+	@tools/need readelf
+	@tools/size $(LATH) targets/$(ARCH).toml
+
+bench: build ## steps, cached builds and memory, side by side with the rivals
+	@tools/need busybox python3 bwrap
+	@python3 benches/compare.py --lath $(LATH)
+
+install: build ## into PREFIX/bin (PREFIX=/usr/local)
+	install -D -m 755 $(LATH) $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/lath
+
+clean: ## remove target/ and dist/
+	rm -rf target dist
+
+.PHONY: help demo build test check fmt lint unit system conformance release dist size bench install clean

@@ -1,0 +1,234 @@
+//! One step of a stage: from the cache, or done.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::effect_copy::{self, Sources};
+use super::effect_run::{self, Surroundings};
+use super::source::Tree;
+use super::walk::Walk;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::image::digest::ImageId;
+use crate::image::time::rfc3339;
+use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope};
+use crate::plan::key;
+use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
+use crate::store::{CacheKey, Workspace};
+use crate::sys::fs::{now, random_bytes};
+
+/// A stage so far.
+#[derive(Clone)]
+pub struct Building {
+    /// The image so far.
+    pub image: Ticket,
+    /// Its layers, once they were needed.
+    pub chain: Option<Chain>,
+    /// What is in force.
+    pub scope: Scope,
+    /// A step has run, so the cache is not asked any more.
+    pub is_fresh: bool,
+}
+
+/// What a step's effect gave.
+type NewLayer = Option<Option<(Workspace, OwnedFd)>>;
+
+impl Walk<'_> {
+    /// One step: from the cache, or done.
+    pub fn step(
+        &mut self,
+        stage: &mut Building,
+        announce: &Event<'_>,
+        lowered: Lowered,
+        tree: Option<&Tree>,
+    ) -> Result<()> {
+        let sources = match &lowered.effect {
+            Effect::Copy(copy) => Some(Sources::find(copy, tree)).transpose(),
+            _ => Ok(None),
+        };
+        let sources = match sources {
+            Ok(sources) => sources,
+            Err(error) => {
+                self.tell(announce)?;
+                return Err(error);
+            }
+        };
+        let content = match &sources {
+            Some(sources) => sources.digest(tree)?,
+            None => Vec::new(),
+        };
+        let config = stage.scope.config.to_json().to_text();
+        let author = stage.scope.author.clone();
+        let hash = key::step_hash(&lowered, &config, author.as_ref(), &content);
+        let mut image = StepImage {
+            config: stage.scope.config.clone(),
+            author,
+            created: String::new(),
+            created_by: lowered.created_by.clone(),
+        };
+        if !stage.is_fresh && !self.request.no_cache {
+            let parent = stage.image.wait()?;
+            if let Some(done) = self.cached(&parent, &hash, &mut image)? {
+                self.tell(announce)?;
+                self.tell(&Event::Cached)?;
+                self.tell(&Event::StepDone { image: &done.id })?;
+                stage.image = Ticket::known(done);
+                stage.chain = None;
+                return Ok(());
+            }
+        }
+        stage.is_fresh = true;
+        let id: String = random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let layer = match &lowered.effect {
+            Effect::Config => {
+                self.tell(announce)?;
+                self.tell(&Event::Running { id: &id })?;
+                None
+            }
+            Effect::Copy(copy) => {
+                self.tell(announce)?;
+                self.copy(stage, copy, sources.as_ref(), tree)?
+            }
+            Effect::Run(run) => self.run(stage, run, announce, &id)?,
+        };
+        if !matches!(lowered.effect, Effect::Copy(_)) {
+            self.tell(&Event::Removed { id: &id })?;
+        }
+        image.created = self.created();
+        let key: KeyMaker = Box::new(move |parent: &ImageId| CacheKey(key::key(parent, &hash)));
+        let work = self.work.get(self.session)?;
+        let finished = Finished { parent: stage.image.clone(), step: image, layer, key: Some(key) };
+        stage.image = work.committer.step(finished);
+        self.untold = Some(stage.image.clone());
+        Ok(())
+    }
+
+    /// The image after a step, when the cache has it and its layer.
+    fn cached(
+        &self,
+        parent: &Done,
+        hash: &[u8; 32],
+        image: &mut StepImage,
+    ) -> Result<Option<Done>> {
+        let store = &self.session.store;
+        let Some(record) = store.cached(&CacheKey(key::key(&parent.id, hash)))? else {
+            return Ok(None);
+        };
+        image.created = record.created;
+        let done = parent.after(image, record.diff_id);
+        let whole = match (&done.chain, record.diff_id) {
+            (Some(chain), Some(_)) => store.has_chain(chain),
+            _ => true,
+        };
+        Ok(whole.then_some(done))
+    }
+
+    /// The layers of the image so far, opened when they are first needed.
+    pub fn chain(&mut self, stage: &mut Building) -> Result<Chain> {
+        if let Some(chain) = &stage.chain {
+            return Ok(chain.clone());
+        }
+        let done = stage.image.wait()?;
+        let work = self.work.get(self.session)?;
+        let chains = done.image.chains();
+        let chain = Chain::open(&self.session.store, Some(&work.scratch), &chains)?;
+        stage.chain = Some(chain.clone());
+        Ok(chain)
+    }
+
+    fn copy(
+        &mut self,
+        stage: &mut Building,
+        copy: &CopyEffect,
+        sources: Option<&Sources>,
+        tree: Option<&Tree>,
+    ) -> Result<NewLayer> {
+        let chain = self.chain(stage)?;
+        let scratch = self.work.get(self.session)?.scratch.clone();
+        let snapshot = Snapshot::prepare(&scratch, &chain)?;
+        let mounted = snapshot.mount()?;
+        let mut total = 0;
+        let mut told = 0;
+        let listener = self.listener();
+        let mut moved = |bytes: u64| {
+            total += bytes;
+            // A line every few megabytes is enough for people.
+            if total - told >= 4 << 20 {
+                told = total;
+                let event = Event::Moved { what: "copy", done_bytes: total, total_bytes: None };
+                listener.event(&event);
+            }
+        };
+        let copied = match sources {
+            Some(sources) => effect_copy::copy(copy, sources, tree, mounted.as_fd(), &mut moved),
+            None => Ok(()),
+        };
+        drop(mounted);
+        if let Err(error) = copied {
+            snapshot.discard(&scratch)?;
+            return Err(error);
+        }
+        self.layer(stage, snapshot)
+    }
+
+    fn run(
+        &mut self,
+        stage: &mut Building,
+        run: &RunEffect,
+        announce: &Event<'_>,
+        id: &str,
+    ) -> Result<NewLayer> {
+        if run.argv.is_empty() {
+            self.tell(announce)?;
+            self.tell(&Event::Running { id })?;
+            return Ok(Some(None));
+        }
+        let chain = self.chain(stage)?;
+        let work = self.work.get(self.session)?;
+        let scratch = work.scratch.clone();
+        let snapshot = Snapshot::prepare(&scratch, &chain)?;
+        let mounted = snapshot.mount()?;
+        let started = effect_run::start(
+            run,
+            &Surroundings {
+                tree: mounted.as_fd(),
+                staging: &self.session.store.path().join("tmp"),
+                hostname: id,
+                network: self.request.network,
+                files: &work.files,
+            },
+        );
+        // The process runs while the step before it gets its id.
+        let told = self.tell(announce).and_then(|()| self.tell(&Event::Running { id }));
+        let listener = self.listener();
+        let ended = started.and_then(|started| {
+            effect_run::finish(run, started, &mut |stream, bytes| {
+                listener.event(&Event::Output { stream, bytes });
+            })
+        });
+        drop(mounted);
+        if let Err(error) = told.and(ended) {
+            snapshot.discard(&scratch)?;
+            return Err(error);
+        }
+        self.layer(stage, snapshot)
+    }
+
+    fn layer(&mut self, stage: &mut Building, snapshot: Snapshot) -> Result<NewLayer> {
+        let scratch = self.work.get(self.session)?.scratch.clone();
+        let (chain, workspace) = snapshot.finish(&scratch)?;
+        let layer = match (workspace, chain.top()) {
+            (Some(workspace), Some(tree)) => {
+                Some((workspace, tree.try_clone_to_owned().map_err(Error::from)?))
+            }
+            _ => None,
+        };
+        stage.chain = Some(chain);
+        Ok(Some(layer))
+    }
+
+    /// The time of a step for the history.
+    fn created(&self) -> String {
+        let (seconds, nanoseconds) = now();
+        rfc3339(seconds, nanoseconds)
+    }
+}

@@ -1,0 +1,276 @@
+//! `lath build`: an image from a Dockerfile.
+
+mod iidfile;
+
+use std::collections::BTreeMap;
+
+use argh::FromArgs;
+
+use super::normalize::{Opt, Shape};
+use super::progress::{self, Mode, Terminals};
+use super::{Globals, Output, arguments, exit, report};
+use crate::build::{self, Request, context::Place};
+use crate::error::{Error, Result};
+use crate::image::platform::Platform;
+use crate::image::reference::Reference;
+use crate::sandbox::Network;
+
+/// Build an image from a Dockerfile
+#[derive(FromArgs)]
+#[argh(subcommand, name = "build")]
+pub struct Args {
+    /// a value for an ARG; a name alone hands the caller's variable on
+    #[argh(option, arg_name = "name=value")]
+    build_arg: Vec<String>,
+    /// the Dockerfile, "-" for standard input (default: Dockerfile in the context)
+    #[argh(option, short = 'f', arg_name = "file")]
+    file: Option<String>,
+    /// remove the containers of steps that failed too (always so)
+    #[argh(switch)]
+    force_rm: bool,
+    /// write the id of the image to a file
+    #[argh(option, arg_name = "file")]
+    iidfile: Option<String>,
+    /// a label for the image
+    #[argh(option, arg_name = "name=value")]
+    label: Vec<String>,
+    /// network of the steps: default, host or none
+    #[argh(option, arg_name = "mode")]
+    network: Option<String>,
+    /// do every step again
+    #[argh(switch)]
+    no_cache: bool,
+    /// what the image is for, e.g. linux/arm/v7
+    #[argh(option, arg_name = "platform")]
+    platform: Option<String>,
+    /// auto, plain, tty, json or quiet
+    #[argh(option, arg_name = "kind")]
+    progress: Option<String>,
+    /// print the id and nothing else
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+    /// remove the containers of steps (always so)
+    #[argh(option, arg_name = "bool")]
+    rm: Option<bool>,
+    /// name the image
+    #[argh(option, short = 't', arg_name = "name:tag")]
+    tag: Vec<String>,
+    /// the stage to build
+    #[argh(option, arg_name = "stage")]
+    target: Option<String>,
+    /// directory of the files for COPY, or "-": the Dockerfile alone on standard input
+    #[argh(positional, arg_name = "path")]
+    paths: Vec<String>,
+}
+
+/// The options, for the normaliser.
+pub const SHAPE: Shape = Shape {
+    options: &[
+        Opt::values("build-arg", None),
+        Opt::value("file", Some('f')),
+        Opt::switch("force-rm", None),
+        Opt::value("iidfile", None),
+        Opt::values("label", None),
+        Opt::value("network", None),
+        Opt::switch("no-cache", None),
+        Opt::value("platform", None),
+        Opt::value("progress", None),
+        Opt::switch("quiet", Some('q')),
+        Opt::truth("rm", None),
+        Opt::values("tag", Some('t')),
+        Opt::value("target", None),
+    ],
+    planned: PLANNED,
+    ..Shape::PLAIN
+};
+
+#[rustfmt::skip]
+const PLANNED: &[&str] = &[
+    "add-host", "allow", "annotation", "attest", "build-context", "builder", "cache-from",
+    "cache-to", "call", "cgroup-parent", "check", "compress", "cpu-period", "cpu-quota",
+    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "disable-content-trust", "isolation", "load",
+    "memory", "m", "memory-swap", "metadata-file", "no-cache-filter", "output", "o", "policy",
+    "provenance", "pull", "push", "sbom", "secret", "security-opt", "shm-size", "squash", "ssh",
+    "stream", "ulimit",
+];
+
+/// Builds the image and shows the progress.
+pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
+    let iidfile = args.iidfile.clone();
+    let mode = match (args.quiet, args.progress.as_deref()) {
+        (true, _) => Mode::Quiet,
+        (false, word) => Mode::parse(word.unwrap_or("auto"))?,
+    };
+    let request = request(args, &|name| std::env::var(name).ok())?;
+    let session = globals.open()?;
+    if let Some(path) = &iidfile {
+        // Whoever finds it after a failed build must not take it for that build's.
+        iidfile::remove(path)?;
+    }
+    let mut err = std::io::stderr();
+    let mut progress = progress::choose(mode, out, &mut err, Terminals::probe());
+    let built = build::build(&session, &request, &mut *progress);
+    progress.finish(built.as_ref().err());
+    drop(progress);
+    match built {
+        Ok(image) => {
+            if let Some(path) = &iidfile {
+                iidfile::write(path, &image)?;
+            }
+            Ok(exit::SUCCESS)
+        }
+        // A build that failed is no success, even when nobody reads its log any more.
+        Err(error) if out.is_closed() => {
+            let _ = report::error(&mut err, &error);
+            Ok(exit::of_error(&error, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> {
+    let [context] = arguments::exactly("build", args.paths)?;
+    // Containers of steps never stay here, whatever these two say.
+    let _ = (args.rm, args.force_rm);
+    Ok(Request {
+        place: Place { context, dockerfile: args.file },
+        tags: args.tag.iter().map(|tag| name(tag)).collect::<Result<_>>()?,
+        build_args: build_args(&args.build_arg, own)?,
+        target: args.target.filter(|target| !target.is_empty()),
+        no_cache: args.no_cache,
+        network: network(args.network.as_deref())?,
+        labels: args.label.iter().map(|label| label_of(label)).collect::<Result<_>>()?,
+        platform: args
+            .platform
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(Platform::parse)
+            .transpose()?,
+    })
+}
+
+fn name(tag: &str) -> Result<Reference> {
+    let reference = Reference::parse(tag)?;
+    if reference.digest.is_some() {
+        let text = format!("invalid tag {tag:?}: a name to be given cannot have a digest");
+        return Err(Error::usage(text));
+    }
+    Ok(reference)
+}
+
+/// The last one of a name counts; a name alone has the caller's value, if there is one.
+fn build_args(
+    words: &[String],
+    own: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>> {
+    let mut args = BTreeMap::new();
+    for word in words {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word.as_str(), own(word)),
+        };
+        if name.is_empty() {
+            return Err(Error::usage(format!("invalid build argument {word:?}: write NAME=value")));
+        }
+        match value {
+            Some(value) => args.insert(name.to_owned(), value),
+            None => args.remove(name),
+        };
+    }
+    Ok(args)
+}
+
+fn label_of(word: &str) -> Result<(String, String)> {
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    if name.is_empty() {
+        return Err(Error::usage(format!("invalid label {word:?}: write NAME=value")));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn network(mode: Option<&str>) -> Result<Network> {
+    match mode {
+        None | Some("" | "default" | "host") => Ok(Network::Host),
+        Some("none") => Ok(Network::None),
+        Some(other) => {
+            Err(Error::unsupported(format!("the network {other:?} is not supported yet"))
+                .hint("use --network host or --network none"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Request> {
+        let own = |name: &str| (name == "SET").then(|| "mine".to_owned());
+        request(Args::from_args(&["lath", "build"], words).unwrap(), &own)
+    }
+
+    #[test]
+    fn words_become_a_request() {
+        let request = parsed(&[
+            "--tag",
+            "hub/redis",
+            "--tag",
+            "b:1",
+            "--build-arg",
+            "A=1",
+            "--build-arg",
+            "A=2",
+            "--build-arg",
+            "SET",
+            "--build-arg",
+            "UNSET",
+            "--label",
+            "x=y=z",
+            "--label",
+            "bare",
+            "--network",
+            "none",
+            "--target",
+            "last",
+            "--no-cache",
+            "--platform",
+            "linux/arm/v7",
+            "--rm",
+            "true",
+            "--file",
+            "D",
+            "--",
+            "dir",
+        ])
+        .unwrap();
+        assert_eq!(request.place, Place { context: "dir".into(), dockerfile: Some("D".into()) });
+        let tags: Vec<String> = request.tags.iter().map(Reference::to_string).collect();
+        assert_eq!(tags, ["hub/redis:latest", "b:1"]);
+        let args: Vec<(&str, &str)> = request
+            .build_args
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        assert_eq!(args, [("A", "2"), ("SET", "mine")]);
+        assert_eq!(request.labels, [("x".into(), "y=z".into()), ("bare".into(), String::new())]);
+        assert_eq!(request.network, Network::None);
+        assert_eq!(request.target.as_deref(), Some("last"));
+        assert_eq!(request.platform.map(|platform| platform.variant).as_deref(), Some("v7"));
+        assert!(request.no_cache);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (words, text) in [
+            (&["--"][..], "\"lath build\" requires exactly 1 argument"),
+            (&["--", "a", "b"], "\"lath build\" requires exactly 1 argument"),
+            (&["--network", "bridge", "--", "."], "the network \"bridge\" is not supported yet"),
+            (&["--build-arg", "=x", "--", "."], "invalid build argument \"=x\": write NAME=value"),
+            (&["--label", "=x", "--", "."], "invalid label \"=x\": write NAME=value"),
+        ] {
+            assert_eq!(parsed(words).unwrap_err().text(), text, "{words:?}");
+        }
+        assert!(parsed(&["--tag", "UPPER", "--", "."]).is_err());
+        let digest = format!("a@{}", crate::image::digest::Digest::of(b""));
+        assert!(parsed(&["--tag", &digest, "--", "."]).is_err());
+    }
+}

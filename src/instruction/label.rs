@@ -1,0 +1,56 @@
+//! LABEL: notes on the image.
+
+use super::env::expand;
+use super::form::Flags;
+use super::table::Meaning;
+use super::{Effect, Lowered, Scope};
+use crate::dockerfile::{Form, Pair, Statement, name_values};
+use crate::error::{Error, Result};
+
+/// `LABEL NAME=VALUE...`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Names and values, not yet expanded.
+    pub pairs: Vec<Pair>,
+    /// How they were written, for the linter.
+    pub form: Form,
+}
+
+impl Meaning for Label {
+    fn parse(statement: &Statement, escape: char) -> Result<Label> {
+        Flags::check(statement, &[])?;
+        let (form, pairs) = name_values("LABEL", &statement.rest, escape).map_err(Error::input)?;
+        Ok(Label { pairs, form })
+    }
+
+    fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
+        let mut created_by = "LABEL".to_owned();
+        for (name, value) in expand("LABEL", &self.pairs, scope)? {
+            created_by.push_str(&format!(" {name}={value}"));
+            scope.config.labels.insert(name, value);
+        }
+        Ok(Lowered { effect: Effect::Config, created_by })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::{form, lower, scope};
+
+    #[test]
+    fn labels_are_set_in_both_forms() {
+        let mut scope = scope();
+        let text = "LABEL \"quoted.key\"=\"v\" e= j='{\"a\": [1]}' p=$PATH\nLABEL old style value";
+        lower(text, &mut scope).unwrap();
+        let labels: Vec<_> = scope.config.labels.into_iter().collect();
+        let wanted = [
+            ("e", ""),
+            ("j", "{\"a\": [1]}"),
+            ("old", "style value"),
+            ("p", "/bin"),
+            ("quoted.key", "v"),
+        ];
+        assert_eq!(labels, wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(form("LABEL a").unwrap_err(), "LABEL must have two arguments");
+    }
+}

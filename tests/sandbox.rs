@@ -1,0 +1,251 @@
+//! What a process of a step or a container can see and do, asked from inside.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
+mod harness;
+
+use harness::{Lath, Need, gone, needs};
+use std::fs;
+
+const HERE: &[Need] = &[Need::Root, Need::Busybox];
+
+/// docker's fourteen: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+/// net_bind_service, net_raw, sys_chroot, mknod, audit_write, setfcap.
+const USUAL: u64 = 1
+    | 1 << 1
+    | 1 << 3
+    | 1 << 4
+    | 1 << 5
+    | 1 << 6
+    | 1 << 7
+    | 1 << 8
+    | 1 << 10
+    | 1 << 13
+    | 1 << 18
+    | 1 << 27
+    | 1 << 29
+    | 1 << 31;
+
+/// Runs the script in a container and in a step; both are the same world.
+fn both(lath: &Lath, script: &str) -> [String; 2] {
+    let container = lath.shell("busybox", script);
+    let quoted = script.replace('\\', "\\\\").replace('"', "\\\"");
+    let quoted = quoted.replace('\n', "\\n");
+    lath.build(
+        "step",
+        &format!("FROM busybox\nRUN [\"sh\", \"-c\", \"({quoted}) > /out 2>&1\"]\n"),
+    );
+    [container, lath.shell("step", "cat /out")]
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+    u64::from_str_radix(line.unwrap_or_else(|| panic!("no {name} in {status}")), 16).unwrap()
+}
+
+#[test]
+fn root_has_the_usual_capabilities_and_others_have_none() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    for status in both(&lath, "cat /proc/self/status") {
+        assert_eq!(field(&status, "CapEff"), USUAL, "{status}");
+        assert_eq!(field(&status, "CapPrm"), USUAL);
+        assert_eq!(field(&status, "CapBnd"), USUAL);
+        assert_eq!(field(&status, "CapInh"), 0);
+        assert_eq!(field(&status, "CapAmb"), 0);
+    }
+    let status = lath.ok(&["run", "--rm", "-u", "app", "busybox", "cat", "/proc/self/status"]);
+    assert_eq!((field(&status, "CapEff"), field(&status, "CapPrm")), (0, 0), "{status}");
+    assert!(status.contains("\nUid:\t1000\t1000\t1000\t1000\n"), "{status}");
+    assert!(
+        status.contains("\nGroups:\t50 1000 \n") || status.contains("\nGroups:\t1000 50 \n"),
+        "{status}"
+    );
+    lath.build(
+        "step",
+        "FROM busybox\nRUN mkdir -m 777 /w\nUSER app\nRUN cat /proc/self/status > /w/out\n",
+    );
+    let status = lath.shell("step", "cat /w/out");
+    assert_eq!((field(&status, "CapEff"), field(&status, "CapPrm")), (0, 0), "{status}");
+    let status = lath.ok(&["run", "--rm", "busybox", "cat", "/proc/self/status"]);
+    assert!(status.contains("\nSeccomp:\t2\n"), "a filter is loaded: {status}");
+}
+
+#[test]
+fn the_kernel_s_own_files_are_masked_or_cannot_be_written() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let script = "for f in /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug; do \
+                  [ -e $f ] && head -c 1 $f | wc -c | grep -v '^0$'; done; \
+                  for d in /proc/acpi /proc/scsi /sys/firmware; do [ -d $d ] && ls $d; done; \
+                  for f in /proc/sys/kernel/hostname /proc/sysrq-trigger /proc/irq/x /proc/bus/x /proc/fs/x \
+                  /sys/kernel/x /sys/x; do (echo x > $f) 2>/dev/null && echo wrote $f; done; \
+                  mount -t tmpfs x /tmp 2>/dev/null && echo mounted; echo end";
+    for shown in both(&lath, script) {
+        assert_eq!(shown, "end\n");
+    }
+}
+
+#[test]
+fn nothing_of_the_host_comes_in() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let mut command = lath.command(&["run", "--rm", "busybox", "env"]);
+    let shown = harness::finish(command.env("SECRET_OF_THE_HOST", "x"), &[]).success();
+    let names: Vec<_> = shown.stdout.lines().filter_map(|line| line.split('=').next()).collect();
+    let known = ["HOME", "HOSTNAME", "PATH", "TERM"];
+    assert!(names.iter().all(|name| known.contains(name)), "{shown}");
+    assert!(shown.stdout.contains("HOME=/root\n"), "{shown}");
+    for shown in both(&lath, "env; cat /proc/1/environ; cat /proc/mounts; ls -a /") {
+        assert!(!shown.contains("SECRET") && !shown.contains("LATH"), "{shown}");
+        assert!(!shown.contains("lath-test"), "the path of the store shows: {shown}");
+    }
+}
+
+#[test]
+fn only_the_three_usual_files_are_open() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let file = fs::File::open("/etc/passwd").unwrap();
+    // One of the caller's, open across exec as a careless caller leaves it.
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    for shown in both(&lath, "ls /proc/self/fd; echo; ls /proc/1/fd") {
+        let (own, first) = shown.split_once("\n\n").unwrap();
+        // ls itself has the folder open.
+        assert_eq!(own, "0\n1\n2\n3", "{shown}");
+        let first: Vec<_> =
+            first.lines().filter(|fd| !["0", "1", "2", "3", "10"].contains(fd)).collect();
+        assert!(first.is_empty(), "{shown}");
+    }
+}
+
+#[test]
+fn the_first_process_is_the_program_and_sees_only_its_own() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    assert_eq!(lath.shell("busybox", "echo $$"), "1\n");
+    for shown in both(&lath, "ls -d /proc/[0-9]* | wc -l") {
+        assert!(shown.trim().parse::<u32>().unwrap() <= 5, "{shown}");
+    }
+    let names =
+        lath.shell("busybox", "hostname; cat /etc/hostname; grep -c \"$(hostname)\" /etc/hosts");
+    let lines: Vec<_> = names.lines().collect();
+    assert_eq!(lines.len(), 3, "{names}");
+    assert_eq!(lines[0], lines[1], "{names}");
+    assert!(lines[0].len() == 12 && lines[0].bytes().all(|b| b.is_ascii_hexdigit()), "{names}");
+    let named =
+        ["run", "--rm", "--hostname", "box", "busybox", "sh", "-c", "hostname; cat /etc/hostname"];
+    assert_eq!(lath.ok(&named), "box\nbox\n");
+    let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert_ne!(lines[0], own, "the name of the machine is left alone");
+}
+
+#[test]
+fn devices_are_the_usual_ones() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let script = "for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' /dev/$d; done; \
+                  head -c 3 /dev/zero | wc -c; echo x > /dev/null; ls -l /dev/fd /dev/stdout | wc -l; \
+                  stat -c %a /dev/shm; [ -e /dev/sda ] || [ -e /dev/vda ] && echo a disk; true";
+    let wanted = "/dev/null 1:3 666\n/dev/zero 1:5 666\n/dev/full 1:7 666\n/dev/random 1:8 666\n\
+                  /dev/urandom 1:9 666\n/dev/tty 5:0 666\n3\n2\n1777\n";
+    for shown in both(&lath, script) {
+        assert_eq!(shown, wanted);
+    }
+}
+
+#[test]
+fn a_background_process_ends_with_its_step() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let file = "FROM busybox\n\
+                RUN (setsid nohup sleep 86461 >/dev/null 2>&1 &) && sleep 86461 & echo started\n\
+                RUN ps | grep -c '[s]leep 86461' > /count || true\n";
+    lath.build("x", file);
+    assert_eq!(lath.shell("x", "cat /count"), "0\n");
+    lath.ok(&["run", "--rm", "busybox", "sh", "-c", "sleep 86462 & setsid sleep 86462 & echo"]);
+    gone("sleep 86461");
+    gone("sleep 86462");
+}
+
+#[test]
+fn links_of_an_image_do_not_lead_the_set_up_out() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.write("outside/hosts", "untouched");
+    let out = lath.text("outside");
+    let file = format!(
+        "FROM busybox\nRUN ln -s {out} /dev; ln -s {out} /proc; ln -s {out} /sys; true\n\
+         RUN rm -rf /etc/hosts /etc/resolv.conf; ln -s {out}/hosts /etc/hosts; ln -s {out}/new /etc/resolv.conf; true\n\
+         WORKDIR /w\n"
+    );
+    drop(lath.build_in("c", "x", &file, &[]));
+    drop(lath.run(&["run", "--rm", "x", "true"]));
+    let linked =
+        format!("FROM busybox\nRUN ln -s {out} /w\nWORKDIR /w/made\nCOPY Dockerfile /w/copied\n");
+    drop(lath.build_in("c", "y", &linked, &[]));
+    let names: Vec<_> = fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["hosts"], "something was made outside");
+    assert_eq!(fs::read_to_string(lath.path("outside/hosts")).unwrap(), "untouched");
+}
+
+#[test]
+fn a_container_may_have_files_of_the_host_and_a_read_only_root() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.write("v/a", "of the host");
+    let volume = format!("{}:/v", lath.text("v"));
+    let read_only = format!("{volume}:ro");
+    let run = |flags: &[&str], script: &str| {
+        lath.run(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat())
+    };
+    assert_eq!(run(&["-v", &volume], "cat /v/a; echo new > /v/b").success().stdout, "of the host");
+    assert_eq!(fs::read_to_string(lath.path("v/b")).unwrap(), "new\n");
+    assert_ne!(run(&["-v", &read_only], "echo x > /v/c").code, 0);
+    assert!(!lath.path("v/c").exists());
+    assert_ne!(run(&["--read-only"], "echo x > /c").code, 0);
+    assert_eq!(
+        run(&["--read-only", "--tmpfs", "/t"], "echo x > /t/c; cat /t/c").success().stdout,
+        "x\n"
+    );
+    assert_eq!(run(&[], "ls /v 2>/dev/null; true").success().stdout, "", "no trace in the image");
+}
+
+#[test]
+fn standard_input_goes_in_when_asked_for() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let with = lath.give(&["run", "--rm", "-i", "busybox", "cat"], b"to the program\n").success();
+    assert_eq!(with.stdout, "to the program\n");
+    let without = lath.give(&["run", "--rm", "busybox", "cat"], b"not for it\n").success();
+    assert_eq!(without.stdout, "");
+    let streams =
+        lath.run(&["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2"]).success();
+    assert_eq!((streams.stdout.as_str(), streams.stderr.as_str()), ("out\n", "err\n"));
+}
