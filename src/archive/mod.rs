@@ -1,1 +1,20 @@
-//! (room being built)
+//! Images in files: OCI layouts and docker's archives, read and written, and bare root trees.
+//!
+//! Nothing of an archive is believed: sizes and digests are checked before a blob is read as what
+//! it claims to be, and nothing is published before its layers are what the config says. This
+//! room carries images between a stream and the store; names and options are `catalog`'s.
+
+mod docker;
+mod import;
+mod load;
+mod oci;
+mod save;
+mod stack;
+mod tape;
+
+pub use import::{Import, import};
+pub use load::{Loaded, load};
+pub use save::save;
+
+#[cfg(test)]
+mod tests;

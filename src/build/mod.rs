@@ -4,17 +4,26 @@ mod chmod;
 pub mod context;
 mod copy_tree;
 mod effect_copy;
+mod effect_run;
 mod source;
+mod stage;
+mod walk;
+mod work;
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
-use crate::event::Listener;
+use crate::dockerfile::{self, Document, Fault};
+use crate::error::{Error, Place, Result};
+use crate::event::{Event, Listener};
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
+use crate::instruction::Scope;
+use crate::plan::Plan;
 use crate::sandbox::Network;
 use crate::session::Session;
+use context::BuildContext;
+use walk::Walk;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -39,6 +48,47 @@ pub struct Request {
 
 /// Builds an image; when it returns the image and its names are on the medium.
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
-    let _ = (session, request, listener);
-    Err(Error::unsupported("not there yet"))
+    let context = BuildContext::open(&request.place)?;
+    let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
+    let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
+    let mut walk = Walk::new(session, request, &context, &plan, listener);
+    let built = walk.all();
+    // Finished steps are published whatever came after them.
+    let published = walk.finish();
+    let image = built?;
+    published?;
+    listener.event(&Event::Built { image: &image });
+    for tag in &request.tags {
+        listener.event(&Event::Tagged { name: &tag.to_string() });
+    }
+    Ok(image)
+}
+
+fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
+    let scope = Scope {
+        build_args: request.build_args.clone(),
+        target_platform: request.platform.clone().unwrap_or_default(),
+        stage_name: request.target.clone().unwrap_or_default(),
+        ..Scope::default()
+    };
+    Plan::new(document, scope, request.target.as_deref())
+}
+
+/// All faults of form as one error: the first with its place, the others as hints.
+fn told(faults: Vec<Fault>, context: &BuildContext) -> Error {
+    let mut faults = faults.into_iter();
+    let Some(first) = faults.next() else { return Error::input("the Dockerfile is not valid") };
+    let mut error = first.into_error(&context.dockerfile, &context.text);
+    for fault in faults.take(dockerfile::MAX_FAULTS) {
+        error = error.hint(format!("also line {}: {}", fault.line, fault.message));
+    }
+    error
+}
+
+impl BuildContext {
+    /// The place of a statement.
+    fn place(&self, line: usize) -> Place {
+        let text = dockerfile::line_text(&self.text, line);
+        Place { file: self.dockerfile.clone(), line, text }
+    }
 }

@@ -1,34 +1,23 @@
-//! One stage being built: the image so far, and each step from the cache or done.
+//! One step of a stage: from the cache, or done.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::effect_copy::{self, Sources};
 use super::effect_run::{self, Surroundings};
 use super::source::Tree;
-use super::work::Lazy;
-use super::Request;
+use super::walk::Walk;
 use crate::error::{Error, Result};
-use crate::event::{Event, Listener};
+use crate::event::Event;
 use crate::image::digest::ImageId;
 use crate::image::time::rfc3339;
 use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope};
 use crate::plan::key;
-use crate::session::Session;
 use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
 use crate::store::{CacheKey, Workspace};
 use crate::sys::fs::{now, random_bytes};
 
-/// What all steps of a build share.
-pub struct Walk<'a> {
-    pub session: &'a Session,
-    pub request: &'a Request,
-    pub listener: &'a mut dyn Listener,
-    pub work: Lazy,
-    /// The step whose image id has not been told yet.
-    pub untold: Option<Ticket>,
-}
-
 /// A stage so far.
+#[derive(Clone)]
 pub struct Building {
     /// The image so far.
     pub image: Ticket,
@@ -44,22 +33,6 @@ pub struct Building {
 type NewLayer = Option<Option<(Workspace, OwnedFd)>>;
 
 impl Walk<'_> {
-    /// Tells the image id of the step before, and then this event.
-    pub fn tell(&mut self, event: &Event<'_>) -> Result<()> {
-        self.tell_untold()?;
-        self.listener.event(event);
-        Ok(())
-    }
-
-    /// Tells the image id of the step before, when it has not been told.
-    pub fn tell_untold(&mut self) -> Result<()> {
-        if let Some(ticket) = self.untold.take() {
-            let done = ticket.wait()?;
-            self.listener.event(&Event::StepDone { image: &done.id });
-        }
-        Ok(())
-    }
-
     /// One step: from the cache, or done.
     pub fn step(
         &mut self,
@@ -157,7 +130,8 @@ impl Walk<'_> {
         }
         let done = stage.image.wait()?;
         let work = self.work.get(self.session)?;
-        let chain = Chain::open(&self.session.store, &work.scratch, &done.image.chains())?;
+        let chains = done.image.chains();
+        let chain = Chain::open(&self.session.store, Some(&work.scratch), &chains)?;
         stage.chain = Some(chain.clone());
         Ok(chain)
     }
@@ -175,7 +149,7 @@ impl Walk<'_> {
         let mounted = snapshot.mount()?;
         let mut total = 0;
         let mut told = 0;
-        let listener = &mut *self.listener;
+        let listener = self.listener();
         let mut moved = |bytes: u64| {
             total += bytes;
             // A line every few megabytes is enough for people.
@@ -226,7 +200,7 @@ impl Walk<'_> {
         );
         // The process runs while the step before it gets its id.
         let told = self.tell(announce).and_then(|()| self.tell(&Event::Running { id }));
-        let listener = &mut *self.listener;
+        let listener = self.listener();
         let ended = started.and_then(|started| {
             effect_run::finish(run, started, &mut |stream, bytes| {
                 listener.event(&Event::Output { stream, bytes });

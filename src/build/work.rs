@@ -34,6 +34,11 @@ impl Lazy {
         self.0.as_ref().ok_or_else(|| crate::error::Error::usage("no scratch"))
     }
 
+    /// The scratch folder, if one was needed so far.
+    pub fn scratch(&self) -> Option<&Scratch> {
+        self.0.as_ref().map(|work| work.scratch.as_ref())
+    }
+
     /// Waits until all finished steps are published; whatever else happened, they are not lost.
     pub fn finish(self) -> Result<()> {
         match self.0 {

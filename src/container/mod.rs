@@ -61,7 +61,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let config = &image.config;
     let argv = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
     let scratch = session.scratch()?;
-    let chain = Chain::open(store, &scratch, &image.chains())?;
+    let chain = Chain::open(store, Some(&scratch), &image.chains())?;
     let snapshot = Snapshot::prepare(&scratch, &chain)?;
     let tree = snapshot.mount()?;
     let identity =

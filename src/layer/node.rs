@@ -263,7 +263,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8], each: &mut Before<'_>) -> Res
         FileType::Directory => {
             let directory = open_directory(parent, name)?;
             let mut walk = Walk::new(directory.as_fd(), false)?;
-            while let Some(visit) = walk.next_visit()? {
+            while let Some(visit) = walk.next()? {
                 match visit {
                     Visit::Enter(found) if found.directory.is_none() => {
                         if FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile {

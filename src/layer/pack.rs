@@ -31,7 +31,7 @@ pub fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed> {
     let mut links = Links::default();
     let mut packed = Packed::default();
     let mut walk = Walk::new(root, true)?;
-    while let Some(visit) = walk.next_visit()? {
+    while let Some(visit) = walk.next()? {
         if let Visit::Enter(found) = visit {
             add(&mut writer, &mut links, &mut packed, &found).context(|| show(found.path))?;
         }

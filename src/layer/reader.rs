@@ -28,6 +28,7 @@ pub struct Reader<'a> {
     left: u64,
     padding: u64,
     at_end: bool,
+    taken: u64,
 }
 
 /// What headers before an entry's own say of it.
@@ -49,7 +50,7 @@ impl<'a> Reader<'a> {
     /// into the recipe.
     pub fn new(input: &'a mut dyn Read, recipe: Option<Recipe<'a>>) -> Reader<'a> {
         let input = BufReader::with_capacity(BUFFER, input);
-        Reader { input, recipe, left: 0, padding: 0, at_end: false }
+        Reader { input, recipe, left: 0, padding: 0, at_end: false, taken: 0 }
     }
 
     /// The next entry, after what is left of the content of the one before. Nothing at the end.
@@ -90,6 +91,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// How many bytes of the tar have been taken: after `next_entry`, where the entry's content
+    /// begins.
+    pub fn position(&self) -> u64 {
+        self.taken
+    }
+
     /// Says where the content of the entry that `next_entry` gave has its place in the tree, so that
     /// it need not be in the recipe. It must then be read whole.
     pub fn content_is_at(&mut self, path: &[u8], occurrence: u64) -> Result<()> {
@@ -110,6 +117,7 @@ impl<'a> Reader<'a> {
             return Err(cut_short());
         }
         self.left -= read as u64;
+        self.taken += read as u64;
         Ok(read)
     }
 
@@ -148,6 +156,7 @@ impl<'a> Reader<'a> {
                 return Err(cut_short());
             }
             *of -= read as u64;
+            self.taken += read as u64;
             self.raw(buffer.get(..read).unwrap_or_default())?;
         }
         Ok(())
@@ -170,6 +179,7 @@ impl<'a> Reader<'a> {
         if bytes.len() as u64 != size {
             return Err(cut_short());
         }
+        self.taken += size;
         self.raw(&bytes)?;
         self.padding = padding(size) as u64;
         self.skip()?;
@@ -208,6 +218,7 @@ impl<'a> Reader<'a> {
             }
             done += read;
         }
+        self.taken += BLOCK as u64;
         self.raw(&block)?;
         Ok(Some(block))
     }

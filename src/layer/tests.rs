@@ -100,7 +100,7 @@ def add(name, kind=b'0', data=b'', link='', mode=None, uid=0, gid=0, mtime=5, de
 fn listing(root: BorrowedFd<'_>, all: bool) -> String {
     let mut walk = Walk::new(root, false).unwrap();
     let mut out = String::new();
-    while let Some(visit) = walk.next_visit().unwrap() {
+    while let Some(visit) = walk.next().unwrap() {
         let Visit::Enter(found) = visit else { continue };
         let stat = found.stat;
         write!(out, "{}", String::from_utf8_lossy(found.path)).unwrap();

@@ -52,11 +52,12 @@ pub fn unpack(
     record: Option<Record<'_>>,
 ) -> Result<Unpacked> {
     // Overlayfs shows the root of the highest layer, so it is as below until the tar says more.
+    // A mount that is attached nowhere comes as a descriptor of O_PATH: opened again to be read.
     let root = match below {
-        Some(below) => attributes_of(below)?,
+        Some(below) => attributes_of(node::open_directory(below, b".")?.as_fd())?,
         None => Attributes { mode: 0o755, ..Attributes::default() },
     };
-    node::set_attributes(into, &root)?;
+    node::set_attributes(node::open_directory(into, b".")?.as_fd(), &root)?;
     let (recipe, kept) = match record {
         Some(record) => (Some(Recipe::new(record.recipe)?), Some(record.kept)),
         None => (None, None),

@@ -108,7 +108,8 @@ impl Walk {
     }
 
     /// The next thing on the way; nothing when the root is left.
-    pub fn next_visit(&mut self) -> Result<Option<Visit<'_>>> {
+    #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend what it found")]
+    pub fn next(&mut self) -> Result<Option<Visit<'_>>> {
         let Some(name) = self.next_name()? else {
             return self.leave();
         };
@@ -268,7 +269,7 @@ mod tests {
     fn paths(root: BorrowedFd<'_>) -> (Vec<String>, usize) {
         let mut walk = Walk::new(root, true).unwrap();
         let (mut entered, mut left) = (Vec::new(), 0);
-        while let Some(visit) = walk.next_visit().unwrap() {
+        while let Some(visit) = walk.next().unwrap() {
             match visit {
                 Visit::Enter(found) => {
                     assert!(found.path.ends_with(found.name));
@@ -301,6 +302,24 @@ mod tests {
         let (entered, _) = paths(scratch.fd());
         assert_eq!(entered.len(), NAMES * 2 + 10);
         assert!(entered.is_sorted());
+    }
+
+    #[test]
+    fn what_is_pruned_is_not_entered() {
+        let scratch = Scratch::new();
+        for path in ["a/x/y", "b/c"] {
+            scratch.write(path, b"");
+        }
+        let mut walk = Walk::new(scratch.fd(), false).unwrap();
+        let mut seen = Vec::new();
+        while let Some(visit) = walk.next().unwrap() {
+            let Visit::Enter(found) = visit else { continue };
+            seen.push(String::from_utf8_lossy(found.path).into_owned());
+            if found.name == b"a" {
+                walk.prune();
+            }
+        }
+        assert_eq!(seen, ["a", "b", "b/c"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Same entries, same bytes, on every machine. Source: POSIX.1-2017, pax, "ustar Interchange
 //! Format".
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 
@@ -30,17 +30,27 @@ impl<'a> Writer<'a> {
         Writer { out, buffer: vec![0; BUFFER], records: Vec::new() }
     }
 
+    /// Writes an entry for a file of `size` bytes, which `fill` writes.
+    pub fn stream(
+        &mut self,
+        entry: &Entry,
+        size: u64,
+        fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+    ) -> Result<()> {
+        self.header(entry)?;
+        let mut counted = Counted { out: self.out, bytes: 0 };
+        fill(&mut counted).context(|| show(&entry.path))?;
+        if counted.bytes != size {
+            let text = format!("{} has {} bytes and not {size}", show(&entry.path), counted.bytes);
+            return Err(Error::corrupt(text));
+        }
+        Ok(self.out.write_all([0; BLOCK].get(..padding(size)).unwrap_or_default())?)
+    }
+
     /// Writes an entry. `content` is read for a `Node::File`, which must have as many bytes as
     /// the node says; it is not looked at for others.
     pub fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
-        let mut header = Header::new_ustar();
-        self.records.clear();
-        self.fill(&mut header, entry);
-        if !self.records.is_empty() {
-            self.pax_header()?;
-        }
-        header.set_cksum();
-        self.out.write_all(header.as_bytes())?;
+        self.header(entry)?;
         match entry.node {
             Node::File(size) => self.content(size, content).context(|| show(&entry.path)),
             _ => Ok(()),
@@ -51,6 +61,17 @@ impl<'a> Writer<'a> {
     pub fn finish(self) -> Result<()> {
         self.out.write_all(&[0; 2 * BLOCK])?;
         Ok(self.out.flush()?)
+    }
+
+    fn header(&mut self, entry: &Entry) -> Result<()> {
+        let mut header = Header::new_ustar();
+        self.records.clear();
+        self.fill(&mut header, entry);
+        if !self.records.is_empty() {
+            self.pax_header()?;
+        }
+        header.set_cksum();
+        Ok(self.out.write_all(header.as_bytes())?)
     }
 
     /// Fills the header, and puts what does not fit into pax records, sorted by their keys.
@@ -130,7 +151,7 @@ impl<'a> Writer<'a> {
             let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             let part = self.buffer.get_mut(..most).unwrap_or_default();
             let read = match content.read(part) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read?,
             };
             if read == 0 {
@@ -141,6 +162,23 @@ impl<'a> Writer<'a> {
         }
         let padding = padding(size);
         Ok(self.out.write_all([0; BLOCK].get(..padding).unwrap_or_default())?)
+    }
+}
+
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

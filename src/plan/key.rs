@@ -160,6 +160,7 @@ fn copy_fields(fields: &mut Fields, copy: &CopyEffect) {
         parents,
         excludes,
         unpack,
+        unpack_urls,
         checksum,
         keep_git_dir,
         is_add,
@@ -197,6 +198,7 @@ fn copy_fields(fields: &mut Fields, copy: &CopyEffect) {
         ("link", link),
         ("parents", parents),
         ("unpack", unpack),
+        ("unpack urls", unpack_urls),
         ("keep git dir", keep_git_dir),
         ("add", is_add),
     ] {

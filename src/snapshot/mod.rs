@@ -24,8 +24,9 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Opens the layers of an image and says that this process uses them.
-    pub fn open(store: &Store, scratch: &Scratch, chains: &[ChainId]) -> Result<Chain> {
+    /// Opens the layers of an image and, with a scratch, says that this process uses them. To
+    /// look at them for a moment needs no lease: whoever removes them makes that look fail.
+    pub fn open(store: &Store, scratch: Option<&Scratch>, chains: &[ChainId]) -> Result<Chain> {
         let mut trees = Vec::new();
         for chain in chains {
             let layer = store.layer(chain)?.ok_or_else(|| {
@@ -33,7 +34,9 @@ impl Chain {
                     .hint("load or build the image again")
             })?;
             if let Some(name) = layer.name {
-                scratch.uses(&name)?;
+                if let Some(scratch) = scratch {
+                    scratch.uses(&name)?;
+                }
                 trees.push(Arc::new(store.open_layer(&name)?));
             }
         }

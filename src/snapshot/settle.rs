@@ -246,3 +246,165 @@ fn put_times_back(dir: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
     };
     rustix::fs::futimens(dir, &times)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::mount::{Overlay, overlay};
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+    use std::path::{Path, PathBuf};
+
+    struct Scene {
+        dir: PathBuf,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            let name = format!("lath-settle-{}", crate::sys::fs::random_name().unwrap());
+            let dir = std::env::temp_dir().join(name);
+            for part in ["low", "mid", "up", "work"] {
+                std::fs::create_dir_all(dir.join(part)).unwrap();
+            }
+            Scene { dir }
+        }
+
+        fn open(&self, part: &str) -> std::fs::File {
+            std::fs::File::open(self.dir.join(part)).unwrap()
+        }
+
+        /// Changes files through a real overlay, then settles its upper directory; gives what is
+        /// left in it.
+        fn change(&self, change: &dyn Fn(&Path)) -> Vec<String> {
+            let (low, mid) = (self.open("low"), self.open("mid"));
+            let (up, work) = (self.open("up"), self.open("work"));
+            let lowers = [mid.as_fd(), low.as_fd()];
+            let writable = Some((up.as_fd(), work.as_fd()));
+            let mounted = overlay(&Overlay { lowers: &lowers, writable }).unwrap();
+            change(Path::new(&crate::sys::mount::fd_path(mounted.as_fd())));
+            drop(mounted);
+            let is_empty = settle(up.as_fd(), &lowers).unwrap();
+            let mut left = Vec::new();
+            list(&self.dir.join("up"), "", &mut left);
+            left.sort();
+            assert_eq!(is_empty, left.is_empty());
+            left
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    fn list(dir: &Path, before: &str, into: &mut Vec<String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let path = format!("{before}{}", entry.file_name().to_string_lossy());
+            if entry.file_type().unwrap().is_dir() {
+                list(&entry.path(), &format!("{path}/"), into);
+                into.push(format!("{path}/"));
+            } else {
+                into.push(path);
+            }
+        }
+    }
+
+    fn lower(scene: &Scene) {
+        std::fs::create_dir_all(scene.dir.join("low/etc/deep")).unwrap();
+        std::fs::write(scene.dir.join("low/etc/file"), "old").unwrap();
+        std::fs::write(scene.dir.join("low/etc/deep/other"), "old").unwrap();
+        std::fs::create_dir_all(scene.dir.join("mid/etc")).unwrap();
+        std::fs::write(scene.dir.join("mid/etc/file"), "mid").unwrap();
+        symlink("file", scene.dir.join("low/etc/link")).unwrap();
+    }
+
+    #[test]
+    fn what_was_only_touched_and_put_back_is_dropped() {
+        let scene = Scene::new();
+        lower(&scene);
+        let before = std::fs::metadata(scene.dir.join("low/etc/deep")).unwrap();
+        let left = scene.change(&|root| {
+            // Opened for writing: overlayfs copies it up.
+            for path in ["etc/file", "etc/deep/other"] {
+                std::fs::OpenOptions::new().append(true).open(root.join(path)).unwrap();
+            }
+            std::fs::set_permissions(root.join("etc/deep"), before.permissions()).unwrap();
+        });
+        assert_eq!(left, [""; 0]);
+    }
+
+    #[test]
+    fn a_change_stays_with_its_parents_and_their_times() {
+        let scene = Scene::new();
+        lower(&scene);
+        let time = std::fs::metadata(scene.dir.join("low/etc/deep")).unwrap().mtime();
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let left = scene.change(&|root| {
+            std::fs::OpenOptions::new().append(true).open(root.join("etc/file")).unwrap();
+            std::fs::write(root.join("etc/deep/other"), "new").unwrap();
+        });
+        assert_eq!(left, ["etc/", "etc/deep/", "etc/deep/other"]);
+        assert_eq!(std::fs::metadata(scene.dir.join("up/etc/deep")).unwrap().mtime(), time);
+    }
+
+    #[test]
+    fn same_size_and_time_but_other_bytes_is_a_change() {
+        let scene = Scene::new();
+        lower(&scene);
+        let left = scene.change(&|root| {
+            let path = root.join("etc/file");
+            let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+            std::fs::write(&path, "mix").unwrap();
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        });
+        assert_eq!(left, ["etc/", "etc/file"]);
+    }
+
+    #[test]
+    fn removals_are_whiteouts_and_only_where_something_was() {
+        let scene = Scene::new();
+        lower(&scene);
+        let left = scene.change(&|root| {
+            std::fs::remove_file(root.join("etc/file")).unwrap();
+            std::fs::write(root.join("etc/brief"), "").unwrap();
+            std::fs::remove_file(root.join("etc/brief")).unwrap();
+            std::fs::create_dir(root.join("new")).unwrap();
+            std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(root.join("new/file"))
+                .unwrap();
+        });
+        assert_eq!(left, ["etc/", "etc/file", "new/", "new/file"]);
+        let gone = std::fs::symlink_metadata(scene.dir.join("up/etc/file")).unwrap();
+        assert_eq!(gone.rdev(), 0);
+        // A directory that hides nothing is not marked.
+        let new = scene.open("up/new");
+        assert!(!is_opaque(new.as_fd()));
+    }
+
+    #[test]
+    fn a_directory_made_anew_hides_the_old_one() {
+        let scene = Scene::new();
+        lower(&scene);
+        let left = scene.change(&|root| {
+            std::fs::remove_dir_all(root.join("etc")).unwrap();
+            std::fs::create_dir(root.join("etc")).unwrap();
+        });
+        assert_eq!(left, ["etc/"]);
+        let etc = scene.open("up/etc");
+        assert!(is_opaque(etc.as_fd()));
+    }
+
+    #[test]
+    fn a_second_name_of_an_old_file_brings_the_first_along() {
+        let scene = Scene::new();
+        lower(&scene);
+        let left = scene.change(&|root| {
+            std::fs::hard_link(root.join("etc/file"), root.join("etc/twin")).unwrap();
+        });
+        assert_eq!(left, ["etc/", "etc/file", "etc/twin"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The layers of an image that comes in, lowest first: those that the store has are used, the
+//! others are unpacked into the scratch, each on the merged view of what is below it.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::AtFlags;
+
+use crate::error::{Context, Error, Result};
+use crate::image::digest::{ChainId, DiffId, Digest};
+use crate::layer::verify::HashingReader;
+use crate::layer::{Record, unpack};
+use crate::store::{Layer, NewLayer, Scratch, Store};
+use crate::sys::fs::write_new;
+use crate::sys::mount;
+
+/// Layers under way.
+pub struct Stack<'a> {
+    store: &'a Store,
+    scratch: &'a Scratch,
+    chain: Option<ChainId>,
+    trees: Vec<OwnedFd>,
+    /// What is not in the store yet, lowest first.
+    pub new: Vec<NewLayer>,
+}
+
+impl<'a> Stack<'a> {
+    /// No layers.
+    pub fn new(store: &'a Store, scratch: &'a Scratch) -> Stack<'a> {
+        Stack { store, scratch, chain: None, trees: Vec::new(), new: Vec::new() }
+    }
+
+    /// Puts the layer on top if the store has it there; whether it has.
+    pub fn reuse(&mut self, diff_id: &DiffId) -> Result<bool> {
+        let chain = Digest::chain(self.chain.as_ref(), diff_id);
+        let Some(layer) = self.store.layer(&chain)? else { return Ok(false) };
+        if let Some(name) = &layer.name {
+            self.scratch.uses(name)?;
+            self.trees.push(self.store.open_layer(name)?);
+        }
+        self.chain = Some(chain);
+        Ok(true)
+    }
+
+    /// Unpacks a layer's tar, decompressed already, and puts it on top. It must have the diff id,
+    /// if one is given.
+    pub fn add(&mut self, tar: &mut dyn Read, expected: Option<&DiffId>) -> Result<DiffId> {
+        let workspace = self.scratch.workspace()?;
+        let diff = workspace.make_dir("diff", 0o755)?;
+        let kept = workspace.make_dir("kept", 0o700)?;
+        let mut recipe = File::from(write_new(workspace.dir.as_fd(), "tar", b"")?);
+        let view = self.view()?;
+        let mut hashing = HashingReader::new(tar);
+        let record = Record { recipe: &mut recipe, kept: kept.as_fd() };
+        let below = view.as_ref().map(AsFd::as_fd);
+        let unpacked = unpack(&mut hashing, diff.as_fd(), below, Some(record))?;
+        let (diff_id, tar_bytes) = hashing.finish();
+        if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
+            return Err(Error::corrupt(format!(
+                "its tar is {diff_id}; the config says {expected}"
+            )));
+        }
+        if unpacked.kept == 0 {
+            drop(kept);
+            rustix::fs::unlinkat(&workspace.dir, "kept", AtFlags::REMOVEDIR)
+                .context(|| "rmdir \"kept\" in the store's tmp")?;
+        }
+        let chain = Digest::chain(self.chain.as_ref(), &diff_id);
+        let size_bytes = unpacked.file_bytes;
+        let layer = Layer { name: None, chain, diff_id, size_bytes, tar_bytes };
+        let is_empty = diff_id == Digest::of(&[0; 1024]);
+        let workspace = match is_empty {
+            true => {
+                self.scratch.discard(workspace)?;
+                None
+            }
+            false => {
+                self.trees.push(diff);
+                Some(workspace)
+            }
+        };
+        self.new.push(NewLayer { workspace, layer, entries: unpacked.entries });
+        self.chain = Some(chain);
+        Ok(diff_id)
+    }
+
+    /// The merged view of all layers so far; nothing when there are none with entries.
+    fn view(&self) -> Result<Option<OwnedFd>> {
+        let lowers: Vec<BorrowedFd<'_>> = self.trees.iter().rev().map(AsFd::as_fd).collect();
+        match lowers.as_slice() {
+            [] => Ok(None),
+            // An overlay of one is the one.
+            [one] => Ok(Some(one.try_clone_to_owned()?)),
+            lowers => mount::overlay(&mount::Overlay { lowers, writable: None }).map(Some),
+        }
+    }
+}

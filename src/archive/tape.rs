@@ -1,0 +1,224 @@
+//! An archive as a file whose members can be read in any order.
+//!
+//! A plain tar in a regular file is read where it lies; anything else (a pipe, gzip) is written
+//! to a nameless file in the scratch first.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+
+use crate::error::{Context, Error, Result};
+use crate::image::digest::Digest;
+use crate::image::json::MAX_BYTES;
+use crate::layer::compress::{Format, decompress};
+use crate::layer::entry::{Node, clamped_components};
+use crate::layer::reader::{Reader, is_header};
+use crate::layer::verify::HashingReader;
+use crate::layer::writer::{BLOCK, padding};
+use crate::store::Scratch;
+use crate::sys::fs::{copy_stream, random_name};
+use crate::sys::signal;
+
+/// More members than any program writes.
+const MAX_MEMBERS: usize = 100_000;
+const MAX_LINKS: usize = 8;
+
+/// An archive with an index of its members.
+pub struct Tape {
+    file: File,
+    members: BTreeMap<String, Member>,
+}
+
+enum Member {
+    /// Where its content begins, and how long it is.
+    File(u64, u64),
+    /// Another member; docker's archives share layers so.
+    Link(String),
+}
+
+/// Some bytes of an archive, with what they must be.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    begin: u64,
+    size: u64,
+    /// The digest that was promised, where one was.
+    pub digest: Option<Digest>,
+}
+
+impl Tape {
+    /// Reads what members there are.
+    pub fn open(input: OwnedFd, scratch: &Scratch) -> Result<Tape> {
+        let file = to_plain_file(input, scratch)?;
+        let mut tape = Tape { file, members: BTreeMap::new() };
+        tape.scan()?;
+        Ok(tape)
+    }
+
+    /// Whether a member is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    /// A member; `digest` is what it must have.
+    pub fn blob(&self, name: &str, digest: Option<Digest>) -> Result<Blob> {
+        let mut at = clean(name);
+        for _ in 0..MAX_LINKS {
+            match self.members.get(&at) {
+                Some(Member::File(begin, size)) => {
+                    return Ok(Blob { begin: *begin, size: *size, digest });
+                }
+                Some(Member::Link(target)) => at = target.clone(),
+                None => break,
+            }
+        }
+        Err(Error::not_found(format!("the archive lacks {name:?}")))
+    }
+
+    /// The content of a small member; its digest is checked before anybody sees it.
+    pub fn text(&self, blob: &Blob) -> Result<Vec<u8>> {
+        if blob.size > MAX_BYTES as u64 {
+            return Err(Error::input(format!("it has {} bytes; 4 MiB are allowed", blob.size)));
+        }
+        let mut text = Vec::new();
+        self.read(blob).read_to_end(&mut text)?;
+        match blob.digest {
+            Some(digest) if Digest::of(&text) != digest => Err(differs(&digest)),
+            _ => Ok(text),
+        }
+    }
+
+    /// The content of a member, as it lies there. What has a digest is to be verified before.
+    pub fn read<'a>(&'a self, blob: &Blob) -> Box<dyn Read + 'a> {
+        let end = blob.begin + blob.size;
+        Box::new(BufReader::with_capacity(
+            64 << 10,
+            Section { file: &self.file, at: blob.begin, end },
+        ))
+    }
+
+    /// Reads a member once and holds it against its size and its digest.
+    pub fn verify(&self, blob: &Blob, size: Option<u64>) -> Result<()> {
+        if let Some(size) = size.filter(|size| *size != blob.size) {
+            let text = format!("it has {} bytes and not {size}", blob.size);
+            return Err(Error::corrupt(text));
+        }
+        match blob.digest {
+            Some(digest) => {
+                let mut content = self.read(blob);
+                HashingReader::new(&mut content).verify(&digest, None)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn scan(&mut self) -> Result<()> {
+        let length = self.file.metadata()?.len();
+        let mut start = [0; BLOCK];
+        let is_tar = self.file.read_exact_at(&mut start, 0).is_ok() && is_header(&start);
+        if !is_tar {
+            return Err(Error::input("it is not an archive of images"));
+        }
+        let mut position = 0;
+        while position < length {
+            signal::check()?;
+            self.file.seek(SeekFrom::Start(position))?;
+            let mut input = &self.file;
+            let mut reader = Reader::new(&mut input, None);
+            let Some(entry) = reader.next_entry()? else { break };
+            let begin = position + reader.position();
+            let size = if let Node::File(size) = entry.node { size } else { 0 };
+            let rest = length.checked_sub(begin);
+            if rest.is_none_or(|rest| rest < size) {
+                return Err(Error::input("the archive ends too early"));
+            }
+            position = begin + size + padding(size) as u64;
+            let name = String::from_utf8_lossy(&entry.path);
+            let name = clean(&name);
+            let member = match &entry.node {
+                Node::File(_) => Member::File(begin, size),
+                Node::Link(target) => Member::Link(clean(&String::from_utf8_lossy(target))),
+                Node::Symlink(target) => {
+                    let target = String::from_utf8_lossy(target);
+                    let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+                    Member::Link(clean(&format!("{directory}/{target}")))
+                }
+                _ => continue,
+            };
+            self.members.insert(name, member);
+            if self.members.len() > MAX_MEMBERS {
+                return Err(Error::input(format!("it has more than {MAX_MEMBERS} files")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Blob {
+    /// How many bytes it has.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// That something is not what its digest promised.
+pub fn differs(digest: &Digest) -> Error {
+    Error::corrupt(format!("its content is not what its digest {digest} says"))
+}
+
+fn clean(name: &str) -> String {
+    let parts = clamped_components(name.as_bytes());
+    String::from_utf8_lossy(&parts.join(&b'/')).into_owned()
+}
+
+fn to_plain_file(input: OwnedFd, scratch: &Scratch) -> Result<File> {
+    let stat = rustix::fs::fstat(&input)?;
+    let mut file = File::from(input);
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && file.stream_position()? == 0
+    {
+        let mut start = [0; Format::MAGIC_BYTES];
+        let read = file.read_at(&mut start, 0)?;
+        if Format::detect(start.get(..read).unwrap_or_default()) == Format::Plain {
+            return Ok(file);
+        }
+    }
+    let (_, mut plain) = decompress(Box::new(file))?;
+    let spool = nameless(scratch)?;
+    copy_stream(&mut plain, &mut &spool).context(|| "unpack the archive to the store's tmp")?;
+    Ok(spool)
+}
+
+fn nameless(scratch: &Scratch) -> Result<File> {
+    let name = random_name()?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let file = rustix::fs::openat(scratch.dir(), &name, flags, mode)
+        .context(|| "create a file in the store's tmp")?;
+    rustix::fs::unlinkat(scratch.dir(), &name, AtFlags::empty())?;
+    Ok(File::from(file))
+}
+
+/// A part of a file, read without moving the file's own position.
+struct Section<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        signal::check()?;
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let most = left.min(buffer.len());
+        let read = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
+        if read == 0 && most > 0 {
+            return Err(Error::input("the archive became shorter while it was read").into());
+        }
+        self.at += read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,229 @@
+//! Stages: from each FROM to the next, what each is based on, and which of them a target needs.
+
+use std::collections::BTreeMap;
+
+use crate::dockerfile::{Document, Fault, Statement};
+use crate::image::platform::Platform;
+use crate::error::Error;
+use crate::instruction::{self, From, Instruction, Scope};
+
+/// One statement of a stage.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What it says.
+    pub instruction: Instruction,
+    /// The statement on one line, for the log.
+    pub text: String,
+    /// Its first line, from 1.
+    pub line: usize,
+}
+
+/// What a stage begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// Another stage, by its index.
+    Stage(usize),
+    /// An image, as its name was written.
+    Image(String),
+}
+
+/// A stage.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its name; its number for one without.
+    pub name: String,
+    /// What it begins with.
+    pub base: Base,
+    /// `FROM --platform`.
+    pub platform: Option<Platform>,
+    /// The FROM on one line, for the log.
+    pub text: String,
+    /// The line of the FROM.
+    pub line: usize,
+    /// Its statements.
+    pub steps: Vec<Step>,
+    /// Stages that files are taken from, by the words of `--from`.
+    pub sources: BTreeMap<String, usize>,
+}
+
+/// A whole Dockerfile, understood.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// All stages, in order.
+    pub stages: Vec<Stage>,
+    /// The stages that the target needs, in order; the target is the last.
+    pub needed: Vec<usize>,
+    /// `ARG`s before the first FROM, with their values.
+    pub global_args: Vec<(String, Option<String>)>,
+    /// Their texts, for the log.
+    pub global_texts: Vec<String>,
+    /// The escape character.
+    pub escape: char,
+}
+
+impl Plan {
+    /// Makes the plan of a Dockerfile. `scope` has the build arguments and platforms. Nothing is
+    /// read or run for it; what is wrong is told for all statements together.
+    pub fn new(document: &Document, mut scope: Scope, target: Option<&str>) -> Result<Plan, Vec<Fault>> {
+        scope.escape = document.directives.escape;
+        let mut plan = Plan {
+            stages: Vec::new(),
+            needed: Vec::new(),
+            global_args: Vec::new(),
+            global_texts: Vec::new(),
+            escape: document.directives.escape,
+        };
+        let mut faults = Vec::new();
+        for statement in &document.statements {
+            match instruction::parse(statement, scope.escape) {
+                Ok(instruction) => {
+                    if let Err(fault) = plan.add(statement, instruction, &mut scope) {
+                        faults.push(fault);
+                    }
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let target = plan.target(target).map_err(|fault| vec![fault])?;
+        let mut order = Order { plan: &plan, state: vec![Visited::No; plan.stages.len()], needed: Vec::new() };
+        order.visit(target).map_err(|fault| vec![fault])?;
+        plan.needed = order.needed;
+        Ok(plan)
+    }
+
+    fn add(&mut self, statement: &Statement, instruction: Instruction, scope: &mut Scope) -> Result<(), Fault> {
+        let line = statement.line;
+        let text = statement.original.clone();
+        if let Instruction::From(from) = &instruction {
+            return self.begin(from, text, line, scope);
+        }
+        let Some(index) = self.stages.len().checked_sub(1) else {
+            let Instruction::Arg(arg) = &instruction else {
+                let text = format!("{} before the first FROM", instruction.keyword());
+                return Err(Fault::new(line, format!("no build stage in current context: {text}"))
+                    .hint("begin the Dockerfile with FROM; only ARG may stand before it"));
+            };
+            arg.declare_global(scope).map_err(|error| fault(line, &error))?;
+            self.global_args.clone_from(&scope.global_args);
+            self.global_texts.push(text);
+            return Ok(());
+        };
+        for word in instruction.takes_from() {
+            if word.parse::<usize>().is_ok_and(|number| number >= index) {
+                let text = format!("invalid from flag value {word}: there is no earlier stage {word}");
+                return Err(Fault::new(line, text));
+            }
+            if let Some(source) = self.stage_named(word, index)
+                && let Some(stage) = self.stages.get_mut(index)
+            {
+                stage.sources.insert(word.to_owned(), source);
+            }
+        }
+        if let Some(stage) = self.stages.get_mut(index) {
+            stage.steps.push(Step { instruction, text, line });
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, from: &From, text: String, line: usize, scope: &Scope) -> Result<(), Fault> {
+        let image = from.image(scope).map_err(|error| fault(line, &error))?;
+        let platform = from.platform(scope).map_err(|error| fault(line, &error))?;
+        let number = self.stages.len();
+        let base = match image.as_str() {
+            "scratch" => Base::Scratch,
+            name => match self.named(name) {
+                Some(stage) => Base::Stage(stage),
+                None => Base::Image(image),
+            },
+        };
+        let name = from.name.clone().unwrap_or_else(|| number.to_string());
+        self.stages.push(Stage {
+            name,
+            base,
+            platform,
+            text,
+            line,
+            steps: Vec::new(),
+            sources: BTreeMap::new(),
+        });
+        Ok(())
+    }
+
+    /// The last stage of a name so far, in any case of its letters.
+    fn named(&self, name: &str) -> Option<usize> {
+        self.stages.iter().rposition(|stage| stage.name.eq_ignore_ascii_case(name) && stage.name.parse::<usize>().is_err())
+    }
+
+    /// The stage that `--from=WORD` in stage `index` means: an earlier one by name or number.
+    fn stage_named(&self, word: &str, index: usize) -> Option<usize> {
+        match word.parse::<usize>() {
+            Ok(number) => (number < index).then_some(number),
+            Err(_) => self.named(word).filter(|found| *found != index),
+        }
+    }
+
+    fn target(&self, target: Option<&str>) -> Result<usize, Fault> {
+        let Some(last) = self.stages.len().checked_sub(1) else {
+            return Err(Fault::new(0, "no build stage in the Dockerfile: there is no FROM"));
+        };
+        let Some(name) = target.filter(|name| !name.is_empty()) else { return Ok(last) };
+        let known = self.named(name);
+        known.ok_or_else(|| {
+            let names: Vec<&str> = self.stages.iter().map(|stage| stage.name.as_str()).collect();
+            Fault::new(0, format!("target stage {name:?} could not be found"))
+                .hint(format!("the stages are: {}", names.join(", ")))
+        })
+    }
+}
+
+fn fault(line: usize, error: &Error) -> Fault {
+    Fault { line, message: error.text().to_owned(), hint: error.hints().first().cloned() }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visited {
+    No,
+    Begun,
+    Done,
+}
+
+struct Order<'a> {
+    plan: &'a Plan,
+    state: Vec<Visited>,
+    needed: Vec<usize>,
+}
+
+impl Order<'_> {
+    fn visit(&mut self, index: usize) -> Result<(), Fault> {
+        let Some(stage) = self.plan.stages.get(index) else { return Ok(()) };
+        match self.state.get(index) {
+            Some(Visited::No) => {}
+            Some(Visited::Begun) => {
+                let text = format!("stage {:?} needs itself", stage.name);
+                return Err(Fault::new(stage.line, text));
+            }
+            _ => return Ok(()),
+        }
+        self.mark(index, Visited::Begun);
+        if let Base::Stage(base) = stage.base {
+            self.visit(base)?;
+        }
+        for source in stage.sources.values() {
+            self.visit(*source)?;
+        }
+        self.mark(index, Visited::Done);
+        self.needed.push(index);
+        Ok(())
+    }
+
+    fn mark(&mut self, index: usize, state: Visited) {
+        if let Some(old) = self.state.get_mut(index) {
+            *old = state;
+        }
+    }
+}
