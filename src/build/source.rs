@@ -106,7 +106,7 @@ impl Tree {
         };
         let mut walk = Walk::new(dir.as_fd(), false)?;
         loop {
-            let name = match walk.next()? {
+            let name = match walk.next_visit()? {
                 None => return Ok(()),
                 Some(Visit::Leave { .. }) => continue,
                 Some(Visit::Enter(entry)) => {
@@ -189,7 +189,7 @@ impl Tree {
         let mut walk = Walk::new(dir.as_fd(), false)?;
         loop {
             signal::check()?;
-            let is_pruned = match walk.next()? {
+            let is_pruned = match walk.next_visit()? {
                 None => return Ok(()),
                 Some(Visit::Leave { .. }) => false,
                 Some(Visit::Enter(entry)) => {
