@@ -3,15 +3,16 @@
 //! it is a directory.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::layer::walk::{Found, Visit, Walk};
 use crate::sys::fs::{open_dir, set_owner, write_all};
 use crate::sys::signal;
 
@@ -38,18 +39,23 @@ pub enum Skip {
     LookInside,
 }
 
-/// Copies trees; remembers hard links over several.
+/// Copies trees; remembers hard links within each.
 pub struct Copier<'a> {
     style: Style<'a>,
-    links: BTreeMap<(u64, u64), (OwnedFd, CString)>,
+    /// Where the first name of a file with several was put, from the root of the copy.
+    links: BTreeMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
     made: &'a mut dyn FnMut(u64),
 }
 
-/// A directory that is copied into: open at once, or made when something comes into it.
-enum Target {
-    Open(OwnedFd),
-    Lazy { at: OwnedFd, name: CString, stat: Box<Stat>, from: OwnedFd },
+/// A directory on the way to what is being copied.
+enum Level {
+    /// It is there, open; with the source's attributes when this copy has made it.
+    Open(OwnedFd, Option<Box<Stat>>),
+    /// It is made when something comes into it.
+    Lazy(CString, Box<Stat>),
+    /// It is passed over.
+    Pruned,
 }
 
 impl<'a> Copier<'a> {
@@ -60,11 +66,99 @@ impl<'a> Copier<'a> {
 
     /// Copies what is in the open directory `from` into the open directory `to`.
     pub fn contents(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-        let mut target = Target::Open(open_dir(to, ".").context(|| "open the destination")?);
-        self.walk(from, &mut target, &mut PathBuf::new())
+        self.links.clear();
+        let root = open_dir(to, ".").context(|| "open the destination")?;
+        let mut levels = vec![Level::Open(root, None)];
+        let mut walk = Walk::new(from, false)?;
+        loop {
+            signal::check()?;
+            let is_pruned = match walk.next_visit()? {
+                None => return Ok(()),
+                Some(Visit::Leave { .. }) => {
+                    if let Some(Level::Open(dir, Some(stat))) = levels.pop() {
+                        rustix::fs::futimens(&dir, &times(&stat)).context(|| "set times")?;
+                    }
+                    false
+                }
+                Some(Visit::Enter(found)) => {
+                    let path = Path::new(OsStr::from_bytes(found.path));
+                    let skip = (self.style.skip)(path, found.directory.is_some());
+                    self.enter(&found, skip, from, to, &mut levels)
+                        .context(|| format!("{path:?}"))?
+                }
+            };
+            if is_pruned {
+                walk.prune();
+            }
+        }
     }
 
-    /// Copies the one entry `name` of `from` to `new_name` in `to`; directories with all in them.
+    /// Copies one entry of a walk; whether it is a directory to be passed over.
+    fn enter(
+        &mut self,
+        found: &Found<'_>,
+        skip: Skip,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        levels: &mut Vec<Level>,
+    ) -> Result<bool> {
+        let name = CString::new(found.name).map_err(|_| Errno::INVAL)?;
+        match (found.directory, skip) {
+            (Some(_), Skip::All) => {
+                levels.push(Level::Pruned);
+                return Ok(true);
+            }
+            (Some(_), Skip::LookInside) => {
+                levels.push(Level::Lazy(name, Box::new(found.stat)));
+                return Ok(false);
+            }
+            (None, Skip::All | Skip::LookInside) => return Ok(false),
+            (_, Skip::No) => {}
+        }
+        self.open_all(found.path, from, levels)?;
+        let Some(Level::Open(at, _)) = levels.last() else { return Err(Errno::NOTDIR.into()) };
+        if let Some(directory) = found.directory {
+            let (dir, made) = self.make_dir(at.as_fd(), &name, &found.stat, directory)?;
+            levels.push(Level::Open(dir, made.then(|| Box::new(found.stat))));
+            return Ok(false);
+        }
+        let at = at.as_fd();
+        if found.stat.st_nlink > 1 {
+            let key = (found.stat.st_dev, found.stat.st_ino);
+            let path = Path::new(OsStr::from_bytes(found.path));
+            if let Some(first) = self.links.get(&key) {
+                clear(at, &name)?;
+                if link(to, first, at, &name).is_ok() {
+                    return Ok(false);
+                }
+            }
+            self.links.insert(key, path.to_owned());
+        }
+        self.entry(found.parent, &name, at, &name)?;
+        Ok(false)
+    }
+
+    /// Makes the directories that were waiting for something to come into them.
+    fn open_all(&mut self, path: &[u8], from: BorrowedFd<'_>, levels: &mut [Level]) -> Result<()> {
+        let mut names = path.split(|byte| *byte == b'/');
+        let mut source = PathBuf::new();
+        let mut at: Option<OwnedFd> = None;
+        for level in levels {
+            if let (Level::Lazy(name, stat), Some(at)) = (&*level, &at) {
+                let inside = open_beneath(from, &source)?;
+                let (dir, made) = self.make_dir(at.as_fd(), name, stat, inside.as_fd())?;
+                *level = Level::Open(dir, made.then(|| stat.clone()));
+            }
+            match level {
+                Level::Open(dir, _) => at = Some(dir.try_clone().map_err(Error::from)?),
+                Level::Lazy(..) | Level::Pruned => return Err(Errno::NOTDIR.into()),
+            }
+            source.push(OsStr::from_bytes(names.next().unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    /// Copies the one entry `name` of `from`, that is no directory, to `new_name` in `to`.
     pub fn entry(
         &mut self,
         from: BorrowedFd<'_>,
@@ -72,115 +166,41 @@ impl<'a> Copier<'a> {
         to: BorrowedFd<'_>,
         new_name: &CStr,
     ) -> Result<()> {
-        let mut target = Target::Open(open_dir(to, ".").context(|| "open the destination")?);
-        self.one(from, name, &mut target, new_name, &mut PathBuf::new(), Skip::No)
-    }
-
-    fn walk(&mut self, from: BorrowedFd<'_>, to: &mut Target, path: &mut PathBuf) -> Result<()> {
-        for entry in rustix::fs::Dir::read_from(from).context(|| "read a directory")? {
-            signal::check()?;
-            let entry = entry.context(|| "read a directory")?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            path.push(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            let is_dir = match entry.file_type() {
-                FileType::Unknown => {
-                    FileType::from_raw_mode(stat_at(from, name)?.st_mode) == FileType::Directory
-                }
-                kind => kind == FileType::Directory,
-            };
-            let skip = (self.style.skip)(path, is_dir);
-            if skip == Skip::No || (skip == Skip::LookInside && is_dir) {
-                self.one(from, name, to, name, path, skip)?;
-            }
-            path.pop();
-        }
-        Ok(())
-    }
-
-    fn one(
-        &mut self,
-        from: BorrowedFd<'_>,
-        name: &CStr,
-        to: &mut Target,
-        new_name: &CStr,
-        path: &mut PathBuf,
-        skip: Skip,
-    ) -> Result<()> {
         let stat = stat_at(from, name).context(|| format!("stat {name:?}"))?;
         let says = |what: &str| format!("{what} {name:?}");
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let inside = open_dir(from, std::ffi::OsStr::from_bytes(name.to_bytes()))
-                .context(|| says("open"))?;
-            if skip == Skip::LookInside {
-                let at = self.open(to)?;
-                let at = at.as_fd().try_clone_to_owned()?;
-                let from = inside.try_clone()?;
-                let mut lazy =
-                    Target::Lazy { at, name: new_name.to_owned(), stat: Box::new(stat), from };
-                return self.walk(inside.as_fd(), &mut lazy, path);
-            }
-            let at = self.open(to)?.as_fd().try_clone_to_owned()?;
-            return self.directory(inside.as_fd(), &stat, at.as_fd(), new_name, path);
-        }
-        let at = self.open(to)?.as_fd().try_clone_to_owned()?;
-        clear(at.as_fd(), new_name)?;
-        if stat.st_nlink > 1 {
-            let key = (stat.st_dev, stat.st_ino);
-            if let Some((dir, first)) = self.links.get(&key)
-                && rustix::fs::linkat(dir, first, &at, new_name, AtFlags::empty()).is_ok()
-            {
-                return Ok(());
-            }
-            self.links.insert(key, (at.try_clone()?, new_name.to_owned()));
-        }
+        clear(to, new_name)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => self.file(from, name, &stat, at.as_fd(), new_name),
+            FileType::RegularFile => self.file(from, name, &stat, to, new_name),
             FileType::Symlink => {
                 let target =
                     rustix::fs::readlinkat(from, name, Vec::new()).context(|| says("read"))?;
-                rustix::fs::symlinkat(target, &at, new_name).context(|| says("link"))?;
-                self.attributes_at(at.as_fd(), new_name, &stat, false)
+                rustix::fs::symlinkat(target, to, new_name).context(|| says("link"))?;
+                self.attributes_at(to, new_name, &stat, false)
             }
             // A socket without its server is nothing.
             FileType::Socket => Ok(()),
             kind => {
                 let mode = Mode::from_raw_mode(0o600);
-                rustix::fs::mknodat(&at, new_name, kind, mode, stat.st_rdev)
+                rustix::fs::mknodat(to, new_name, kind, mode, stat.st_rdev)
                     .context(|| says("make"))?;
-                self.attributes_at(at.as_fd(), new_name, &stat, true)
+                self.attributes_at(to, new_name, &stat, true)
             }
         }
     }
 
-    /// The open directory, made first if that has not been done.
-    fn open<'t>(&mut self, target: &'t mut Target) -> Result<&'t OwnedFd> {
-        if let Target::Lazy { at, name, stat, from } = target {
-            let made = self.make_dir(at.as_fd(), name, stat, from.as_fd())?.0;
-            *target = Target::Open(made);
-        }
-        match target {
-            Target::Open(dir) => Ok(dir),
-            Target::Lazy { .. } => Err(Error::from(Errno::NOTDIR)),
-        }
-    }
-
     fn make_dir(
-        &mut self,
+        &self,
         at: BorrowedFd<'_>,
         name: &CStr,
         stat: &Stat,
         from: BorrowedFd<'_>,
     ) -> Result<(OwnedFd, bool)> {
-        let path = std::ffi::OsStr::from_bytes(name.to_bytes());
         let made = match rustix::fs::mkdirat(at, name, Mode::from_raw_mode(0o700)) {
             Ok(()) => true,
             Err(Errno::EXIST) => false,
             Err(other) => return Err(other).context(|| format!("mkdir {name:?}")),
         };
-        let dir = match open_dir(at, path) {
+        let dir = match open_dir(at, OsStr::from_bytes(name.to_bytes())) {
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 return Err(Error::input(format!(
                     "cannot copy to non-directory: {name:?} is there and is no directory"
@@ -193,24 +213,6 @@ impl<'a> Copier<'a> {
             copy_attributes(from, dir.as_fd())?;
         }
         Ok((dir, made))
-    }
-
-    fn directory(
-        &mut self,
-        from: BorrowedFd<'_>,
-        stat: &Stat,
-        at: BorrowedFd<'_>,
-        name: &CStr,
-        path: &mut PathBuf,
-    ) -> Result<()> {
-        let (dir, made) = self.make_dir(at, name, stat, from)?;
-        let mut inside = Target::Open(dir.try_clone()?);
-        self.walk(from, &mut inside, path)?;
-        if made {
-            rustix::fs::futimens(&dir, &times(stat))
-                .context(|| format!("set times of {name:?}"))?;
-        }
-        Ok(())
     }
 
     fn file(
@@ -228,8 +230,9 @@ impl<'a> Copier<'a> {
         let copy = rustix::fs::openat(at, new_name, flags, Mode::from_raw_mode(0o600))
             .context(|| format!("create {new_name:?}"))?;
         self.data(source.as_fd(), copy.as_fd()).context(|| format!("copy {name:?}"))?;
-        copy_attributes(source.as_fd(), copy.as_fd())?;
+        // After the owner, since changing that takes capabilities away.
         self.give(copy.as_fd(), stat, false)?;
+        copy_attributes(source.as_fd(), copy.as_fd())?;
         rustix::fs::futimens(&copy, &times(stat)).context(|| format!("set times of {new_name:?}"))
     }
 
@@ -309,6 +312,21 @@ impl<'a> Copier<'a> {
         rustix::fs::utimensat(at, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
             .context(|| format!("set times of {name:?}"))
     }
+}
+
+/// Gives a file that was copied already one more name.
+fn link(root: BorrowedFd<'_>, first: &Path, at: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let dir = open_beneath(root, first.parent().unwrap_or(Path::new("")))?;
+    let first = first.file_name().unwrap_or_default();
+    Ok(rustix::fs::linkat(&dir, first, at, name, AtFlags::empty())?)
+}
+
+/// Opens a directory that was reached without links before.
+fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
 }
 
 fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {

@@ -17,7 +17,10 @@ use crate::instruction::{CopyEffect, Source};
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::sandbox::{Identity, group_id, parse_id};
-use crate::sys::fs::{make_dirs_in_root, open_in_root, set_owner, write_all};
+use crate::sys::fs::{
+    NewDir, make_dir, make_dirs_in_root, open_dir, open_in_root, resolve_in_root, set_owner,
+    write_all,
+};
 
 /// What a copy's sources turned out to be.
 pub struct Sources {
@@ -46,7 +49,7 @@ impl Sources {
                     // `--parents`: what stands before `/./` is not made again.
                     let (pivot, _) = path.split_once("/./").unwrap_or(("", path));
                     let pivot: PathBuf = Path::new(pivot).components().filter(is_name).collect();
-                    for found in tree.find(path)? {
+                    for found in tree.find(path, effect.parents)? {
                         items.push(Item::Found { found, pivot: pivot.clone() });
                     }
                 }
@@ -120,6 +123,10 @@ pub fn copy(
         }
         return Ok(());
     }
+    if effect.link {
+        let path = if effect.dest.ends_with('/') { Some(dest) } else { dest.parent() };
+        job.replace_links(path.unwrap_or(dest))?;
+    }
     let dest_is_dir = effect.dest.ends_with('/') || {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         open_in_root(root, dest, flags, Mode::empty()).is_ok()
@@ -134,7 +141,7 @@ pub fn copy(
         match (item, tree) {
             (Item::Text { name, content }, _) => {
                 let target = if dest_is_dir { dest.join(name) } else { dest.to_owned() };
-                job.text(content, &target).context(|| format!("write {target:?}"))?;
+                job.text(content, &target, !dest_is_dir).context(|| format!("write {target:?}"))?;
             }
             (Item::Found { found, pivot }, Some(tree)) => {
                 job.found(tree, found, pivot, (dest, dest_is_dir), moved)
@@ -177,26 +184,58 @@ impl Job<'_> {
         self.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_dir))
     }
 
-    fn make_dirs(&self, path: &Path) -> Result<OwnedFd> {
-        let mode = self.mode(0o755, true);
+    /// How directories are made that the destination lacks.
+    fn new_dir(&self) -> NewDir {
         let owner = self.effect.chown.as_ref().and(self.owner);
-        let made = make_dirs_in_root(self.root, path, mode, owner.or(Some((0, 0))));
-        let (dir, _) = made.map_err(|error| error.during("destination"))?;
-        Ok(dir)
+        NewDir { mode: self.mode(0o755, true), owner: owner.unwrap_or((0, 0)) }
     }
 
-    /// Opens the directory that a file comes into, and the file's name in it. A link in the
-    /// place of the file is replaced, not followed, unless it leads to a directory.
-    fn parent(&self, target: &Path) -> Result<(OwnedFd, CString)> {
-        let name = target.file_name().ok_or_else(|| Error::input("the destination has no name"))?;
-        let dir = self.make_dirs(target.parent().unwrap_or(Path::new("/")))?;
+    fn make_dirs(&self, path: &Path) -> Result<OwnedFd> {
+        let made = make_dirs_in_root(self.root, path, self.new_dir());
+        made.map_err(|error| error.during("destination"))
+    }
+
+    /// `--link`: the copy does not look at what is there, so a link on the way gives place to a
+    /// directory.
+    fn replace_links(&self, dest: &Path) -> Result<()> {
+        let mut dir = open_dir(self.root, ".")?;
+        for part in dest.components().filter(is_name) {
+            let name = part.as_os_str();
+            match open_dir(dir.as_fd(), name) {
+                Ok(next) => dir = next,
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    rustix::fs::unlinkat(&dir, name, AtFlags::empty())?;
+                    return Ok(());
+                }
+                Err(_) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the directory that a file comes into, and gives its name there. With `follow` a
+    /// link in its place leads to where it is; otherwise the link is replaced.
+    fn place(&self, target: &Path, follow: bool) -> Result<(OwnedFd, CString)> {
+        let (dir, name) = if follow {
+            let new = self.new_dir();
+            resolve_in_root(self.root, target, &mut |parent, name, is_last| {
+                if is_last { Ok(()) } else { make_dir(parent, name, new) }
+            })
+            .map_err(|error| error.during("destination"))?
+        } else {
+            let name = target.file_name().unwrap_or_default().to_owned();
+            (self.make_dirs(target.parent().unwrap_or(Path::new("/")))?, name)
+        };
+        if name.is_empty() || name == "." {
+            return Err(Error::input("the destination has no name"));
+        }
         let name =
             CString::new(name.as_bytes()).map_err(|_| Error::input("a NUL byte in a name"))?;
         Ok((dir, name))
     }
 
-    fn text(&self, content: &str, target: &Path) -> Result<()> {
-        let (dir, name) = self.parent(target)?;
+    fn text(&self, content: &str, target: &Path, follow: bool) -> Result<()> {
+        let (dir, name) = self.place(target, follow)?;
         match rustix::fs::unlinkat(&dir, &name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(other) => return Err(other.into()),
@@ -245,7 +284,7 @@ impl Job<'_> {
                 let to = self.make_dirs(&target)?;
                 return copier.contents(tree.open_dir(&found.real)?.as_fd(), to.as_fd());
             }
-            let (to, name) = self.parent(&target)?;
+            let (to, name) = self.place(&target, false)?;
             return self.file(tree, found, &mut copier, to.as_fd(), &name);
         }
         if found.is_dir() {
@@ -258,7 +297,7 @@ impl Job<'_> {
         } else {
             dest.to_owned()
         };
-        let (to, name) = self.parent(&target)?;
+        let (to, name) = self.place(&target, !dest_is_dir)?;
         self.file(tree, found, &mut copier, to.as_fd(), &name)
     }
 
@@ -305,20 +344,21 @@ impl Job<'_> {
     }
 }
 
-/// Whether a file is a tar, compressed or not, by its content as docker sees it.
+/// Whether a file is a tar, compressed or not, by its content as docker sees it. What is
+/// compressed in a way that this lath cannot read is an archive, so that it is told.
 fn is_archive(tree: &Tree, found: &Found) -> Result<bool> {
-    let mut start = [0u8; 512];
-    let mut file = std::fs::File::from(tree.open_file(&found.real)?);
-    let mut filled = 0;
-    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest)? {
-            0 => break,
-            count => filled += count,
-        }
+    use layer::compress::{Format, decompress};
+    let file = std::fs::File::from(tree.open_file(&found.real)?);
+    let mut start = Vec::new();
+    file.take(Format::MAGIC_BYTES as u64).read_to_end(&mut start)?;
+    match Format::detect(&start) {
+        Format::Plain | Format::Gzip => {}
+        _ => return Ok(true),
     }
-    let start = start.get(..filled).unwrap_or_default();
-    if layer::compress::Format::detect(start) != layer::compress::Format::Plain {
-        return Ok(true);
-    }
-    Ok(layer::reader::is_header(start))
+    let file = std::fs::File::from(tree.open_file(&found.real)?);
+    let (_, mut content) = decompress(Box::new(file))?;
+    let mut block = Vec::new();
+    // A gzip that is damaged at its very start is a file like any other.
+    let read = content.by_ref().take(512).read_to_end(&mut block);
+    Ok(read.is_ok() && layer::reader::is_header(&block))
 }

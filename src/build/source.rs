@@ -76,27 +76,37 @@ impl Tree {
     }
 
     /// What a path or pattern leads to, in order. A path that is not there is an error; a pattern
-    /// without matches finds nothing.
-    pub fn find(&self, pattern: &str) -> Result<Vec<Found>> {
+    /// without matches finds nothing. `deep`: `**` stands for any number of directories.
+    pub fn find(&self, pattern: &str, deep: bool) -> Result<Vec<Found>> {
         let glob = Glob::parse(pattern)?;
         let mut found = Vec::new();
-        self.expand(glob.parts(), &mut PathBuf::new(), &mut found)?;
+        self.expand(glob.parts(), deep, &mut PathBuf::new(), &mut found)?;
         if found.is_empty() && !glob.is_wild() {
             return Err(Error::not_found(format!("{pattern:?}: not found")));
         }
         Ok(found)
     }
 
-    fn expand(&self, parts: &[Part], path: &mut PathBuf, found: &mut Vec<Found>) -> Result<()> {
+    fn expand(
+        &self,
+        parts: &[Part],
+        deep: bool,
+        path: &mut PathBuf,
+        found: &mut Vec<Found>,
+    ) -> Result<()> {
         let Some((part, rest)) = parts.split_first() else {
             found.extend(self.look(path)?);
             return Ok(());
         };
         if let Part::Name(name) = part {
             path.push(OsStr::from_bytes(name.as_ref()));
-            self.expand(rest, path, found)?;
+            self.expand(rest, deep, path, found)?;
             path.pop();
             return Ok(());
+        }
+        let is_deep = deep && matches!(part, Part::Wild(text) if text == "**");
+        if is_deep {
+            self.expand(rest, deep, path, found)?;
         }
         let flags = OFlags::DIRECTORY | OFlags::RDONLY;
         let dir = match open_in_root(self.root(), path.as_path(), flags, Mode::empty()) {
@@ -106,7 +116,7 @@ impl Tree {
         };
         let mut walk = Walk::new(dir.as_fd(), false)?;
         loop {
-            let name = match walk.next_visit()? {
+            let (name, is_dir) = match walk.next_visit()? {
                 None => return Ok(()),
                 Some(Visit::Leave { .. }) => continue,
                 Some(Visit::Enter(entry)) => {
@@ -115,12 +125,13 @@ impl Tree {
                     if is_dir {
                         walk.prune();
                     }
-                    name
+                    (name, is_dir)
                 }
             };
-            if part.matches(name.as_bytes()) {
+            let rest = if is_deep { parts } else { rest };
+            if part.matches(name.as_bytes()) && (is_dir || !is_deep) {
                 path.push(&name);
-                self.expand(rest, path, found)?;
+                self.expand(rest, deep, path, found)?;
                 path.pop();
             }
         }
@@ -137,6 +148,10 @@ impl Tree {
         let real = self.path_of(opened.as_fd())?;
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         for path in [path, &real] {
+            // The root itself is there for everybody.
+            if path.as_os_str().is_empty() {
+                continue;
+            }
             if self.ignores(path) && !(is_dir && self.may_include_below(path)) {
                 return Ok(None);
             }

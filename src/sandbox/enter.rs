@@ -13,7 +13,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::{Bind, Network, Spec, dev, proc};
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::fs::{make_dirs_in_root, open_in_root};
+use crate::sys::fs::{NewDir, make_dirs_in_root, open_in_root};
 use crate::sys::identity::{DEFAULT_CAPABILITIES, become_user};
 use crate::sys::mount::{attach, bind, fd_path};
 use crate::sys::{network, process};
@@ -51,6 +51,8 @@ impl Program {
         Ok(Program { argv, env, candidates })
     }
 }
+
+const PLAIN_DIR: NewDir = NewDir { mode: 0o755, owner: (0, 0) };
 
 /// The PATH of a container whose image names none; docker's.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -145,7 +147,7 @@ fn attach_bind(spec: &Spec<'_>, one: &Bind) -> Result<()> {
     if target.starts_with("/dev") {
         // lath's own /dev: nothing of the image, so it is filled here.
         if one.is_dir {
-            make_dirs_in_root(spec.tree, target, 0o755, None)?;
+            make_dirs_in_root(spec.tree, target, PLAIN_DIR)?;
         } else {
             let flags = OFlags::CREATE | OFlags::WRONLY;
             open_in_root(spec.tree, target, flags, Mode::from_raw_mode(0o644))?;
@@ -168,7 +170,7 @@ fn enter_cwd(spec: &Spec<'_>) -> Result<()> {
     match rustix::process::chdir(cwd) {
         Err(Errno::NOENT) => {
             let root = rustix::fs::open("/", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            make_dirs_in_root(root.as_fd(), Path::new(cwd), 0o755, None)
+            make_dirs_in_root(root.as_fd(), Path::new(cwd), PLAIN_DIR)
                 .context(|| format!("working directory {cwd:?}"))?;
             rustix::process::chdir(cwd).context(|| format!("working directory {cwd:?}"))?;
         }

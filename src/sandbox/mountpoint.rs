@@ -3,18 +3,14 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::Spec;
 use crate::error::{Context, Error, Result};
-use crate::sys::fs::{open_dir, open_in_root};
-
-/// Links that are followed to find where a mount point is; the kernel's own limit (MAXSYMLINKS).
-const MAX_LINKS: usize = 40;
+use crate::sys::fs::{open_dir, open_in_root, resolve_in_root};
 
 struct Made {
     parent: OwnedFd,
@@ -56,58 +52,21 @@ impl Mountpoints {
         Ok(())
     }
 
-    /// Makes sure that a path leads to something that can be mounted over. Every component is
-    /// opened by itself; links are followed inside the root.
+    /// Makes sure that a path leads to something that can be mounted over.
     fn ensure(&mut self, root: BorrowedFd<'_>, path: &Path, is_dir: bool) -> Result<()> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        match open_in_root(root, path, flags, Mode::empty()) {
+        match open_in_root(root, path, OFlags::PATH, Mode::empty()) {
             Ok(_) => return Ok(()),
             Err(Errno::NOENT) => {}
             Err(other) => return Err(other).context(|| format!("open {path:?} in the image")),
         }
-        let mut rest: Vec<OsString> = names(path);
-        rest.reverse();
-        let mut dirs: Vec<OwnedFd> = vec![reopen(root)?];
-        let mut links = 0;
-        while let Some(name) = rest.pop() {
-            let Some(here) = dirs.last() else { return Err(Errno::NOENT.into()) };
-            if name == ".." {
-                if dirs.len() > 1 {
-                    dirs.pop();
-                }
-                continue;
-            }
-            let found = rustix::fs::statat(here, &name, AtFlags::SYMLINK_NOFOLLOW);
-            match found {
-                Ok(stat) if is_link(&stat) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(Errno::LOOP).context(|| format!("open {path:?} in the image"));
-                    }
-                    let target = rustix::fs::readlinkat(here, &name, Vec::new())?;
-                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                    if target.is_absolute() {
-                        dirs.truncate(1);
-                    }
-                    rest.extend(names(&target).into_iter().rev());
-                    continue;
-                }
-                Ok(_) => {}
-                Err(Errno::NOENT) => {
-                    let as_dir = is_dir || !rest.is_empty();
-                    let made = make(here.as_fd(), name.clone(), as_dir)
-                        .context(|| format!("make the mount point {path:?}"))?;
-                    self.made.push(made);
-                }
-                Err(other) => return Err(other).context(|| format!("open {path:?} in the image")),
-            }
-            if !rest.is_empty() {
-                let next = open_dir(here.as_fd(), &name)
-                    .context(|| format!("open {path:?} in the image"))?;
-                dirs.push(next);
-            }
-        }
-        Ok(())
+        let made = &mut self.made;
+        resolve_in_root(root, path, &mut |parent, name, is_last| {
+            let one = make(parent, name.to_owned(), is_dir || !is_last)
+                .context(|| format!("make the mount point {path:?}"))?;
+            made.push(one);
+            Ok(())
+        })
+        .map(|_| ())
     }
 
     /// Takes away what was made and is still as it was made, innermost first; a parent's time is
@@ -143,24 +102,6 @@ impl Mountpoints {
         }
         Ok(())
     }
-}
-
-fn names(path: &Path) -> Vec<OsString> {
-    let parts = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        _ => None,
-    });
-    parts.collect()
-}
-
-fn reopen(root: BorrowedFd<'_>) -> Result<OwnedFd> {
-    open_in_root(root, ".", OFlags::DIRECTORY | OFlags::RDONLY, Mode::empty())
-        .context(|| "open the root")
-}
-
-fn is_link(stat: &Stat) -> bool {
-    rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink
 }
 
 fn make(parent: BorrowedFd<'_>, name: OsString, is_dir: bool) -> Result<Made> {

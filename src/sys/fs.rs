@@ -1,10 +1,10 @@
 //! Files by descriptor: paths inside a root that cannot be left, durable writes, names.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -46,40 +46,103 @@ fn signal_pause() -> rustix::io::Result<()> {
     if signal::interrupted().is_some() { Err(Errno::INTR) } else { Ok(()) }
 }
 
-/// Makes the directory `path` inside of `root` and its missing parents, and opens it. New
-/// directories get `mode` and, if given, the owner. A link on the way is followed in the root.
-/// Returns how many were made.
-pub fn make_dirs_in_root(
+/// Links that are followed on one way; the kernel's own limit (MAXSYMLINKS).
+const MAX_LINKS: usize = 40;
+
+/// Goes along `path` inside of `root`, each component by itself, links followed in the root; gives
+/// the open directory that the last component is in, and its name there (`.` for the root).
+/// `missing` is called for each component that is not there, with whether it is the last: it
+/// makes the directory, or leaves the last one to the caller.
+pub fn resolve_in_root(
     root: BorrowedFd<'_>,
     path: &Path,
-    mode: u32,
-    owner: Option<(u32, u32)>,
-) -> Result<(OwnedFd, usize)> {
-    match open_in_root(root, path, DIR, Mode::empty()) {
-        Ok(found) => return Ok((found, 0)),
-        Err(Errno::NOENT) => {}
-        Err(Errno::NOTDIR) => {
-            return Err(Error::input(format!("{path:?} is not a directory")));
+    missing: &mut dyn FnMut(BorrowedFd<'_>, &OsStr, bool) -> Result<()>,
+) -> Result<(OwnedFd, OsString)> {
+    let mut rest = names(path);
+    rest.reverse();
+    let mut dirs: Vec<OwnedFd> = vec![open_dir(root, ".").context(|| "open the root")?];
+    let mut links = 0;
+    let says = || format!("{path:?}");
+    while let Some(name) = rest.pop() {
+        let Some(here) = dirs.last() else { return Err(Errno::NOENT).context(says) };
+        if name == ".." {
+            if dirs.len() > 1 {
+                dirs.pop();
+            }
+            continue;
         }
-        Err(other) => return Err(other).context(|| format!("open {path:?}")),
+        match rustix::fs::statat(here, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::LOOP).context(says);
+                }
+                let target = rustix::fs::readlinkat(here, &name, Vec::new()).context(says)?;
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                if target.is_absolute() {
+                    dirs.truncate(1);
+                }
+                rest.extend(names(&target).into_iter().rev());
+                continue;
+            }
+            Ok(_) => {}
+            Err(Errno::NOENT) => missing(here.as_fd(), &name, rest.is_empty())?,
+            Err(other) => return Err(other).context(says),
+        }
+        if rest.is_empty() {
+            return match dirs.pop() {
+                Some(parent) => Ok((parent, name)),
+                None => Err(Errno::NOENT).context(says),
+            };
+        }
+        let next = open_dir(here.as_fd(), &name).context(says)?;
+        dirs.push(next);
     }
-    let (parent, name) = match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => (parent, name),
-        _ => return Err(Error::input(format!("{path:?} cannot be made a directory"))),
-    };
-    let (parent, made) = make_dirs_in_root(root, parent, mode, owner)?;
-    match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
-        Ok(()) => {}
-        // There, but it could not be opened: a link that points nowhere.
-        Err(Errno::EXIST) => return Err(Error::input(format!("{path:?} is a dangling link"))),
-        Err(other) => return Err(other).context(|| format!("mkdir {path:?}")),
+    match dirs.pop() {
+        Some(dir) => Ok((dir, OsString::from("."))),
+        None => Err(Errno::NOENT).context(says),
     }
-    let dir = open_dir(parent.as_fd(), name).context(|| format!("open {path:?}"))?;
-    if let Some((uid, gid)) = owner {
-        set_owner(dir.as_fd(), uid, gid).context(|| format!("chown {path:?}"))?;
+}
+
+fn names(path: &Path) -> Vec<OsString> {
+    let parts = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    });
+    parts.collect()
+}
+
+/// How missing directories are made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewDir {
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
+/// Makes a directory that is not there.
+pub fn make_dir(parent: BorrowedFd<'_>, name: &OsStr, new: NewDir) -> Result<()> {
+    let says = || format!("mkdir {name:?}");
+    rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)).context(says)?;
+    let dir = open_dir(parent, name).context(says)?;
+    let (uid, gid) = new.owner;
+    set_owner(dir.as_fd(), uid, gid).context(says)?;
+    rustix::fs::fchmod(&dir, Mode::from_raw_mode(new.mode)).context(says)
+}
+
+/// Makes the directory `path` inside of `root` and its missing parents, and opens it. A link on
+/// the way is followed in the root, also one that points at nothing yet.
+pub fn make_dirs_in_root(root: BorrowedFd<'_>, path: &Path, new: NewDir) -> Result<OwnedFd> {
+    match open_in_root(root, path, DIR, Mode::empty()) {
+        Ok(found) => return Ok(found),
+        Err(Errno::NOENT) => {}
+        Err(other) => return Err(other).context(|| format!("{path:?}")),
     }
-    rustix::fs::fchmod(&dir, Mode::from_raw_mode(mode)).context(|| format!("chmod {path:?}"))?;
-    Ok((dir, made + 1))
+    let (parent, name) =
+        resolve_in_root(root, path, &mut |parent, name, _| make_dir(parent, name, new))?;
+    open_dir(parent.as_fd(), &name).context(|| format!("{path:?}"))
 }
 
 /// Changes the owner of an open file (fchown(2)).
@@ -271,11 +334,14 @@ mod tests {
             let file = open_in_root(root.as_fd(), path, OFlags::RDONLY, Mode::empty()).unwrap();
             assert_eq!(read_bounded(file, 100).unwrap(), b"inside", "{path}");
         }
-        let (_, made) =
-            make_dirs_in_root(root.as_fd(), Path::new("/abs/new/deep"), 0o750, Some((7, 8)))
-                .unwrap();
-        assert_eq!(made, 2);
+        let new = NewDir { mode: 0o750, owner: (7, 8) };
+        make_dirs_in_root(root.as_fd(), Path::new("/abs/new/deep"), new).unwrap();
         assert!(dir.join("etc/new/deep").is_dir());
+        std::os::unix::fs::symlink("../../../made/by", dir.join("dangling")).unwrap();
+        make_dirs_in_root(root.as_fd(), Path::new("/dangling/link"), new).unwrap();
+        assert!(dir.join("made/by/link").is_dir());
+        std::os::unix::fs::symlink("loop", dir.join("loop")).unwrap();
+        assert!(make_dirs_in_root(root.as_fd(), Path::new("/loop/x"), new).is_err());
         std::fs::remove_dir_all(dir).unwrap();
     }
 
