@@ -1,5 +1,6 @@
 //! What a user does to images: find, list, look into, name, remove, carry in and out.
 
+pub mod change;
 pub mod inspect;
 pub mod list;
 pub mod remove;

@@ -14,6 +14,7 @@ pub mod size;
 pub mod suggest;
 pub mod table;
 pub mod template;
+pub mod whole_file;
 
 mod output;
 
@@ -121,6 +122,9 @@ commands! {
     inspect,
     tag,
     rmi,
+    load,
+    save,
+    import,
     info,
     version,
 }

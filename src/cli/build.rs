@@ -1,16 +1,16 @@
 //! `lath build`: an image from a Dockerfile.
 
-mod iidfile;
-
 use std::collections::BTreeMap;
+use std::io::Write as _;
 
 use argh::FromArgs;
 
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
+use super::whole_file::{self, WholeFile};
 use super::{Globals, Output, arguments, exit, report};
 use crate::build::{self, Request, context::Place};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::sandbox::Network;
@@ -105,7 +105,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let session = globals.open()?;
     if let Some(path) = &iidfile {
         // Whoever finds it after a failed build must not take it for that build's.
-        iidfile::remove(path)?;
+        whole_file::remove(path)?;
     }
     let mut err = std::io::stderr();
     let mut progress = progress::choose(mode, out, &mut err, Terminals::probe());
@@ -115,7 +115,10 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     match built {
         Ok(image) => {
             if let Some(path) = &iidfile {
-                iidfile::write(path, &image)?;
+                let mut file = WholeFile::create(path, 0o666)?;
+                file.write_all(image.to_string().as_bytes())
+                    .context(|| format!("write to {path:?}"))?;
+                file.finish()?;
             }
             Ok(exit::SUCCESS)
         }
