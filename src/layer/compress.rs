@@ -66,7 +66,7 @@ pub fn decompress<'a>(mut input: Box<dyn Read + 'a>) -> Result<(Format, Box<dyn 
         Format::Zstd | Format::Xz | Format::Bzip2 => {
             let name = format.name();
             Err(Error::unsupported(format!("this lath cannot read {name} yet"))
-                .hint(format!("decompress it first: {name} -d")))
+                .hint("give it uncompressed or compressed with gzip"))
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::layer::links::Links;
 use crate::layer::node;
 use crate::layer::walk::{Found, Visit, Walk};
 use crate::layer::writer::Writer;
+use crate::sys::signal;
 
 /// What went into a tar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,10 +29,11 @@ pub struct Packed {
 /// Writes the tree under `root` as a layer tar. The root itself has no entry.
 pub fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed> {
     let mut writer = Writer::new(out);
-    let mut links = Links::default();
+    let mut links = Links::new(root);
     let mut packed = Packed::default();
     let mut walk = Walk::new(root, true)?;
     while let Some(visit) = walk.next_visit()? {
+        signal::check()?;
         if let Visit::Enter(found) = visit {
             add(&mut writer, &mut links, &mut packed, &found).context(|| show(found.path))?;
         }
@@ -42,7 +44,7 @@ pub fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed> {
 
 fn add(
     writer: &mut Writer<'_>,
-    links: &mut Links,
+    links: &mut Links<'_>,
     packed: &mut Packed,
     found: &Found<'_>,
 ) -> Result<()> {
@@ -56,7 +58,7 @@ fn add(
     let mut attributes = Attributes::of(&found.stat);
     let mut content: Option<File> = None;
     let kind = FileType::from_raw_mode(found.stat.st_mode);
-    let node = match links_to(links, kind, found) {
+    let node = match links_to(links, kind, found)? {
         Some(first) => Node::Link(first),
         None => match kind {
             FileType::RegularFile => {
@@ -110,9 +112,9 @@ fn add(
     }
 }
 
-fn links_to(links: &mut Links, kind: FileType, found: &Found<'_>) -> Option<Vec<u8>> {
+fn links_to(links: &mut Links<'_>, kind: FileType, found: &Found<'_>) -> Result<Option<Vec<u8>>> {
     match kind {
-        FileType::Directory | FileType::Socket => None,
+        FileType::Directory | FileType::Socket => Ok(None),
         _ => links.first(&found.stat, found.path),
     }
 }

@@ -21,6 +21,7 @@ use crate::layer::place::{Missing, Place, attributes_of};
 use crate::layer::reader::Reader;
 use crate::layer::recipe::{Recipe, kept_name};
 use crate::layer::walk::is_whiteout;
+use crate::sys::signal;
 
 const BUFFER: usize = 256 << 10;
 
@@ -115,6 +116,7 @@ impl<'a> Unpacker<'a> {
 
     fn run(mut self, mut reader: Reader<'_>) -> Result<Unpacked> {
         while let Some(entry) = reader.next_entry()? {
+            signal::check()?;
             self.unpacked.entries += 1;
             self.entry(&entry, &mut reader).context(|| show(&entry.path))?;
         }
@@ -227,6 +229,7 @@ impl<'a> Unpacker<'a> {
         reader.content_is_at(&path, self.occurrence(&path)?)?;
         let mut file = File::from(node::create_file(self.place.change()?, name)?);
         loop {
+            signal::check()?;
             let read = reader.content(&mut self.buffer)?;
             if read == 0 {
                 break;

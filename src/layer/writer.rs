@@ -10,6 +10,7 @@ use tar::{EntryType, Header};
 use crate::error::{Context, Error, Result};
 use crate::layer::entry::{Entry, Node, show};
 use crate::layer::pax;
+use crate::sys::signal;
 
 /// The size of a tar's blocks.
 pub const BLOCK: usize = 512;
@@ -148,6 +149,7 @@ impl<'a> Writer<'a> {
     fn content(&mut self, size: u64, content: &mut dyn Read) -> Result<()> {
         let mut left = size;
         while left > 0 {
+            signal::check()?;
             let most = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
             let part = self.buffer.get_mut(..most).unwrap_or_default();
             let read = match content.read(part) {

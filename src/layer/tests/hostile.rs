@@ -179,3 +179,36 @@ fn a_view_that_is_a_trap_is_not_followed_out() {
     assert_eq!(std::fs::read_dir(&outside.path).unwrap().count(), 0);
     assert!(layer.diff.names().ends_with("/x"), "{}", layer.diff.names());
 }
+
+#[test]
+fn tars_bent_at_random_do_no_harm() {
+    let script = "add('d', D); add('d/f', data=b'x' * 700, pax={'SCHILY.xattr.user.a': 'b', 'mtime': '1.5'})
+add('l', S, link='d/../..'); add('l/n'); add('h', L, link='d/f'); add('.wh.x'); add('d/.wh..wh..opq')
+add('n' * 150, data=b'1'); add('q', C, dev=(1, 3)); add('d', S, link='/')";
+    let tar = Scratch::new().python(script);
+    let mut state = 1u64;
+    let mut random = |limit: usize| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % limit
+    };
+    for _ in 0..400 {
+        let mut bent = tar.clone();
+        for _ in 0..1 + random(4) {
+            let at = random(bent.len());
+            // Bytes that mean something in a tar are more telling than any.
+            bent[at] = [b'/', b'.', 0, b'7', b'1', b'5', 0x80, 0xff, b'x', b'=', b' '][random(11)];
+        }
+        for header in bent.chunks_exact_mut(BLOCK) {
+            if header.get(257..262) == Some(b"ustar") {
+                let mut fixed = tar::Header::from_byte_slice(header).clone();
+                fixed.set_cksum();
+                header.copy_from_slice(fixed.as_bytes());
+            }
+        }
+        let _ = attack(&bent);
+        if let Err(error) = layer(&bent, None) {
+            assert!(!error.text().is_empty());
+        }
+    }
+}
