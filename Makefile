@@ -39,7 +39,7 @@ system: build ## tests that use the static binary as a user would (root; ../shar
 	@tools/need $(TEST_PROGRAMS)
 	LATH_BIN=$(CURDIR)/$(LATH) $(CARGO_HERE) test --test '*'
 
-conformance: build ## BuildKit's results for 400 small Dockerfiles (../shared/conformance)
+conformance: build ## BuildKit's results for 700 small Dockerfiles (../shared/conformance)
 	@tools/need python3 zstd
 	python3 ../shared/conformance/run.py --lath $(LATH) --jobs 2
 

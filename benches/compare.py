@@ -4,7 +4,7 @@
     compare.py --lath PATH [--copy-mb 1024] [--files 20000] [--rounds 15]
 
 A step is set against `bwrap --unshare-all` with the same root and the same command, a copy against
-`cp` and a sync, all of it against docker, buildah and podman where they work. Python's standard
+`cp` and a sync, all of it against docker and buildah where they work. Python's standard
 library only; root. Times are wall clock, medians; memory is what wait4 says of the whole process.
 """
 import argparse
@@ -132,7 +132,6 @@ def rivals(work):
     for name, words, build in (
         ("docker", ["docker"], ["build", "--network=host"]),
         ("buildah", ["buildah"] + own, ["bud", "--layers", "--network=host"]),
-        ("podman", ["podman"] + own + ["--cgroup-manager=cgroupfs"], ["build", "--network=host"]),
     ):
         if not shutil.which(name):
             continue

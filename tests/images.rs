@@ -61,7 +61,7 @@ fn images_is_a_table_ids_or_what_a_format_says() {
     let by = |args: &[&str]| lath.ok(&[&["images"], args].concat());
     assert_eq!(by(&["-q", "hub/a:1"]).trim(), short);
     assert_eq!(by(&["-q"]).lines().count(), 2);
-    assert_eq!(by(&["-aq"]).lines().count(), 2, "-a is known");
+    assert!(by(&["-aq"]).lines().count() >= 2, "with -a the steps too");
     assert_eq!(
         by(&["--format", "{{.Repository}}:{{.Tag}} {{.ID}}", "hub/a"]).trim(),
         format!("hub/a:1 {short}")

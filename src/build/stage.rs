@@ -96,8 +96,7 @@ impl Walk<'_> {
         image.created = self.created();
         let key: KeyMaker = Box::new(move |parent: &ImageId| CacheKey(key::key(parent, &hash)));
         let work = self.work.get(self.session)?;
-        let finished =
-            Finished { parent: stage.image.clone(), step: image, layer, key: Some(key) };
+        let finished = Finished { parent: stage.image.clone(), step: image, layer, key: Some(key) };
         stage.image = work.committer.step(finished);
         self.untold = Some(stage.image.clone());
         Ok(())

@@ -144,8 +144,9 @@ impl<'a> Walk<'a> {
                 (done, parent.chain.clone(), scope)
             }
             Base::Scratch => {
-                let mut image = ImageConfig::default();
-                image.platform = stage.platform.clone().or_else(|| self.request.platform.clone()).unwrap_or_default();
+                let wanted = stage.platform.as_ref().or(self.request.platform.as_ref());
+                let platform = wanted.cloned().unwrap_or_default();
+                let mut image = ImageConfig { platform, ..ImageConfig::default() };
                 image.config.set_env("PATH", DEFAULT_PATH);
                 let scope = Scope { config: image.config.clone(), ..Scope::default() };
                 (Done::new(image, false), None, fresh(scope))

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::dockerfile::{Document, Fault, Statement};
-use crate::image::platform::Platform;
 use crate::error::Error;
+use crate::image::platform::Platform;
 use crate::instruction::{self, From, Instruction, Scope};
 
 /// One statement of a stage.
@@ -66,7 +66,11 @@ pub struct Plan {
 impl Plan {
     /// Makes the plan of a Dockerfile. `scope` has the build arguments and platforms. Nothing is
     /// read or run for it; what is wrong is told for all statements together.
-    pub fn new(document: &Document, mut scope: Scope, target: Option<&str>) -> Result<Plan, Vec<Fault>> {
+    pub fn new(
+        document: &Document,
+        mut scope: Scope,
+        target: Option<&str>,
+    ) -> Result<Plan, Vec<Fault>> {
         scope.escape = document.directives.escape;
         let mut plan = Plan {
             stages: Vec::new(),
@@ -90,13 +94,19 @@ impl Plan {
             return Err(faults);
         }
         let target = plan.target(target).map_err(|fault| vec![fault])?;
-        let mut order = Order { plan: &plan, state: vec![Visited::No; plan.stages.len()], needed: Vec::new() };
+        let mut order =
+            Order { plan: &plan, state: vec![Visited::No; plan.stages.len()], needed: Vec::new() };
         order.visit(target).map_err(|fault| vec![fault])?;
         plan.needed = order.needed;
         Ok(plan)
     }
 
-    fn add(&mut self, statement: &Statement, instruction: Instruction, scope: &mut Scope) -> Result<(), Fault> {
+    fn add(
+        &mut self,
+        statement: &Statement,
+        instruction: Instruction,
+        scope: &mut Scope,
+    ) -> Result<(), Fault> {
         let line = statement.line;
         let text = statement.original.clone();
         if let Instruction::From(from) = &instruction {
@@ -115,7 +125,8 @@ impl Plan {
         };
         for word in instruction.takes_from() {
             if word.parse::<usize>().is_ok_and(|number| number >= index) {
-                let text = format!("invalid from flag value {word}: there is no earlier stage {word}");
+                let text =
+                    format!("invalid from flag value {word}: there is no earlier stage {word}");
                 return Err(Fault::new(line, text));
             }
             if let Some(source) = self.stage_named(word, index)
@@ -130,7 +141,13 @@ impl Plan {
         Ok(())
     }
 
-    fn begin(&mut self, from: &From, text: String, line: usize, scope: &Scope) -> Result<(), Fault> {
+    fn begin(
+        &mut self,
+        from: &From,
+        text: String,
+        line: usize,
+        scope: &Scope,
+    ) -> Result<(), Fault> {
         let image = from.image(scope).map_err(|error| fault(line, &error))?;
         let platform = from.platform(scope).map_err(|error| fault(line, &error))?;
         let number = self.stages.len();
@@ -156,7 +173,9 @@ impl Plan {
 
     /// The last stage of a name so far, in any case of its letters.
     fn named(&self, name: &str) -> Option<usize> {
-        self.stages.iter().rposition(|stage| stage.name.eq_ignore_ascii_case(name) && stage.name.parse::<usize>().is_err())
+        self.stages.iter().rposition(|stage| {
+            stage.name.eq_ignore_ascii_case(name) && stage.name.parse::<usize>().is_err()
+        })
     }
 
     /// The stage that `--from=WORD` in stage `index` means: an earlier one by name or number.

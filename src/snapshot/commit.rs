@@ -153,9 +153,9 @@ impl Committer {
     /// Waits until everything that was handed over is published.
     pub fn finish(self) -> Result<()> {
         drop(self.sender);
-        self.thread.join().unwrap_or_else(|_| {
-            Err(Error::new(Kind::System, "the committer stopped unexpectedly"))
-        })
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Kind::System, "the committer stopped unexpectedly")))
     }
 
     /// Hands a step over.
@@ -243,12 +243,7 @@ fn gather_last(store: &Store, last: Last, gathered: &mut Publication) -> Result<
     Ok(())
 }
 
-fn flush(
-    store: &Store,
-    scratch: &Scratch,
-    gathered: &mut Publication,
-    failed: &mut Option<Error>,
-) {
+fn flush(store: &Store, scratch: &Scratch, gathered: &mut Publication, failed: &mut Option<Error>) {
     if failed.is_some() || gathered.is_empty() {
         return;
     }
