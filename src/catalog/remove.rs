@@ -4,7 +4,7 @@ use super::resolve::{Resolved, new_name, resolve};
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::ImageId;
 use crate::session::Session;
-use crate::store::Removal;
+pub use crate::store::Removal;
 
 /// Gives an image one more name.
 pub fn tag(session: &Session, image: &str, name: &str) -> Result<()> {

@@ -1,15 +1,15 @@
-//! `images --filter`: which rows are shown.
+//! `images --filter`: which rows of the list are wanted.
 //!
 //! Source: docker's daemon/images (filters are combined with "and", several references with
 //! "or") and distribution's reference.FamiliarMatch.
 
-use crate::catalog::list::{Listed, created};
-use crate::catalog::resolve::resolve;
+use super::list::{Listed, created};
+use super::resolve::resolve;
 use crate::error::{Error, Result};
 use crate::pattern;
 use crate::store::Store;
 
-/// Filters as they were written.
+/// Which rows are wanted.
 #[derive(Debug, Default)]
 pub struct Filters {
     dangling: Option<bool>,
