@@ -13,7 +13,7 @@ use crate::build::{self, Request, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
-use crate::sandbox::Network;
+use crate::build::Network;
 
 /// Build an image from a Dockerfile
 #[derive(FromArgs)]
