@@ -31,8 +31,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("sandbox", 3, &[]),
     ("archive", 3, &[]),
     ("session", 4, &[]),
-    ("build", 4, &["session"]),
-    ("container", 4, &["session"]),
+    ("build", 4, &["session", "catalog"]),
+    ("container", 4, &["session", "catalog"]),
     ("catalog", 4, &["session"]),
     ("cli", 5, &[]),
 ];

@@ -20,7 +20,7 @@ use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
 use crate::plan::Plan;
-use crate::sandbox::Network;
+pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
 use walk::Walk;

@@ -1,18 +1,14 @@
 //! Names and removes images.
 
-use super::resolve::{Resolved, resolve};
+use super::resolve::{Resolved, new_name, resolve};
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::ImageId;
-use crate::image::reference::Reference;
 use crate::session::Session;
-use crate::store::Removal;
+pub use crate::store::Removal;
 
 /// Gives an image one more name.
 pub fn tag(session: &Session, image: &str, name: &str) -> Result<()> {
-    let target = Reference::parse(name)?;
-    if target.digest.is_some() {
-        return Err(Error::usage(format!("{name:?}: a name to be given cannot have a digest")));
-    }
+    let target = new_name(name)?;
     let found = resolve(&session.store, image)?;
     if session.store.named(&target)? == Some(found.image) {
         return Ok(());

@@ -14,6 +14,19 @@ pub struct Resolved {
     pub name: Option<Reference>,
 }
 
+/// Reads a name that an image shall get: one that can be told from ids, without a digest.
+pub fn new_name(text: &str) -> Result<Reference> {
+    let name = Reference::parse(text)?;
+    if name.digest.is_some() {
+        return Err(Error::input(format!("{text:?}: a name to be given cannot have a digest")));
+    }
+    if name.familiar_name() == "sha256" {
+        let text = format!("{text:?}: a name to be given cannot be \"sha256\" alone");
+        return Err(Error::input(text).hint("sha256:... means an image by its id"));
+    }
+    Ok(name)
+}
+
 /// Finds an image by its name, its id or a prefix of its id that is unique.
 pub fn resolve(store: &Store, word: &str) -> Result<Resolved> {
     match find(store, word)? {
@@ -55,5 +68,19 @@ pub fn find(store: &Store, word: &str) -> Result<Option<Resolved>> {
         [image] => Ok(Some(Resolved { image: *image, name: None })),
         _ => Err(Error::input(format!("{word:?} is the beginning of several image ids"))
             .hint("give more digits; lath images -a --no-trunc shows all")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_name_cannot_be_taken_for_an_id() {
+        assert_eq!(new_name("hub/sha256:1").unwrap().to_string(), "hub/sha256:1");
+        for bad in ["sha256:abc", "sha256", "Upper"] {
+            assert!(new_name(bad).is_err(), "{bad}");
+        }
+        assert!(new_name(&format!("a@{}", Digest::of(b""))).is_err());
     }
 }

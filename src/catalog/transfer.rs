@@ -5,9 +5,9 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use super::change;
-use super::resolve::resolve;
+use super::resolve::{new_name, resolve};
 use crate::archive::{self, Loaded};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Listener;
 use crate::image::config::ContainerConfig;
 use crate::image::digest::ImageId;
@@ -94,10 +94,7 @@ pub struct Import {
 
 /// Makes an image of the tar of a root tree.
 pub fn import(session: &Session, input: OwnedFd, request: &Import) -> Result<ImageId> {
-    let name = request.name.as_deref().map(Reference::parse).transpose()?;
-    if name.as_ref().is_some_and(|name| name.digest.is_some()) {
-        return Err(Error::usage("cannot import digest reference"));
-    }
+    let name = request.name.as_deref().map(new_name).transpose()?;
     let config = change::apply(&request.changes, ContainerConfig::default())?;
     let (seconds, nanoseconds) = now();
     let import = archive::Import {

@@ -23,17 +23,6 @@ pub fn one_at_most(command: &str, given: Vec<String>) -> Result<Option<String>> 
     Ok(given.into_iter().next())
 }
 
-/// None.
-pub fn none(command: &str, given: &[String]) -> Result<()> {
-    match given {
-        [] => Ok(()),
-        _ => {
-            let text = format!("\"lath {command}\" accepts no arguments");
-            Err(Error::usage(text).hint(format!("see 'lath help {command}'")))
-        }
-    }
-}
-
 fn wrong(command: &str, bound: &str, count: usize) -> Error {
     let plural = if count == 1 { "" } else { "s" };
     Error::usage(format!("\"lath {command}\" requires {bound} {count} argument{plural}"))
@@ -58,6 +47,5 @@ mod tests {
         );
         assert!(one_at_most("images", words(0)).unwrap().is_none());
         assert!(one_at_most("images", words(2)).is_err());
-        assert!(none("info", &words(1)).is_err());
     }
 }

@@ -10,10 +10,10 @@ use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
 use super::{Globals, Output, arguments, exit, report};
 use crate::build::{self, Request, context::Place};
+use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
-use crate::image::reference::Reference;
-use crate::sandbox::Network;
+use crate::build::Network;
 
 /// Build an image from a Dockerfile
 #[derive(FromArgs)]
@@ -137,7 +137,7 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
     let _ = (args.rm, args.force_rm);
     Ok(Request {
         place: Place { context, dockerfile: args.file },
-        tags: args.tag.iter().map(|tag| name(tag)).collect::<Result<_>>()?,
+        tags: args.tag.iter().map(|tag| new_name(tag)).collect::<Result<_>>()?,
         build_args: build_args(&args.build_arg, own)?,
         target: args.target.filter(|target| !target.is_empty()),
         no_cache: args.no_cache,
@@ -150,15 +150,6 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
             .map(Platform::parse)
             .transpose()?,
     })
-}
-
-fn name(tag: &str) -> Result<Reference> {
-    let reference = Reference::parse(tag)?;
-    if reference.digest.is_some() {
-        let text = format!("invalid tag {tag:?}: a name to be given cannot have a digest");
-        return Err(Error::usage(text));
-    }
-    Ok(reference)
 }
 
 /// The last one of a name counts; a name alone has the caller's value, if there is one.
@@ -205,6 +196,7 @@ fn network(mode: Option<&str>) -> Result<Network> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::reference::Reference;
 
     fn parsed(words: &[&str]) -> Result<Request> {
         let own = |name: &str| (name == "SET").then(|| "mine".to_owned());

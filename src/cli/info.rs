@@ -6,7 +6,7 @@ use argh::FromArgs;
 
 use super::normalize::{Opt, Shape};
 use super::template::Template;
-use super::{Globals, Output, arguments, exit, safe};
+use super::{Globals, Output, exit, safe};
 use crate::error::Result;
 use crate::image::json::Value;
 use crate::session::Session;
@@ -19,9 +19,6 @@ pub struct Args {
     /// print by a template, e.g. "{{.Driver}}", or "json"
     #[argh(option, short = 'f', arg_name = "template")]
     format: Option<String>,
-    /// nothing
-    #[argh(positional, arg_name = "")]
-    none: Vec<String>,
 }
 
 /// The options, for the normaliser.
@@ -43,7 +40,6 @@ const LABELS: &[(&str, &str)] = &[
 
 /// Prints the facts; what is missing goes to standard error.
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
-    arguments::none("info", &args.none)?;
     let template = args.format.as_deref().map(Template::parse).transpose()?;
     let facts = facts(&globals.open()?)?;
     if let Some(template) = template {

@@ -10,6 +10,7 @@ use super::{Globals, Output, arguments, exit, report};
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::image::json::Value;
+use crate::session::Session;
 
 /// Show all that is known of images
 #[derive(FromArgs)]
@@ -46,7 +47,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for name in &args.names {
-        match object(&session.store, name) {
+        match object(&session, name) {
             Ok(Some(value)) => found.push(value),
             Ok(None) => errors.push(Error::not_found(format!("No such {noun}: {name}"))),
             Err(error) => errors.push(error),
@@ -86,9 +87,9 @@ fn noun(kind: &str) -> Result<&'static str> {
     }
 }
 
-fn object(store: &crate::store::Store, name: &str) -> Result<Option<Value>> {
-    match catalog::resolve::find(store, name)? {
-        Some(found) => catalog::inspect::inspect(store, &found.image).map(Some),
+fn object(session: &Session, name: &str) -> Result<Option<Value>> {
+    match catalog::resolve::find(&session.store, name)? {
+        Some(found) => catalog::inspect::inspect(&session.store, &found.image).map(Some),
         None => Ok(None),
     }
 }

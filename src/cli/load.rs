@@ -8,7 +8,7 @@ use argh::FromArgs;
 
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
-use super::{Globals, Output, arguments, exit};
+use super::{Globals, Output, exit};
 use crate::catalog::transfer;
 use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
@@ -26,9 +26,6 @@ pub struct Args {
     /// show no progress
     #[argh(switch, short = 'q')]
     quiet: bool,
-    /// nothing
-    #[argh(positional, arg_name = "")]
-    none: Vec<String>,
 }
 
 /// The options, for the normaliser.
@@ -43,7 +40,6 @@ pub const SHAPE: Shape = Shape {
 
 /// Loads the images and tells their names.
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
-    arguments::none("load", &args.none)?;
     let platform = args.platform.as_deref().filter(|text| !text.is_empty());
     let platform = platform.map(Platform::parse).transpose()?;
     let input = args.input.filter(|path| !path.is_empty());

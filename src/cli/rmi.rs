@@ -6,9 +6,8 @@ use argh::FromArgs;
 
 use super::normalize::{Opt, Shape};
 use super::{Globals, Output, arguments, exit, report};
-use crate::catalog;
+use crate::catalog::remove::{Removal, remove};
 use crate::error::{Error, Kind, Result};
-use crate::store::Removal;
 
 /// Remove images
 #[derive(FromArgs)]
@@ -35,7 +34,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let session = globals.open()?;
     let mut code = exit::SUCCESS;
     for image in &args.images {
-        match catalog::remove::remove(&session, image, args.force) {
+        match remove(&session, image, args.force) {
             Ok(removal) => show(&removal, out)?,
             Err(error) if matches!(error.kind(), Kind::Interrupted(_)) => return Err(error),
             Err(error) => {

@@ -78,9 +78,9 @@ impl Meaning for Add {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{lower, scope};
-    use super::super::{CopyEffect, Effect};
     use super::*;
+    use crate::instruction::table::tests::{lower, scope};
+    use crate::instruction::{CopyEffect, Effect};
 
     fn add(text: &str) -> CopyEffect {
         let mut scope = scope();

@@ -73,8 +73,8 @@ impl Meaning for Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Instruction;
-    use super::super::table::tests::{form, lower, scope};
+    use crate::instruction::Instruction;
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn values_come_from_the_user_the_default_or_the_globals() {

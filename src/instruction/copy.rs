@@ -270,8 +270,8 @@ fn check_chmod(text: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
     use super::*;
+    use crate::instruction::table::tests::{form, lower, scope};
 
     fn copy(text: &str) -> CopyEffect {
         let mut scope = scope();

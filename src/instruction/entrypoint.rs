@@ -33,7 +33,7 @@ impl Meaning for Entrypoint {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{lower, scope};
+    use crate::instruction::table::tests::{lower, scope};
 
     #[test]
     fn an_entrypoint_drops_the_cmd_of_the_base_and_keeps_its_own() {

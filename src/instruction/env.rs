@@ -52,7 +52,7 @@ pub(super) fn expand(
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn values_are_set_as_docker_sets_them() {

@@ -102,7 +102,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn ports_become_numbers_with_protocols() {

@@ -160,7 +160,7 @@ fn unknown(statement: &Statement, name: &str, known: &[(&str, Takes)]) -> Error 
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::form;
+    use crate::instruction::table::tests::form;
 
     #[test]
     fn flags_are_checked_with_the_words_of_docker() {

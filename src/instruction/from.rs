@@ -95,9 +95,9 @@ fn is_stage_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Instruction;
-    use super::super::table::tests::{form, scope};
     use super::*;
+    use crate::instruction::Instruction;
+    use crate::instruction::table::tests::{form, scope};
 
     fn from(text: &str) -> From {
         match form(text).unwrap() {

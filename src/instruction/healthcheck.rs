@@ -129,8 +129,8 @@ fn duration(text: &str) -> Option<(bool, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
     use super::*;
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn times_are_read_as_go_reads_them() {

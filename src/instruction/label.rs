@@ -35,7 +35,7 @@ impl Meaning for Label {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn labels_are_set_in_both_forms() {

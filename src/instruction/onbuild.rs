@@ -47,7 +47,7 @@ impl Meaning for Onbuild {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn triggers_are_stored_as_written() {

@@ -119,8 +119,8 @@ fn arguments(scope: &Scope) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
     use super::*;
+    use crate::instruction::table::tests::{form, lower, scope};
 
     fn run(text: &str) -> (RunEffect, String) {
         let mut scope = scope();

@@ -347,9 +347,9 @@ fn last_part(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{lower, scope};
-    use super::super::{Effect, Lowered};
     use super::*;
+    use crate::instruction::table::tests::{lower, scope};
+    use crate::instruction::{Effect, Lowered};
 
     fn mount(text: &str) -> RunMount {
         let mut scope = scope();

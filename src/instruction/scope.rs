@@ -146,7 +146,7 @@ fn set(all: &mut Vec<String>, name: &str, value: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{lower, scope};
+    use crate::instruction::table::tests::{lower, scope};
 
     #[test]
     fn the_later_of_arg_and_env_is_in_force() {

@@ -36,7 +36,7 @@ impl Meaning for Shell {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::form;
+    use crate::instruction::table::tests::form;
 
     #[test]
     fn only_the_json_form_is_taken() {

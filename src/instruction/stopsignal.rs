@@ -55,7 +55,7 @@ fn is_signal(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{lower, scope};
+    use crate::instruction::table::tests::{lower, scope};
 
     #[test]
     fn names_and_numbers_of_signals_are_checked() {

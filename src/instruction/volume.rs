@@ -51,7 +51,7 @@ fn empty() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn volumes_are_added_to_those_that_are_there() {

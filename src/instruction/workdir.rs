@@ -53,8 +53,8 @@ impl Meaning for Workdir {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::tests::{form, lower, scope};
     use super::*;
+    use crate::instruction::table::tests::{form, lower, scope};
 
     #[test]
     fn a_relative_path_goes_on_from_the_last_one() {

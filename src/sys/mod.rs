@@ -15,3 +15,6 @@ pub mod mount;
 pub mod network;
 pub mod process;
 pub mod signal;
+// Tests of a debug build unwind; the released binary aborts.
+#[cfg(all(panic = "abort", not(debug_assertions)))]
+mod unwind;

@@ -1,15 +1,15 @@
-//! `images --filter`: which rows are shown.
+//! `images --filter`: which rows of the list are wanted.
 //!
 //! Source: docker's daemon/images (filters are combined with "and", several references with
 //! "or") and distribution's reference.FamiliarMatch.
 
-use crate::catalog::list::{Listed, created};
-use crate::catalog::resolve::resolve;
+use super::list::{Listed, created};
+use super::resolve::resolve;
 use crate::error::{Error, Result};
 use crate::pattern;
 use crate::store::Store;
 
-/// Filters as they were written.
+/// Which rows are wanted.
 #[derive(Debug, Default)]
 pub struct Filters {
     dangling: Option<bool>,
@@ -89,6 +89,7 @@ impl Filters {
         let Some(name) = &row.name else { return Ok(false) };
         let names = [name.to_string(), name.familiar_name()];
         for pattern in &self.references {
+            let pattern = familiar(pattern);
             for name in &names {
                 if pattern::matches(pattern, name.as_bytes())? {
                     return Ok(true);
@@ -96,6 +97,14 @@ impl Filters {
             }
         }
         Ok(false)
+    }
+}
+
+/// Names are compared in their short form; docker finds nothing by the long one.
+fn familiar(pattern: &str) -> &str {
+    match pattern.strip_prefix("docker.io/").or_else(|| pattern.strip_prefix("index.docker.io/")) {
+        Some(short) => short.strip_prefix("library/").unwrap_or(short),
+        None => pattern,
     }
 }
 
@@ -149,6 +158,9 @@ mod tests {
             ("reference=*/*", Some("hub/redis"), true),
             ("reference=a reference=hub/redis:latest", Some("hub/redis"), true),
             ("reference=*", None, false),
+            ("reference=docker.io/library/alpine:3*", Some("alpine:3.20"), true),
+            ("reference=docker.io/hub/*", Some("hub/redis"), true),
+            ("reference=docker.io/hub/*", Some("localhost/hub/redis"), false),
             ("LABEL=os dangling=true", None, true),
         ] {
             assert_eq!(filters(words).unwrap().take(&row(name)).unwrap(), shown, "{words}");

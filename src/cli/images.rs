@@ -1,16 +1,14 @@
 //! `lath images`: the list of images.
 
-mod filter;
-
 use argh::FromArgs;
 
 use super::normalize::{Opt, Shape};
 use super::{Globals, Output, arguments, exit, listing, size};
+use crate::catalog::filter::Filters;
 use crate::catalog::list::{Listed, list};
 use crate::error::Result;
 use crate::image::json::Value;
 use crate::image::time::rfc3339;
-use filter::Filters;
 
 /// List images
 #[derive(FromArgs)]
