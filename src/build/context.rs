@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -27,7 +28,7 @@ pub struct BuildContext {
     /// Its text.
     pub text: Vec<u8>,
     /// The files; none when the Dockerfile came alone.
-    pub tree: Option<Tree>,
+    pub tree: Option<Rc<Tree>>,
 }
 
 impl BuildContext {
@@ -60,7 +61,7 @@ impl BuildContext {
             }
         };
         let ignore = ignore(root.as_fd(), beside.as_deref())?;
-        Ok(BuildContext { dockerfile, text, tree: Some(Tree::new(root, ignore, false)) })
+        Ok(BuildContext { dockerfile, text, tree: Some(Rc::new(Tree::new(root, ignore, false))) })
     }
 }
 

@@ -5,6 +5,7 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod mounts;
 mod source;
 mod stage;
 mod walk;
@@ -23,6 +24,7 @@ use crate::plan::Plan;
 pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
+pub use mounts::Secret;
 use walk::Walk;
 
 /// What to build.
@@ -44,6 +46,12 @@ pub struct Request {
     pub labels: Vec<(String, String)>,
     /// `--platform`.
     pub platform: Option<Platform>,
+    /// `--secret`: ids and where the contents are.
+    pub secrets: Vec<(String, Secret)>,
+    /// `--ssh`: ids and sockets.
+    pub sockets: Vec<(String, String)>,
+    /// `--add-host`: names and addresses.
+    pub hosts: Vec<(String, String)>,
 }
 
 impl Request {

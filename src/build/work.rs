@@ -25,11 +25,11 @@ pub struct Lazy(Option<Work>);
 
 impl Lazy {
     /// The means.
-    pub fn get(&mut self, session: &Session) -> Result<&Work> {
+    pub fn get(&mut self, session: &Session, hosts: &[(String, String)]) -> Result<&Work> {
         if self.0.is_none() {
             let scratch = Arc::new(session.scratch()?);
             let committer = Committer::start(session.store.clone(), scratch.clone())?;
-            self.0 = Some(Work { scratch, committer, files: NetworkFiles::of_host() });
+            self.0 = Some(Work { scratch, committer, files: NetworkFiles::of_host(hosts) });
         }
         self.0.as_ref().ok_or_else(|| crate::error::Error::usage("no scratch"))
     }

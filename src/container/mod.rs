@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::catalog::resolve::resolve;
 use crate::error::{Context, Error, Kind, Result};
-use crate::sandbox::{self, Bind, DEFAULT_PATH, Identity, Network, NetworkFiles, Spec};
+use crate::sandbox::{self, Bind, Content, DEFAULT_PATH, Identity, Network, NetworkFiles, Spec};
 use crate::session::Session;
 use crate::snapshot::{Chain, Snapshot};
 use crate::sys::fs::random_bytes;
@@ -72,7 +72,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let binds = request.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
     let null = sandbox::null()?;
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let files = NetworkFiles::of_host();
+    let files = NetworkFiles::of_host(&[]);
     let spec = Spec {
         tree: tree.as_fd(),
         staging: &store.path().join("tmp"),
@@ -175,7 +175,8 @@ fn bind(volume: &Volume) -> Result<Bind> {
         return Err(Error::new(Kind::Usage, text));
     }
     let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
-    Ok(Bind { tree, target: volume.target.clone(), is_dir, readonly: volume.readonly })
+    let content = Content::Tree(tree);
+    Ok(Bind { content, target: volume.target.clone(), is_dir, readonly: volume.readonly })
 }
 
 #[cfg(test)]
