@@ -58,7 +58,7 @@ impl Walk<'_> {
         };
         let config = stage.scope.config.to_json().to_text();
         let author = stage.scope.author.clone();
-        let hash = key::step_hash(&lowered, &config, author.as_ref(), &content);
+        let hash = key::step_hash(&lowered, &config, author.as_ref(), self.epoch, &content);
         let mut image = StepImage {
             config: stage.scope.config.clone(),
             author,
@@ -215,7 +215,7 @@ impl Walk<'_> {
 
     fn layer(&mut self, stage: &mut Building, snapshot: Snapshot) -> Result<NewLayer> {
         let scratch = self.work.get(self.session)?.scratch.clone();
-        let (chain, workspace) = snapshot.finish(&scratch)?;
+        let (chain, workspace) = snapshot.finish(&scratch, self.epoch)?;
         let layer = match (workspace, chain.top()) {
             (Some(workspace), Some(tree)) => {
                 Some((workspace, tree.try_clone_to_owned().map_err(Error::from)?))
@@ -228,7 +228,12 @@ impl Walk<'_> {
 
     /// The time of a step for the history.
     fn created(&self) -> String {
-        let (seconds, nanoseconds) = now();
-        rfc3339(seconds, nanoseconds)
+        match self.epoch {
+            Some(seconds) => rfc3339(seconds, 0),
+            None => {
+                let (seconds, nanoseconds) = now();
+                rfc3339(seconds, nanoseconds)
+            }
+        }
     }
 }

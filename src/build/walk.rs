@@ -36,6 +36,8 @@ pub struct Walk<'a> {
     trees: BTreeMap<String, Tree>,
     number: usize,
     total: usize,
+    /// The time of all steps, when the user has set it.
+    pub(super) epoch: Option<i64>,
 }
 
 impl<'a> Walk<'a> {
@@ -46,11 +48,11 @@ impl<'a> Walk<'a> {
         context: &'a BuildContext,
         plan: &'a Plan,
         listener: &'a mut dyn Listener,
-    ) -> Walk<'a> {
+    ) -> Result<Walk<'a>> {
         let steps = plan.needed.iter().filter_map(|index| plan.stages.get(*index));
         let steps: usize = steps.map(|stage| 1 + stage.steps.len()).sum();
         let labels = usize::from(!request.labels.is_empty());
-        Walk {
+        Ok(Walk {
             session,
             request,
             work: Lazy::default(),
@@ -62,7 +64,8 @@ impl<'a> Walk<'a> {
             trees: BTreeMap::new(),
             number: 0,
             total: plan.global_texts.len() + steps + labels,
-        }
+            epoch: request.epoch()?,
+        })
     }
 
     /// Builds every needed stage and publishes the image of the last.

@@ -158,6 +158,8 @@ fn build_args(
     own: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>> {
     let mut args = BTreeMap::new();
+    // As docker's build client does: the caller's own goes along.
+    args.extend(own("SOURCE_DATE_EPOCH").map(|own| ("SOURCE_DATE_EPOCH".to_owned(), own)));
     for word in words {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),

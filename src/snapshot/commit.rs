@@ -184,7 +184,7 @@ fn stopped() -> Error {
 
 /// How long the thread waits for more before it syncs what has gathered: a sync costs the running
 /// step time on the same disk, and a power cut may cost the steps of this time.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(50);
 /// After this time it syncs even when more keeps coming.
 const LONGEST: Duration = Duration::from_secs(2);
 

@@ -42,9 +42,14 @@ impl Snapshot {
 
     /// Ends the writing: the upper directory becomes canonical and is from now on only read.
     /// Nothing may be mounted any more. Gives the chain with the new layer on top (the old one,
-    /// when nothing has changed) and the workspace that holds `diff/` alone.
-    pub fn finish(self, scratch: &Scratch) -> Result<(Chain, Option<Workspace>)> {
-        let is_empty = settle::settle(self.upper.as_fd(), &self.chain.highest_first())
+    /// when nothing has changed) and the workspace that holds `diff/` alone. `newest`: the newest time
+    /// that files may have, seconds since 1970.
+    pub fn finish(
+        self,
+        scratch: &Scratch,
+        newest: Option<i64>,
+    ) -> Result<(Chain, Option<Workspace>)> {
+        let is_empty = settle::settle(self.upper.as_fd(), &self.chain.highest_first(), newest)
             .context(|| "compare the step's changes")?;
         drop((self.work, self.empty));
         if is_empty {
