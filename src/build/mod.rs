@@ -72,7 +72,7 @@ impl Request {
 
 /// Builds an image; when it returns the image and its names are on the medium.
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
-    let context = BuildContext::open(&request.place)?;
+    let context = BuildContext::open(&request.place, session)?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
     let mut walk = Walk::new(session, request, &context, &plan, listener)?;
