@@ -139,7 +139,7 @@ impl Maker<'_> {
             chain.view()?.ok_or_else(missing)?
         } else {
             let snapshot = Snapshot::prepare(self.scratch, &chain)?;
-            let mounted = snapshot.mount()?;
+            let mounted = snapshot.mount(None)?;
             self.mounts.snapshots.push(snapshot);
             mounted
         };

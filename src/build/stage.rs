@@ -167,7 +167,7 @@ impl Walk<'_> {
         let chain = self.chain(stage)?;
         let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
-        let mounted = snapshot.mount()?;
+        let mounted = snapshot.mount(None)?;
         let mut total = 0;
         let mut told = 0;
         let listener = self.listener();
@@ -216,7 +216,8 @@ impl Walk<'_> {
             }
         };
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
-        let mounted = snapshot.mount()?;
+        let work = self.work.get(self.session, &self.request.hosts)?;
+        let mounted = snapshot.mount(Some(work.mountpoints.as_fd()))?;
         let started = effect_run::start(
             run,
             &Surroundings {

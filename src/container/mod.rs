@@ -63,7 +63,8 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let scratch = session.scratch()?;
     let chain = Chain::open(store, Some(&scratch), &image.chains())?;
     let snapshot = Snapshot::prepare(&scratch, &chain)?;
-    let tree = snapshot.mount()?;
+    let under = store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
+    let tree = snapshot.mount(Some(under.as_fd()))?;
     let identity =
         Identity::resolve(tree.as_fd(), request.user.as_deref().unwrap_or(&config.user))?;
     let id: String = random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();

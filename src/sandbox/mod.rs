@@ -17,6 +17,7 @@ use rustix::process::Pid;
 pub use enter::DEFAULT_PATH;
 pub use files::NetworkFiles;
 pub use identity::{Identity, group_id, parse_id};
+pub use mountpoint::{DIRS, FILES};
 pub use output::{pump, supervise};
 
 use crate::error::{Error, Result};

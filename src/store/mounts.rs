@@ -1,13 +1,14 @@
-//! Cache mounts: `mounts/<hash of id>/data`, kept from build to build.
+//! Cache mounts: `mounts/<hash of id>/data`, kept from build to build; and `mountpoints/`.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Store};
+use super::{DIRECTORY, Scratch, Store};
 use crate::error::{Context, Result};
-use crate::sys::fs::{NewDir, make_dir, open_dir};
+use crate::sys::fs::{NewDir, make_dir, make_dirs_in_root, open_dir, write_new};
 use crate::sys::signal;
 
 /// How several steps share a cache mount.
@@ -31,7 +32,39 @@ pub struct CacheMount {
     lock: OwnedFd,
 }
 
+fn make_dir_all(at: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let plain = NewDir { mode: 0o755, owner: (0, 0) };
+    make_dirs_in_root(at, path, plain).map(|_| ())
+}
+
 impl Store {
+    /// Opens the folder that has nothing but the places where a sandbox mounts something; made
+    /// once. Put under a view, it spares making them in each new layer and removing them again.
+    pub fn mountpoints(&self, scratch: &Scratch, dirs: &[&str], files: &[&str]) -> Result<OwnedFd> {
+        const NAME: &str = "mountpoints";
+        let says = || "make the store's mountpoints";
+        if let Ok(found) = open_dir(self.fd(), NAME) {
+            return Ok(found);
+        }
+        let made = scratch.workspace()?;
+        for dir in dirs {
+            make_dir_all(made.dir.as_fd(), Path::new(dir)).context(says)?;
+        }
+        for file in files {
+            if let Some(parent) = Path::new(file).parent() {
+                make_dir_all(made.dir.as_fd(), parent).context(says)?;
+            }
+            write_new(made.dir.as_fd(), file, b"").context(says)?;
+        }
+        rustix::fs::fchmod(&made.dir, Mode::from_raw_mode(0o755)).context(says)?;
+        match rustix::fs::renameat(scratch.dir(), &made.name, self.fd(), NAME) {
+            // Another process was first.
+            Ok(()) | Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+            Err(other) => return Err(other).context(says),
+        }
+        open_dir(self.fd(), NAME).context(says)
+    }
+
     /// Opens the cache mount of an id, makes it when it is not there. `None`: it is private and
     /// in use.
     pub fn cache_mount(
