@@ -185,8 +185,10 @@ impl<'a> Walk<'a> {
                 .hint("this lath does not pull yet: bring the image in with lath load -i FILE")
         };
         let found = resolve::find(store, name)?.ok_or_else(missing)?;
-        let image = store.config(&found.image)?.ok_or_else(missing)?;
-        Ok(Done { chain: image.chains().pop(), image, id: found.image, is_stored: true })
+        let text = store.config_text(&found.image)?.ok_or_else(missing)?;
+        let image = ImageConfig::parse(&text)?;
+        let chain = image.chains().pop();
+        Ok(Done { chain, image, id: found.image, text, is_stored: true })
     }
 
     fn instruction(
