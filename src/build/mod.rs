@@ -12,14 +12,17 @@ mod work;
 
 use std::collections::BTreeMap;
 
+use crate::catalog::resolve;
 use crate::dockerfile::{self, Document, Fault};
 use crate::error::{Error, Place, Result};
-use crate::event::{Event, Listener};
+use crate::event::{Event, Finding, Listener};
+use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
 use crate::plan::Plan;
+use crate::plan::lint::{self, Outcome, Subject};
 pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
@@ -46,12 +49,55 @@ pub struct Request {
     pub platform: Option<Platform>,
 }
 
+/// What `check` has found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The Dockerfile's name.
+    pub file: String,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// What the linter says, in the order of the lines.
+    pub findings: Vec<Finding>,
+}
+
+/// Says what is wrong or likely not meant in a Dockerfile, and builds nothing. Without a session
+/// nothing is known of base images.
+pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
+    let context = BuildContext::open(&request.place)?;
+    let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
+    let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
+    let every_stage = request.target.is_none();
+    let outcome = lint(session, request, &context, &document, &plan, every_stage);
+    if let Some(fault) = outcome.fault {
+        return Err(told(vec![fault], &context));
+    }
+    Ok(Checked { findings: outcome.findings, file: context.dockerfile, text: context.text })
+}
+
 /// Builds an image; when it returns the image and its names are on the medium.
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
     let context = BuildContext::open(&request.place)?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let mut walk = Walk::new(session, request, &context, &plan, listener);
+    let list = lint(Some(session), request, &context, &document, &plan, false).findings;
+    let done = match list.is_empty() || !document.directives.check.error {
+        true => walk(session, request, &context, &plan, listener),
+        false => Err(violation(&list)),
+    };
+    if !list.is_empty() {
+        listener.event(&Event::Findings { list: &list });
+    }
+    done
+}
+
+fn walk(
+    session: &Session,
+    request: &Request,
+    context: &BuildContext,
+    plan: &Plan,
+    listener: &mut dyn Listener,
+) -> Result<ImageId> {
+    let mut walk = Walk::new(session, request, context, plan, listener);
     let built = walk.all();
     // Finished steps are published whatever came after them.
     let published = walk.finish();
@@ -65,13 +111,47 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
 }
 
 fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
-    let scope = Scope {
+    Plan::new(document, scope(request), request.target.as_deref())
+}
+
+fn scope(request: &Request) -> Scope {
+    Scope {
         build_args: request.build_args.clone(),
         target_platform: request.platform.clone().unwrap_or_default(),
         stage_name: request.target.clone().unwrap_or_default(),
         ..Scope::default()
+    }
+}
+
+fn lint(
+    session: Option<&Session>,
+    request: &Request,
+    context: &BuildContext,
+    document: &Document,
+    plan: &Plan,
+    every_stage: bool,
+) -> Outcome {
+    let base = |name: &str| -> Option<ImageConfig> {
+        let store = &session?.store;
+        let found = resolve::find(store, name).ok()??;
+        store.config(&found.image).ok()?
     };
-    Plan::new(document, scope, request.target.as_deref())
+    let ignored =
+        |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
+    let scope = scope(request);
+    lint::check(&Subject { document, plan, scope, every_stage, base: &base, ignored: &ignored })
+}
+
+/// `# check=error=true`: the build ends before it begins.
+fn violation(findings: &[Finding]) -> Error {
+    let mut rules: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !rules.contains(&finding.rule) {
+            rules.push(finding.rule);
+        }
+    }
+    Error::input(format!("lint violation found for rules: {}", rules.join(", ")))
+        .hint("the directive \"check=error=true\" on top of the Dockerfile asks for this")
 }
 
 /// All faults of form as one error: the first with its place, the others as hints.

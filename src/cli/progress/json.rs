@@ -120,6 +120,16 @@ impl Listener for Json<'_> {
                 self.moved(what, *done_bytes, *total_bytes);
             }
             Event::Warning { text: sentence } => self.say("warning", &[("text", text(sentence))]),
+            Event::Findings { list } => {
+                for finding in *list {
+                    let fields = [
+                        ("rule", text(finding.rule)),
+                        ("text", text(&finding.message)),
+                        ("line", Value::number(finding.lines.0 as u64)),
+                    ];
+                    self.say("finding", &fields);
+                }
+            }
             Event::Built { image } => self.say("built", &[("image", text(&image.to_string()))]),
             Event::Tagged { name } => self.say("tagged", &[("name", text(name))]),
         }

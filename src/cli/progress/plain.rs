@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use super::{Progress, Terminals};
+use crate::cli::findings;
 use crate::cli::safe::Filter;
 use crate::error::Error;
 use crate::event::{Event, Listener, Stream};
@@ -111,6 +112,11 @@ impl Listener for Plain<'_> {
                 self.output(Stream::Err, b"lath: warning: ");
                 self.output(Stream::Err, text.as_bytes());
                 self.err.push(b"\n");
+            }
+            Event::Findings { list } => {
+                self.out.end_output();
+                self.err.end_output();
+                self.output(Stream::Err, findings::list(list).as_bytes());
             }
             Event::Built { image } => self.say(&["Successfully built ", &image.short()]),
             Event::Tagged { name } => self.say(&["Successfully tagged ", name]),
