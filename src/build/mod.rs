@@ -13,7 +13,7 @@ mod work;
 use std::collections::BTreeMap;
 
 use crate::catalog::resolve;
-use crate::dockerfile::{self, Document, Fault};
+use crate::dockerfile::{self, Check, Document, Fault};
 use crate::error::{Error, Place, Result};
 use crate::event::{Event, Finding, Listener};
 use crate::image::config::ImageConfig;
@@ -67,7 +67,8 @@ pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
     let every_stage = request.target.is_none();
-    let outcome = lint(session, request, &context, &document, &plan, every_stage);
+    let rules = rules(&document, request)?;
+    let outcome = lint(session, request, &context, &document, &plan, &rules, every_stage);
     if let Some(fault) = outcome.fault {
         return Err(told(vec![fault], &context));
     }
@@ -79,8 +80,9 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
     let context = BuildContext::open(&request.place)?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let list = lint(Some(session), request, &context, &document, &plan, false).findings;
-    let done = match list.is_empty() || !document.directives.check.error {
+    let rules = rules(&document, request)?;
+    let list = lint(Some(session), request, &context, &document, &plan, &rules, false).findings;
+    let done = match list.is_empty() || !rules.error {
         true => walk(session, request, &context, &plan, listener),
         false => Err(violation(&list)),
     };
@@ -123,12 +125,23 @@ fn scope(request: &Request) -> Scope {
     }
 }
 
+/// Which rules of the linter hold: by the build argument, else by the directive.
+fn rules(document: &Document, request: &Request) -> Result<Check> {
+    match request.build_args.get("BUILDKIT_DOCKERFILE_CHECK") {
+        Some(given) => Check::parse(given).map_err(|problem| {
+            Error::input(problem).during("read the build argument BUILDKIT_DOCKERFILE_CHECK")
+        }),
+        None => Ok(document.directives.check.clone()),
+    }
+}
+
 fn lint(
     session: Option<&Session>,
     request: &Request,
     context: &BuildContext,
     document: &Document,
     plan: &Plan,
+    rules: &Check,
     every_stage: bool,
 ) -> Outcome {
     let base = |name: &str| -> Option<ImageConfig> {
@@ -139,7 +152,15 @@ fn lint(
     let ignored =
         |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
     let scope = scope(request);
-    lint::check(&Subject { document, plan, scope, every_stage, base: &base, ignored: &ignored })
+    lint::check(&Subject {
+        document,
+        plan,
+        rules,
+        scope,
+        every_stage,
+        base: &base,
+        ignored: &ignored,
+    })
 }
 
 /// `# check=error=true`: the build ends before it begins.

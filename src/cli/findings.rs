@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(
             shown("a\nb\nc\nd \\\r\n e\nf\n", vec![finding]),
             "Check complete, 1 warning has been found!\n\nWARNING: FromAsCasing - \
-             https://docs.docker.com/go/dockerfile/rule/from-as-casing/\nbad\\x1b[2J\nDockerfile:4\n\
+             https://docs.docker.com/go/dockerfile/rule/from-as-casing/\nbad\\u{1b}[2J\nDockerfile:4\n\
              --------------------\n   2 |     b\n   3 |     c\n   4 | >>> d \\\n   5 | >>>  e\n   \
              6 |     f\n--------------------\n"
         );

@@ -154,7 +154,7 @@ impl Progress for Json<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Kept, build};
+    use super::super::tests::{Kept, build, lint};
     use super::*;
     use crate::error::Place;
 
@@ -180,6 +180,17 @@ mod tests {
             "{\"event\":\"error\",\"text\":\"bad\",\"file\":\"Dockerfile\",\"line\":3,\"hints\":[\"do\"]}\n"
         ));
         assert_eq!(text.lines().count(), 15);
+    }
+
+    #[test]
+    fn each_finding_is_one_object() {
+        let out = Kept::default();
+        let mut writer = out.clone();
+        lint(&mut Json::new(&mut writer));
+        assert_eq!(
+            out.text(),
+            "{\"event\":\"finding\",\"rule\":\"FromAsCasing\",\"text\":\"do not match\",\"line\":2}\n"
+        );
     }
 
     #[test]

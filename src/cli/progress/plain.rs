@@ -140,7 +140,7 @@ impl Progress for Plain<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Kept, NONE, build};
+    use super::super::tests::{Kept, NONE, build, lint};
     use super::*;
     use crate::image::digest::Digest;
 
@@ -169,6 +169,20 @@ mod tests {
         build(&mut Plain::new(&mut out_writer, &mut err_writer, NONE));
         assert_eq!(err.text(), "careful\n");
         assert!(!out.text().contains("careful"));
+    }
+
+    #[test]
+    fn findings_go_to_standard_error() {
+        let (out, err) = (Kept::default(), Kept::default());
+        let (mut out_writer, mut err_writer) = (out.clone(), err.clone());
+        let mut plain = Plain::new(&mut out_writer, &mut err_writer, NONE);
+        lint(&mut plain);
+        plain.finish(None);
+        assert_eq!(out.text(), "");
+        assert_eq!(
+            err.text(),
+            "\n 1 warning found (use --check to expand):\n - FromAsCasing: do not match (line 2)\n"
+        );
     }
 
     #[test]

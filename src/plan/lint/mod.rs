@@ -27,6 +27,8 @@ pub struct Subject<'a> {
     pub document: &'a Document,
     /// The same, understood.
     pub plan: &'a Plan,
+    /// Which rules are checked.
+    pub rules: &'a Check,
     /// Build arguments and platforms, as for `Plan::new`.
     pub scope: Scope,
     /// Stages that are not needed are looked at too.
@@ -77,14 +79,28 @@ struct Here<'a> {
 /// Where a rule says what it has found.
 struct Say<'a> {
     rule: &'static Rule,
+    /// The lines that it is about.
     lines: (usize, usize),
+    /// A comment above these lines switches the rule off.
+    is_off: bool,
     findings: &'a mut Vec<Finding>,
 }
 
-impl Say<'_> {
+impl<'a> Say<'a> {
+    fn new(rule: &'static Rule, findings: &'a mut Vec<Finding>) -> Say<'a> {
+        Say { rule, lines: (0, 0), is_off: false, findings }
+    }
+
+    /// What follows is about this statement.
+    fn about(&mut self, statement: &Statement) {
+        self.lines = (statement.line, statement.last_line);
+        let mut checks = statement.comments.iter().filter_map(|text| Check::of_comment(text));
+        self.is_off = checks.any(|check| check.skips(self.rule.name));
+    }
+
     /// The rule is broken; its text has these words in it.
     fn say(&mut self, words: &[&str]) {
-        if self.findings.len() >= MAX_FINDINGS {
+        if self.is_off || self.findings.len() >= MAX_FINDINGS {
             return;
         }
         let mut message = String::new();
@@ -114,7 +130,7 @@ pub fn check(subject: &Subject<'_>) -> Outcome {
     let escape = document.directives.escape;
     let parse = |statement| Some((statement, instruction::parse(statement, escape).ok()?));
     let statements: Vec<_> = document.statements.iter().filter_map(parse).collect();
-    let is_on = |rule: &&'static Rule| is_on(rule, &document.directives.check);
+    let is_on = |rule: &&'static Rule| is_on(rule, subject.rules);
     let start =
         Scope { escape, global_args: subject.plan.global_args.clone(), ..subject.scope.clone() };
     let mut linter = Linter {
@@ -138,9 +154,9 @@ pub fn check(subject: &Subject<'_>) -> Outcome {
 }
 
 fn is_on(rule: &Rule, check: &Check) -> bool {
-    let named = |list: &[String]| list.iter().any(|name| name == rule.name);
-    let is_wanted = !rule.is_experimental || check.experimental_all || named(&check.experimental);
-    is_wanted && !check.skip_all && !named(&check.skip)
+    let is_asked_for = || check.experimental.iter().any(|name| name == rule.name);
+    let is_wanted = !rule.is_experimental || check.experimental_all || is_asked_for();
+    is_wanted && !check.skips(rule.name)
 }
 
 /// The arguments in front of the first FROM with nothing but their defaults.
@@ -169,12 +185,12 @@ impl Linter<'_> {
     fn texts(&mut self, statements: &[(&Statement, Instruction)]) {
         let findings = &mut self.outcome.findings;
         for rule in self.rules.iter().copied() {
-            let mut say = Say { rule, lines: (0, 0), findings };
+            let mut say = Say::new(rule, findings);
             match rule.scan {
                 Scan::Document(check) => check(self.subject.document, &mut say),
                 Scan::Statement(check) => {
                     for (statement, instruction) in statements {
-                        say.lines = (statement.line, statement.last_line);
+                        say.about(statement);
                         check(statement, instruction, &mut say);
                     }
                 }
@@ -216,10 +232,11 @@ impl Linter<'_> {
             bare: self.bare.as_ref(),
             platforms: image.as_ref().map(|image| (&image.platform, wanted)),
         };
-        let lines = (opened.line, opened.last_line);
         for rule in self.rules.iter().copied() {
             if let Scan::From(check) = rule.scan {
-                check(&facts, &mut Say { rule, lines, findings: &mut self.outcome.findings });
+                let mut say = Say::new(rule, &mut self.outcome.findings);
+                say.about(opened);
+                check(&facts, &mut say);
             }
         }
         let has_workdir = match stage.base {
@@ -283,8 +300,9 @@ impl Linter<'_> {
             if let Scan::Step(check) = rule.scan
                 && is_looked_at
             {
-                let lines = (statement.line, statement.last_line);
-                check(&here, &mut Say { rule, lines, findings: &mut self.outcome.findings });
+                let mut say = Say::new(rule, &mut self.outcome.findings);
+                say.about(statement);
+                check(&here, &mut say);
             }
         }
         stage.has_workdir |= matches!(instruction, Instruction::Workdir(_));

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use super::{Here, Opening, Say};
-use crate::dockerfile::{Document, Expander, Form, Statement, nearest};
+use crate::dockerfile::{Check, Document, Expander, Form, Statement, nearest};
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::{CopyFrom, Effect, Instruction, Scope, Source};
@@ -203,7 +203,7 @@ fn instruction_casing(document: &Document, say: &mut Say<'_>) {
     let wanted = if most_are_lower { "lowercase" } else { "uppercase" };
     for statement in statements {
         if case(&statement.keyword_written) != Some(most_are_lower) {
-            say.lines = (statement.line, statement.last_line);
+            say.about(statement);
             say.say(&[&statement.keyword_written, wanted]);
         }
     }
@@ -372,7 +372,9 @@ fn copy_ignored_file(here: &Here<'_>, say: &mut Say<'_>) {
 }
 
 fn definition_description(statement: &Statement, instruction: &Instruction, say: &mut Say<'_>) {
-    let Some(comment) = statement.comments.last() else { return };
+    let mut comments = statement.comments.iter().rev();
+    let comment = comments.find(|text| Check::of_comment(text).is_none());
+    let Some(comment) = comment else { return };
     let described = comment.split(' ').next().unwrap_or_default();
     let names: Vec<&str> = match instruction {
         Instruction::Arg(arg) => arg.pairs.iter().map(|pair| pair.name.as_str()).collect(),
@@ -445,7 +447,7 @@ fn case(word: &str) -> Option<bool> {
     (is_lower || is_upper).then_some(is_lower)
 }
 
-fn meant<'a>(name: &str, sign: &str, known: &mut dyn Iterator<Item = &'a str>) -> String {
+fn meant(name: &str, sign: &str, known: &mut dyn Iterator<Item = &str>) -> String {
     match nearest(name, known) {
         Some(known) => format!(" (did you mean {sign}{known}?)"),
         None => String::new(),
