@@ -41,7 +41,7 @@ pub struct BuildContext {
 
 impl BuildContext {
     /// Opens a context and reads its Dockerfile.
-    pub fn open(place: &Place, session: &Session) -> Result<BuildContext> {
+    pub fn open(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
         if place.context == "-" {
             return BuildContext::from_stdin(place, session);
         }
@@ -68,7 +68,7 @@ impl BuildContext {
     }
 
     /// A tar of a context on standard input, or a Dockerfile alone.
-    fn from_stdin(place: &Place, session: &Session) -> Result<BuildContext> {
+    fn from_stdin(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
         let mut start = Vec::new();
         let stdin = std::io::stdin();
         stdin.lock().take(512).read_to_end(&mut start).context(|| "read standard input")?;
@@ -83,6 +83,9 @@ impl BuildContext {
             let dockerfile = "Dockerfile".to_owned();
             return Ok(BuildContext { dockerfile, text, tree: None, _scratch: None });
         }
+        let session = session.ok_or_else(|| {
+            Error::unsupported("a tar on standard input needs a store").hint("unpack it first")
+        })?;
         let scratch = session.scratch()?;
         let files = scratch.workspace()?.make_dir("context", 0o755)?;
         let whole = std::io::Cursor::new(start).chain(stdin.lock());

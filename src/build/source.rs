@@ -75,6 +75,11 @@ impl Tree {
         !self.ignore.is_empty() && self.ignore.excludes(path.as_os_str().as_bytes())
     }
 
+    /// Whether a path and all below it is there for nobody, as far as the rules alone can say.
+    pub fn leaves_out(&self, path: &Path) -> bool {
+        !self.ignore.has_exceptions() && self.ignores(path)
+    }
+
     /// Whether something in an ignored directory may be there all the same.
     pub fn may_include_below(&self, path: &Path) -> bool {
         self.ignore.may_include_below(path.as_os_str().as_bytes())

@@ -8,7 +8,7 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
-use super::{Globals, Output, arguments, exit, report};
+use super::{Globals, Output, arguments, exit, findings, report};
 use crate::build::{self, Request, Secret, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Error, Result};
@@ -28,6 +28,9 @@ pub struct Args {
     /// a value for an ARG; a name alone hands the caller's variable on
     #[argh(option, arg_name = "name=value")]
     build_arg: Vec<String>,
+    /// say what is wrong or likely not meant in the Dockerfile, and build nothing
+    #[argh(switch)]
+    check: bool,
     /// the Dockerfile, "-" for standard input (default: Dockerfile in the context)
     #[argh(option, short = 'f', arg_name = "file")]
     file: Option<String>,
@@ -81,6 +84,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("add-host", None),
         Opt::values("allow", None),
         Opt::values("build-arg", None),
+        Opt::switch("check", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
         Opt::value("iidfile", None),
@@ -103,7 +107,7 @@ pub const SHAPE: Shape = Shape {
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
     "annotation", "attest", "build-context", "builder", "cache-from",
-    "cache-to", "call", "cgroup-parent", "check", "compress", "cpu-period", "cpu-quota",
+    "cache-to", "call", "cgroup-parent", "compress", "cpu-period", "cpu-quota",
     "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "disable-content-trust", "isolation", "load",
     "memory", "m", "memory-swap", "metadata-file", "no-cache-filter", "output", "o", "policy",
     "provenance", "pull", "push", "sbom", "security-opt", "shm-size", "squash",
@@ -117,7 +121,13 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         (true, _) => Mode::Quiet,
         (false, word) => Mode::parse(word.unwrap_or("auto"))?,
     };
+    let checks = args.check;
     let request = request(args, &|name| std::env::var(name).ok())?;
+    if checks {
+        let checked = build::check(globals.find().as_ref(), &request)?;
+        findings::page(out, &checked)?;
+        return Ok(if checked.findings.is_empty() { exit::SUCCESS } else { exit::FAILED });
+    }
     let session = globals.open()?;
     if let Some(path) = &iidfile {
         // Whoever finds it after a failed build must not take it for that build's.

@@ -206,7 +206,8 @@ impl Plan {
     }
 }
 
-fn fault(line: usize, error: &Error) -> Fault {
+/// An error of a statement as a fault of its line.
+pub(super) fn fault(line: usize, error: &Error) -> Fault {
     Fault { line, message: error.text().to_owned(), hint: error.hints().first().cloned() }
 }
 
