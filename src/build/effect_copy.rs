@@ -184,11 +184,10 @@ impl Job<'_> {
         self.chmod.as_ref().map_or(mode, |chmod| chmod.apply(mode, is_dir))
     }
 
-    /// How directories are made that the destination lacks: `--chown` holds for them, `--chmod`
-    /// does not, or a file's mode would shut the way to it.
+    /// How directories are made that the destination lacks.
     fn new_dir(&self) -> NewDir {
         let owner = self.effect.chown.as_ref().and(self.owner);
-        NewDir { mode: 0o755, owner: owner.unwrap_or((0, 0)) }
+        NewDir { mode: self.mode(0o755, true), owner: owner.unwrap_or((0, 0)) }
     }
 
     fn make_dirs(&self, path: &Path) -> Result<OwnedFd> {
