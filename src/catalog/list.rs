@@ -60,7 +60,7 @@ pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
             rows.push(row);
         }
     }
-    rows.sort_by(|a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));
+    rows.sort_unstable_by(|a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));
     Ok(rows)
 }
 

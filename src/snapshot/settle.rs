@@ -228,7 +228,7 @@ fn attributes(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         value.truncate(size);
         found.push((name.to_vec(), value));
     }
-    found.sort();
+    found.sort_unstable();
     Ok(found)
 }
 
@@ -305,7 +305,7 @@ mod tests {
             let is_empty = settle(up.as_fd(), &lowers, self.newest).unwrap();
             let mut left = Vec::new();
             list(&self.dir.join("up"), "", &mut left);
-            left.sort();
+            left.sort_unstable();
             assert_eq!(is_empty, left.is_empty());
             left
         }

@@ -82,13 +82,13 @@ impl<'v> Machine<'v> {
             Cow::Owned(Value::Array(values)) => numbered(values.into_iter().map(Cow::Owned)),
             Cow::Borrowed(Value::Object(fields)) => {
                 let mut rows: Vec<_> = fields.iter().map(|(key, value)| (key, value)).collect();
-                rows.sort_by_key(|(key, _)| *key);
+                rows.sort_unstable_by_key(|(key, _)| *key);
                 rows.into_iter()
                     .map(|(key, value)| (Value::string(key.as_str()), Cow::Borrowed(value)))
                     .collect()
             }
             Cow::Owned(Value::Object(mut fields)) => {
-                fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+                fields.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
                 fields
                     .into_iter()
                     .map(|(key, value)| (Value::String(key), Cow::Owned(value)))
@@ -368,7 +368,7 @@ fn print(out: &mut String, value: &Value, depth: usize) {
         }
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields.iter().collect();
-            sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+            sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             out.push_str("map[");
             for (at, (key, value)) in sorted.into_iter().enumerate() {
                 if at > 0 {
