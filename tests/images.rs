@@ -126,6 +126,11 @@ fn inspect_is_json_or_what_a_format_says() {
     assert_eq!(format("{{.Config.WorkingDir}} {{.Os}}"), "/w linux\n");
     assert_eq!(format("{{index .Config.Labels \"a.b\"}}"), "c\n");
     assert_eq!(format("{{range .Config.Cmd}}{{.}};{{end}}"), "d;e;\n");
+    // What docker knows of every image, although its JSON leaves it out when it is empty.
+    let empty = "<{{.Config.StopSignal}}{{.Variant}}{{index .Config.Labels \"no\"}}>\
+                 {{json .Config.Healthcheck}}{{if .Config.Shell}}y{{end}}{{len .Config.Volumes}}";
+    assert_eq!(format(empty), "<>null0\n");
+    assert!(!lath.ok(&["inspect", "x"]).contains("Healthcheck"));
     let two = lath.ok(&["inspect", "x", "busybox"]);
     let two = lath::image::json::Value::parse(two.as_bytes()).unwrap();
     assert_eq!(two.as_array().unwrap().len(), 2);
