@@ -166,6 +166,27 @@ fn rmi_takes_names_away_and_then_the_image() {
 }
 
 #[test]
+fn nothing_is_left_of_a_failed_build_when_its_base_is_removed() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let file = "FROM busybox\nRUN echo a > /a\nRUN echo b > /b\n";
+    lath.build("whole", file);
+    lath.build_in("c", "x", &format!("{file}RUN echo c > /c\nRUN false\n"), &[]).failure(1);
+    lath.build_in("c", "x", "FROM busybox\nRUN echo d > /d\nRUN false\n", &[]).failure(1);
+    lath.ok(&["rmi", "whole"]);
+    let ids = |all: &str| lath.ok(&["images", all]).lines().count();
+    assert_eq!((ids("-q"), ids("-aq")), (1, 2), "what came from the other base image stays");
+    lath.ok(&["rmi", "busybox"]);
+    assert_eq!(ids("-aq"), 0);
+    for folder in ["layers", "chains", "steps", "cache", "images"] {
+        let left = std::fs::read_dir(lath.store().join(folder)).map_or(0, |files| files.count());
+        assert_eq!(left, 0, "{folder}");
+    }
+}
+
+#[test]
 fn a_removed_image_gives_its_space_back_and_spoils_no_other() {
     if !needs(HERE) {
         return;
