@@ -193,12 +193,11 @@ fn new_line(out: &mut String, indent: Option<usize>, level: usize) {
 
 /// Appends the text as a JSON string.
 pub fn quote(out: &mut String, text: &str) {
-    let is_special = |c: char| c < ' ' || matches!(c, '"' | '\\' | '\x7f');
+    let is_plain = |c: char| c >= ' ' && !matches!(c, '"' | '\\' | '\u{7f}');
     out.push('"');
     let mut rest = text;
-    while let Some((plain, special)) =
-        rest.find(is_special).and_then(|at| rest.split_at_checked(at))
-    {
+    while let Some(at) = rest.find(|c| !is_plain(c)) {
+        let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(plain);
         let mut chars = special.chars();
         match chars.next() {
@@ -207,7 +206,8 @@ pub fn quote(out: &mut String, text: &str) {
             Some('\n') => out.push_str("\\n"),
             Some('\r') => out.push_str("\\r"),
             Some('\t') => out.push_str("\\t"),
-            c => out.push_str(&format!("\\u{:04x}", c.map_or(0, u32::from))),
+            Some(c) => out.push_str(&format!("\\u{:04x}", c as u32)),
+            None => {}
         }
         rest = chars.as_str();
     }

@@ -21,7 +21,7 @@ pub fn pump(
     each: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<i32> {
     let mut open: Vec<(Stream, OwnedFd)> = streams.into();
-    let mut buffer = vec![0u8; 64 << 10];
+    let mut buffer = vec![0u8; 16 << 10];
     let mut killed = None;
     while !open.is_empty() {
         let mut watched: Vec<PollFd<'_>> =
