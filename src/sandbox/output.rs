@@ -133,6 +133,8 @@ mod tests {
             pauses += usize::from(bytes.is_empty());
             said.extend_from_slice(bytes);
         });
+        // It is waited for already.
+        let _ = child.wait();
         assert_eq!((code.unwrap(), said.as_slice()), (3, b"x\n".as_slice()));
         assert!(pauses >= 2, "{pauses}");
     }
