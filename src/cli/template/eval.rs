@@ -243,6 +243,7 @@ fn call<'v>(name: &str, arguments: Vec<Shared<'v>>) -> Result<Shared<'v>, String
             Value::String(text) => text.len() as u64,
             Value::Array(values) => values.len() as u64,
             Value::Object(fields) => fields.len() as u64,
+            Value::Null => 0,
             _ => return Err("error calling len: no length".to_owned()),
         }),
         "lower" => Value::String(shown(&first).to_lowercase()),
@@ -284,26 +285,29 @@ fn index<'v>(
 ) -> Result<Shared<'v>, String> {
     let pick = |value: &Value, key: &Value| -> Result<(), String> {
         match (value, key) {
-            (Value::Object(_), Value::String(_)) => Ok(()),
+            // Null is a map or a list of docker's that is empty.
+            (Value::Object(_) | Value::Null, Value::String(_)) => Ok(()),
             (Value::Array(values), Value::Number(digits)) => match digits.parse::<usize>() {
                 Ok(at) if at < values.len() => Ok(()),
                 _ => Err(format!("error calling index: index out of range: {digits}")),
             },
-            (Value::Null, _) => Err("error calling index: index of untyped nil".to_owned()),
+            (Value::Null, Value::Number(at)) => {
+                Err(format!("error calling index: index out of range: {at}"))
+            }
             _ => Err("error calling index: can't index item".to_owned()),
         }
     };
     for key in keys {
         pick(&value, &key)?;
         let at = key.as_u64().and_then(|at| usize::try_from(at).ok()).unwrap_or_default();
-        // A key that a map lacks gives the zero value in Go: nothing.
+        // A key that a map lacks gives the zero value in Go, for labels an empty text.
         value = match value {
             Cow::Borrowed(Value::Array(values)) => values.get(at).map(Cow::Borrowed),
             Cow::Borrowed(map) => map.get(key.as_str().unwrap_or_default()).map(Cow::Borrowed),
             Cow::Owned(Value::Array(values)) => values.into_iter().nth(at).map(Cow::Owned),
             Cow::Owned(map) => map.get(key.as_str().unwrap_or_default()).cloned().map(Cow::Owned),
         }
-        .unwrap_or(Cow::Owned(Value::Null));
+        .unwrap_or_else(|| Cow::Owned(Value::string("")));
     }
     Ok(value)
 }
