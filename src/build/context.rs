@@ -106,6 +106,13 @@ impl BuildContext {
     }
 }
 
+/// A directory of `--build-context`, with an ignore file of its own.
+pub fn directory(path: &str) -> Result<Tree> {
+    let root = open_directory(path)?;
+    let ignore = ignore(root.as_fd(), None)?;
+    Ok(Tree::new(root, ignore, false))
+}
+
 fn open_directory(path: &str) -> Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| match errno {

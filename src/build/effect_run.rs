@@ -23,6 +23,8 @@ pub struct Surroundings<'a> {
     pub network: Network,
     /// Name servers and hosts.
     pub files: &'a NetworkFiles,
+    /// `--allow security.insecure`
+    pub may_be_insecure: bool,
     /// Mounts besides the usual ones.
     pub binds: &'a [Bind],
     /// Variables that those bring along.
@@ -37,8 +39,10 @@ pub struct Started {
 
 /// Starts the process; it runs when this returns.
 pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
-    if run.security == "insecure" {
-        return Err(Error::unsupported("RUN --security=insecure is not supported yet"));
+    let is_privileged = run.security == "insecure";
+    if is_privileged && !around.may_be_insecure {
+        return Err(Error::new(Kind::Denied, "security.insecure is not allowed")
+            .hint("allow it with --allow security.insecure"));
     }
     let identity = Identity::resolve(around.tree, &run.user)?;
     let env = environment(run, &identity, around.env);
@@ -64,6 +68,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
         files: around.files,
         binds: around.binds,
         scripts: &run.scripts,
+        is_privileged,
         stdio: [null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()],
     })?;
     Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)] })

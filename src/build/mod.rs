@@ -53,11 +53,30 @@ pub struct Request {
     pub secrets: Vec<(String, Secret)>,
     /// `--ssh`: ids and sockets.
     pub sockets: Vec<(String, String)>,
+    /// `--build-context`: names, and what stands behind them.
+    pub contexts: Vec<(String, Named)>,
+    /// `--allow security.insecure`: steps may ask for all powers.
+    pub may_be_insecure: bool,
     /// `--add-host`: names and addresses.
     pub hosts: Vec<(String, String)>,
 }
 
+/// What a name of `--build-context` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A directory.
+    Directory(String),
+    /// An image.
+    Image(String),
+}
+
 impl Request {
+    /// What `--build-context` gives a name, in any case of its letters.
+    fn named(&self, name: &str) -> Option<&Named> {
+        let mut known = self.contexts.iter().rev();
+        known.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, named)| named)
+    }
+
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.
     fn epoch(&self) -> Result<Option<i64>> {
         let Some(text) = self.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty())

@@ -226,6 +226,7 @@ impl Walk<'_> {
                 hostname: id,
                 network: self.request.network,
                 files: &self.work.get(self.session, &self.request.hosts)?.files,
+                may_be_insecure: self.request.may_be_insecure,
                 binds: &mounts.binds,
                 env: &mounts.env,
             },

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Request;
-use super::context::BuildContext;
+use super::context::{self, BuildContext};
 use super::mounts::Files;
 use super::source::Tree;
 use super::stage::Building;
 use super::work::Lazy;
+use super::{Named, Request};
 use crate::catalog::resolve;
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
@@ -178,6 +178,15 @@ impl<'a> Walk<'a> {
     }
 
     fn base(&self, name: &str) -> Result<Done> {
+        let name = match self.request.named(name) {
+            None => name,
+            Some(Named::Image(image)) => image,
+            Some(Named::Directory(path)) => {
+                let text =
+                    format!("FROM {name}: the directory {path:?} is not supported as a base yet");
+                return Err(Error::unsupported(text).hint("COPY --from takes it"));
+            }
+        };
         crate::image::reference::Reference::parse(name)?;
         let store = &self.session.store;
         let missing = || {
@@ -216,6 +225,11 @@ impl<'a> Walk<'a> {
         if let Some(tree) = self.trees.get(word) {
             return Ok(Some(tree.clone()));
         }
+        if let Some(Named::Directory(path)) = self.request.named(word) {
+            let tree = Rc::new(context::directory(path)?);
+            self.trees.insert(word.clone(), tree.clone());
+            return Ok(Some(tree));
+        }
         let view = self.chain_of(stage, word)?.view()?;
         let view = view.ok_or_else(|| Error::not_found(format!("{word} has no files")))?;
         let tree = Rc::new(Tree::new(view, Ignore::default(), true));
@@ -226,6 +240,10 @@ impl<'a> Walk<'a> {
     /// The files that a mount shows.
     pub(super) fn files_of(&self, stage: &Stage, mount: &RunMount) -> Result<Files<'a>> {
         match &mount.from {
+            Some(word) if matches!(self.request.named(word), Some(Named::Directory(_))) => {
+                let text = format!("from={word} of a mount: a directory is not supported yet");
+                Err(Error::unsupported(text).hint("COPY --from takes it"))
+            }
             Some(word) => Ok(Files::Layers(self.chain_of(stage, word)?)),
             None => Ok(Files::Context(self.context.tree.as_deref())),
         }
@@ -233,7 +251,12 @@ impl<'a> Walk<'a> {
 
     /// The layers of a stage or an image, for `--from` and `from=`.
     fn chain_of(&self, stage: &Stage, word: &str) -> Result<Chain> {
-        match stage.sources.get(word).and_then(|index| self.built.get(index)) {
+        // A named context goes before a stage of the same name.
+        let source = match self.request.named(word) {
+            Some(_) => None,
+            None => stage.sources.get(word),
+        };
+        match source.and_then(|index| self.built.get(index)) {
             Some(Building { chain: Some(chain), .. }) => Ok(chain.clone()),
             Some(building) => self.open(&building.image.wait()?),
             None => self.open(&self.base(word)?),

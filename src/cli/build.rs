@@ -9,7 +9,7 @@ use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
 use super::{Globals, Output, arguments, exit, findings, report};
-use crate::build::{self, Request, Secret, context::Place};
+use crate::build::{self, Named, Request, Secret, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
@@ -22,9 +22,12 @@ pub struct Args {
     /// one more line of /etc/hosts for the steps
     #[argh(option, arg_name = "name:address")]
     add_host: Vec<String>,
-    /// what steps may ask for: network.host (always allowed)
+    /// what steps may ask for: security.insecure; network.host always
     #[argh(option, arg_name = "entitlement")]
     allow: Vec<String>,
+    /// a name for --from and FROM: a directory, or docker-image://IMAGE
+    #[argh(option, arg_name = "name=value")]
+    build_context: Vec<String>,
     /// a value for an ARG; a name alone hands the caller's variable on
     #[argh(option, arg_name = "name=value")]
     build_arg: Vec<String>,
@@ -84,6 +87,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("add-host", None),
         Opt::values("allow", None),
         Opt::values("build-arg", None),
+        Opt::values("build-context", None),
         Opt::switch("check", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
@@ -106,7 +110,7 @@ pub const SHAPE: Shape = Shape {
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "annotation", "attest", "build-context", "builder", "cache-from",
+    "annotation", "attest", "builder", "cache-from",
     "cache-to", "call", "cgroup-parent", "compress", "cpu-period", "cpu-quota",
     "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "disable-content-trust", "isolation", "load",
     "memory", "m", "memory-swap", "metadata-file", "no-cache-filter", "output", "o", "policy",
@@ -159,7 +163,6 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
 
 fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> {
     let [context] = arguments::exactly("build", args.paths)?;
-    allow(&args.allow)?;
     // Containers of steps never stay here, whatever these two say.
     let _ = (args.rm, args.force_rm);
     Ok(Request {
@@ -178,16 +181,35 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
             .transpose()?,
         secrets: args.secret.iter().map(|word| secret(word, own)).collect::<Result<_>>()?,
         sockets: args.ssh.iter().map(|word| socket(word, own)).collect::<Result<_>>()?,
+        may_be_insecure: allow(&args.allow)?,
+        contexts: args.build_context.iter().map(|word| named(word)).collect::<Result<_>>()?,
         hosts: args.add_host.iter().map(|word| host(word)).collect::<Result<_>>()?,
     })
 }
 
-/// Steps have the host's network anyway; all powers are not given yet.
-fn allow(words: &[String]) -> Result<()> {
-    match words.iter().find(|word| *word != "network.host") {
-        None => Ok(()),
-        Some(word) => Err(Error::usage(format!("--allow {word} is not supported yet"))),
+/// Whether steps may have all powers; they have the host's network anyway.
+fn allow(words: &[String]) -> Result<bool> {
+    const KNOWN: [&str; 2] = ["network.host", "security.insecure"];
+    match words.iter().find(|word| !KNOWN.contains(&word.as_str())) {
+        None => Ok(words.iter().any(|word| word == "security.insecure")),
+        Some(word) => Err(Error::usage(format!("--allow {word}: unknown entitlement"))),
     }
+}
+
+/// `NAME=DIR` or `NAME=docker-image://IMAGE`.
+fn named(word: &str) -> Result<(String, Named)> {
+    let (name, value) = word
+        .split_once('=')
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        .ok_or_else(|| Error::usage(format!("invalid context value {word:?}: write NAME=DIR")))?;
+    let found = match value.split_once("://") {
+        Some(("docker-image", image)) => Named::Image(image.to_owned()),
+        Some((kind, _)) => {
+            return Err(Error::usage(format!("--build-context {kind}:// is not supported yet")));
+        }
+        None => Named::Directory(value.to_owned()),
+    };
+    Ok((name.to_owned(), found))
 }
 
 /// `id=ID[,src=FILE|,env=NAME]`; an id alone is the caller's variable of that name, else a file.

@@ -86,6 +86,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
         files: &files,
         binds: &binds,
         scripts: &[],
+        is_privileged: false,
         stdio: [
             if request.interactive { input.as_fd() } else { null.as_fd() },
             output.as_fd(),

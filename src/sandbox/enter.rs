@@ -82,7 +82,7 @@ fn set_up(spec: &Spec<'_>) -> Result<()> {
     bind_files(spec, dev.as_fd())?;
     let null = open_in_root(spec.tree, "dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
         .context(|| "open /dev/null")?;
-    proc::mount(spec.tree, null.as_fd())?;
+    proc::mount(spec.tree, null.as_fd(), spec.is_privileged)?;
     for one in spec.binds {
         attach_bind(spec, dev.as_fd(), one).context(|| format!("mount {:?}", one.target))?;
     }
@@ -109,7 +109,11 @@ fn set_up(spec: &Spec<'_>) -> Result<()> {
     rustix::stdio::dup2_stderr(errors).context(|| "dup2")?;
     process::hide_descriptors();
     let who = spec.identity;
-    become_user(who.uid, who.gid, &who.groups, DEFAULT_CAPABILITIES)
+    let held = match spec.is_privileged {
+        true => rustix::thread::capabilities(None).context(|| "read capabilities")?.permitted,
+        false => DEFAULT_CAPABILITIES,
+    };
+    become_user(who.uid, who.gid, &who.groups, held)
 }
 
 fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {

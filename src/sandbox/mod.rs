@@ -91,6 +91,8 @@ pub struct Spec<'a> {
     pub scripts: &'a [(String, String)],
     /// Standard input, output and error.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// All of the caller's capabilities, and nothing of /proc and /sys masked or read-only.
+    pub is_privileged: bool,
 }
 
 /// A running process. `clean` must be called when it has ended.

@@ -32,8 +32,9 @@ const NO_DOORS: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(
 /// The magic number of procfs (man 2 statfs).
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
-/// Mounts /proc and /sys in the new root; `null` is an open null device of the new /dev.
-pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<()> {
+/// Mounts /proc and /sys in the new root; `null` is an open null device of the new /dev. With
+/// `open` nothing in them is masked or read-only.
+pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>, open: bool) -> Result<()> {
     let place =
         |path: &str, flags: OFlags| open_in_root(root, path, OFlags::PATH | flags, Mode::empty());
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
@@ -45,7 +46,11 @@ pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>) -> Result<()> {
         return Err(Error::new(Kind::Denied, "/proc of the image is not where it should be"));
     }
     let sys = place("sys", OFlags::DIRECTORY).context(|| "open /sys")?;
-    mount_onto("sysfs", sys.as_fd(), NO_DOORS | MountFlags::RDONLY, "").context(|| "mount /sys")?;
+    let readonly = if open { MountFlags::empty() } else { MountFlags::RDONLY };
+    mount_onto("sysfs", sys.as_fd(), NO_DOORS | readonly, "").context(|| "mount /sys")?;
+    if open {
+        return Ok(());
+    }
     for path in READ_ONLY {
         let spot = match place(path, OFlags::NOFOLLOW) {
             Ok(spot) => spot,
