@@ -124,9 +124,8 @@ fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
 fn bind_files(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
     let hostname = format!("{}\n", spec.hostname);
     let mut hosts = spec.files.hosts.clone();
-    if spec.network == Network::None {
-        hosts.extend_from_slice(format!("127.0.0.1\t{}\n", spec.hostname).as_bytes());
-    }
+    // The host name resolves, as programs expect that ask for their own.
+    hosts.extend_from_slice(format!("127.0.0.1\t{}\n", spec.hostname).as_bytes());
     let files: [(&str, &[u8]); 3] = [
         ("etc/resolv.conf", &spec.files.resolv_conf),
         ("etc/hosts", &hosts),

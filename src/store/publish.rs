@@ -88,7 +88,7 @@ impl Store {
                     let meta = new.layer.meta(new.entries);
                     write_new(workspace.dir.as_fd(), "meta", meta.as_bytes())?;
                     scratch.uses(&name)?;
-                    layers.push((workspace.name.clone(), name.clone()));
+                    layers.push((workspace.name.clone(), name.clone(), new.layer.chain));
                     name
                 }
             };
@@ -117,7 +117,10 @@ impl Store {
         rustix::fs::syncfs(self.fd()).context(|| "sync the store")?;
 
         let _lock = self.lock()?;
-        for (from, name) in &layers {
+        // The same layer may have been made before: then that one stays and this one goes with the
+        // scratch.
+        layers.retain(|(_, _, chain)| !self.has_chain(chain));
+        for (from, name, _) in &layers {
             let to = format!("layers/{name}");
             rustix::fs::renameat(scratch.dir(), from, self.fd(), &to)
                 .context(|| format!("publish {to}"))?;
