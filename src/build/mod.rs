@@ -172,7 +172,7 @@ fn violation(findings: &[Finding]) -> Error {
         }
     }
     Error::input(format!("lint violation found for rules: {}", rules.join(", ")))
-        .hint("the directive \"check=error=true\" on top of the Dockerfile asks for this")
+        .hint("\"check=error=true\" asks for this; lath build --check shows the lines")
 }
 
 /// All faults of form as one error: the first with its place, the others as hints.
