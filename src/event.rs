@@ -63,7 +63,7 @@ pub enum Event<'a> {
         /// The container's id.
         id: &'a str,
     },
-    /// Bytes that the step wrote.
+    /// Bytes that the step wrote; none when it said nothing for a while.
     Output {
         /// To which stream.
         stream: Stream,

@@ -423,7 +423,6 @@ fn the_dockerfile_and_the_context_may_be_elsewhere() {
 }
 
 #[test]
-#[ignore = "a tar as the context is not there yet"]
 fn the_context_may_be_a_tar_on_standard_input() {
     if !needs(HERE) {
         return;
@@ -436,7 +435,6 @@ fn the_context_may_be_a_tar_on_standard_input() {
 }
 
 #[test]
-#[ignore = "RUN --mount is not there yet"]
 fn mounts_of_a_step_are_there_and_leave_nothing() {
     if !needs(HERE) {
         return;

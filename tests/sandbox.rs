@@ -78,18 +78,6 @@ fn root_has_the_usual_capabilities_and_others_have_none() {
 }
 
 #[test]
-#[ignore = "there is no seccomp filter yet"]
-fn system_calls_are_filtered() {
-    if !needs(HERE) {
-        return;
-    }
-    let lath = Lath::with_busybox();
-    for status in both(&lath, "cat /proc/self/status") {
-        assert!(status.contains("\nSeccomp:\t2\n"), "{status}");
-    }
-}
-
-#[test]
 fn the_kernel_s_own_files_are_masked_or_cannot_be_written() {
     if !needs(HERE) {
         return;
@@ -237,23 +225,6 @@ fn a_container_may_have_files_of_the_host() {
     assert_ne!(run(&["-v", &read_only], "echo x > /v/c").code, 0);
     assert!(!lath.path("v/c").exists());
     assert_eq!(run(&[], "ls /v 2>/dev/null; true").success().stdout, "", "no trace in the image");
-}
-
-#[test]
-#[ignore = "--read-only and --tmpfs are not there yet"]
-fn the_root_may_be_read_only() {
-    if !needs(HERE) {
-        return;
-    }
-    let lath = Lath::with_busybox();
-    let run = |flags: &[&str], script: &str| {
-        lath.run(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat())
-    };
-    assert_ne!(run(&["--read-only"], "echo x > /c").code, 0);
-    assert_eq!(
-        run(&["--read-only", "--tmpfs", "/t"], "echo x > /t/c; cat /t/c").success().stdout,
-        "x\n"
-    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod mounts;
 mod source;
 mod stage;
 mod walk;
@@ -26,6 +27,7 @@ use crate::plan::lint::{self, Outcome, Subject};
 pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
+pub use mounts::Secret;
 use walk::Walk;
 
 /// What to build.
@@ -47,6 +49,28 @@ pub struct Request {
     pub labels: Vec<(String, String)>,
     /// `--platform`.
     pub platform: Option<Platform>,
+    /// `--secret`: ids and where the contents are.
+    pub secrets: Vec<(String, Secret)>,
+    /// `--ssh`: ids and sockets.
+    pub sockets: Vec<(String, String)>,
+    /// `--add-host`: names and addresses.
+    pub hosts: Vec<(String, String)>,
+}
+
+impl Request {
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.
+    fn epoch(&self) -> Result<Option<i64>> {
+        let Some(text) = self.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty())
+        else {
+            return Ok(None);
+        };
+        let seconds = text.parse().map_err(|_| {
+            Error::usage(format!(
+                "SOURCE_DATE_EPOCH {text:?} is not a number of seconds since 1970"
+            ))
+        })?;
+        Ok(Some(seconds))
+    }
 }
 
 /// What `check` has found.
@@ -63,7 +87,7 @@ pub struct Checked {
 /// Says what is wrong or likely not meant in a Dockerfile, and builds nothing. Without a session
 /// nothing is known of base images.
 pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
-    let context = BuildContext::open(&request.place)?;
+    let context = BuildContext::open(&request.place, session)?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
     let every_stage = request.target.is_none();
@@ -77,7 +101,7 @@ pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
 
 /// Builds an image; when it returns the image and its names are on the medium.
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
-    let context = BuildContext::open(&request.place)?;
+    let context = BuildContext::open(&request.place, Some(session))?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
     let rules = rules(&document, request)?;
@@ -99,13 +123,14 @@ fn walk(
     plan: &Plan,
     listener: &mut dyn Listener,
 ) -> Result<ImageId> {
-    let mut walk = Walk::new(session, request, context, plan, listener);
+    let mut walk = Walk::new(session, request, context, plan, listener)?;
     let built = walk.all();
     // Finished steps are published whatever came after them.
     let published = walk.finish();
     let image = built?;
     published?;
     listener.event(&Event::Built { image: &image });
+    warn_of_unused(plan, request, listener);
     for tag in &request.tags {
         listener.event(&Event::Tagged { name: &tag.to_string() });
     }
@@ -174,6 +199,31 @@ fn violation(findings: &[Finding]) -> Error {
     Error::input(format!("lint violation found for rules: {}", rules.join(", ")))
         .hint("\"check=error=true\" asks for this; lath build --check shows the lines")
 }
+
+/// A build argument that no ARG takes is most likely a slip of the pen.
+fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
+    let unused = request.build_args.keys().filter(|name| {
+        !plan.declared.contains(*name) && !PREDEFINED_ARGS.contains(&name.to_lowercase().as_str())
+    });
+    let unused: Vec<&str> = unused.map(String::as_str).collect();
+    if !unused.is_empty() {
+        let text = format!("One or more build-args [{}] were not consumed", unused.join(" "));
+        listener.event(&Event::Warning { text: &text });
+    }
+}
+
+/// Arguments that need no ARG, in lower case.
+const PREDEFINED_ARGS: [&str; 9] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "all_proxy",
+    "source_date_epoch",
+    "buildkit_inline_cache",
+    "buildkit_multi_platform",
+    "buildkit_sandbox_hostname",
+];
 
 /// All faults of form as one error: the first with its place, the others as hints.
 fn told(faults: Vec<Fault>, context: &BuildContext) -> Error {

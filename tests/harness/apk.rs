@@ -21,6 +21,7 @@ pub struct ApkServer {
 impl ApkServer {
     /// Waits for its turn and starts it.
     pub fn start() -> ApkServer {
+        super::leak::watch();
         let turn = File::create(std::env::temp_dir().join("lath-test-apk.lock")).unwrap();
         flock(&turn, FlockOperation::LockExclusive).unwrap();
         let folder = std::env::temp_dir().join(format!("lath-test-apk-{}", std::process::id()));
