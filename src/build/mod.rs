@@ -213,13 +213,14 @@ fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
 }
 
 /// Arguments that need no ARG, in lower case.
-const PREDEFINED_ARGS: [&str; 9] = [
+const PREDEFINED_ARGS: [&str; 10] = [
     "http_proxy",
     "https_proxy",
     "ftp_proxy",
     "no_proxy",
     "all_proxy",
     "source_date_epoch",
+    "buildkit_dockerfile_check",
     "buildkit_inline_cache",
     "buildkit_multi_platform",
     "buildkit_sandbox_hostname",
