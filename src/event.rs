@@ -30,8 +30,9 @@ impl Finding {
         let mut rest = self.rule.chars();
         while let Some(letter) = rest.next() {
             // `JSONArgs` is two words: `json-args`.
-            let is_last_capital = rest.clone().next().is_some_and(|next| next.is_lowercase());
-            let begins = letter.is_uppercase() && (before.is_lowercase() || is_last_capital);
+            let is_last_capital = rest.clone().next().is_some_and(|next| next.is_ascii_lowercase());
+            let begins =
+                letter.is_ascii_uppercase() && (before.is_ascii_lowercase() || is_last_capital);
             if begins && before != '-' {
                 url.push('-');
             }

@@ -67,6 +67,37 @@ fn faults_of_form_name_file_and_line_and_show_the_line() {
 }
 
 #[test]
+fn a_check_builds_nothing_and_a_build_lists_the_same() {
+    let lath = Lath::new();
+    let file = "FROM scratch AS Up\nENV A=$NOPE\n";
+    lath.write("c/Dockerfile", file);
+    let checked = lath.run(&["build", "--check", "c"]);
+    for part in
+        ["WARNING: StageNameCasing - https", "Dockerfile:1\n", "'$NOPE'\n", ">>> ENV A=$NOPE"]
+    {
+        assert!(checked.stdout.contains(part), "{part}: {checked}");
+    }
+    assert_eq!(checked.code, 1);
+    assert!(!lath.store().exists(), "a check makes no store");
+    let built = lath.build_in("c", "x", file, &[]);
+    assert!(built.stderr.contains("2 warnings found"), "{built}");
+    assert!(built.stderr.contains(" - UndefinedVar: Usage of undefined variable '$NOPE' (line 2)"));
+    built.success();
+    let quiet = lath.build_in("c", "x", file, &["-q"]);
+    assert_eq!(quiet.stderr, "");
+    let strict = format!("# check=error=true\n{file}");
+    let said = lath.build_in("c", "x", &strict, &[]).failure(1);
+    assert!(
+        said.contains("lint violation found for rules: StageNameCasing, UndefinedVar"),
+        "{said}"
+    );
+    lath.write("c/Dockerfile", format!("# check=skip=all\n{file}"));
+    assert_eq!(lath.ok(&["build", "--check", "c"]), "Check complete, no warnings found.\n");
+    lath.write("c/Dockerfile", "FROM scratch\nEXPOSE no\n");
+    assert!(lath.fails(&["build", "--check", "c"]).contains("Dockerfile:2"));
+}
+
+#[test]
 fn a_missing_source_names_the_file_and_the_line() {
     if !needs(HERE) {
         return;

@@ -216,7 +216,7 @@ fn violation(findings: &[Finding]) -> Error {
         }
     }
     Error::input(format!("lint violation found for rules: {}", rules.join(", ")))
-        .hint("the directive \"check=error=true\" on top of the Dockerfile asks for this")
+        .hint("\"check=error=true\" asks for this; lath build --check shows the lines")
 }
 
 /// A build argument that no ARG takes is most likely a slip of the pen.
@@ -232,13 +232,14 @@ fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
 }
 
 /// Arguments that need no ARG, in lower case.
-const PREDEFINED_ARGS: [&str; 9] = [
+const PREDEFINED_ARGS: [&str; 10] = [
     "http_proxy",
     "https_proxy",
     "ftp_proxy",
     "no_proxy",
     "all_proxy",
     "source_date_epoch",
+    "buildkit_dockerfile_check",
     "buildkit_inline_cache",
     "buildkit_multi_platform",
     "buildkit_sandbox_hostname",

@@ -147,7 +147,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 fn unknown(statement: &Statement, name: &str, known: &[(&str, Takes)]) -> Error {
-    let error = match nearest(name, known.iter().map(|(name, _)| *name)) {
+    let error = match nearest(name, &mut known.iter().map(|(name, _)| *name)) {
         Some(meant) => Error::input(format!("unknown flag: --{name} (did you mean --{meant}?)")),
         None => Error::input(format!("unknown flag: --{name}")),
     };

@@ -182,7 +182,7 @@ fn set(read: &mut Read, key: &str, value: String, field: &str) -> Result<()> {
             let kind = value.to_ascii_lowercase();
             if !KINDS.contains(&kind.as_str()) {
                 let mut message = format!("unsupported mount type {value:?}");
-                if let Some(meant) = nearest(&value, KINDS.iter().copied()) {
+                if let Some(meant) = nearest(&value, &mut KINDS.iter().copied()) {
                     message.push_str(&format!(" (did you mean {meant}?)"));
                 }
                 return Err(
@@ -219,7 +219,7 @@ fn set(read: &mut Read, key: &str, value: String, field: &str) -> Result<()> {
         "gid" => read.gid = Some(number(10)?),
         _ => {
             let mut message = format!("unexpected key '{key}' in '{field}'");
-            if let Some(meant) = nearest(key, KEYS.iter().copied()) {
+            if let Some(meant) = nearest(key, &mut KEYS.iter().copied()) {
                 message.push_str(&format!(" (did you mean {meant}?)"));
             }
             return Err(Error::input(message));

@@ -112,7 +112,7 @@ pub fn parse_trigger(text: &str) -> Result<(Statement, Instruction)> {
 
 fn unknown(written: &str) -> Error {
     let shown: String = written.chars().take(100).collect();
-    match nearest(written, KEYWORDS.iter().copied()) {
+    match nearest(written, &mut KEYWORDS.iter().copied()) {
         Some(meant) => {
             Error::input(format!("unknown instruction: {shown} (did you mean {meant}?)"))
         }

@@ -105,7 +105,7 @@ impl<'a> Say<'a> {
         }
         let mut message = String::new();
         let mut words = words.iter();
-        for (at, part) in self.rule.text.split("{}").enumerate() {
+        for (at, part) in self.rule.text.split('%').enumerate() {
             if at > 0 {
                 message.push_str(words.next().copied().unwrap_or_default());
             }
@@ -206,18 +206,19 @@ impl Linter<'_> {
         let Some(stage) = plan.stages.get(number) else { return };
         let is_looked_at = self.subject.every_stage || plan.needed.contains(&number);
         let mut image = None;
-        let mut scope = match &stage.base {
-            Base::Stage(parent) => match self.ended.get(*parent) {
-                Some(parent) => Scope { cmd_set: false, ..parent.scope.clone() },
-                None => self.start.clone(),
-            },
-            Base::Image(name) => {
-                image = (self.subject.base)(name);
-                let config = image.as_ref().map(|image| image.config.clone()).unwrap_or_default();
-                Scope { config, ..self.start.clone() }
-            }
-            Base::Scratch => self.start.clone(),
+        let parent = match stage.base {
+            Base::Stage(parent) => self.ended.get(parent),
+            _ => None,
         };
+        let has_workdir = parent.is_some_and(|parent| parent.has_workdir);
+        let mut scope = parent.map_or(&self.start, |parent| &parent.scope).clone();
+        scope.cmd_set = false;
+        if let Base::Image(name) = &stage.base {
+            image = (self.subject.base)(name);
+        }
+        if let Some(image) = &image {
+            scope.config.clone_from(&image.config);
+        }
         if scope.config.env_value("PATH").is_none() {
             scope.config.set_env("PATH", DEFAULT_PATH);
         }
@@ -239,10 +240,6 @@ impl Linter<'_> {
                 check(&facts, &mut say);
             }
         }
-        let has_workdir = match stage.base {
-            Base::Stage(parent) => self.ended.get(parent).is_some_and(|parent| parent.has_workdir),
-            _ => false,
-        };
         let mut stage = Ended { scope, has_workdir };
         let done = self.steps(&mut stage, opened, steps, is_looked_at);
         if let Err(fault) = done

@@ -14,7 +14,7 @@ use crate::instruction::{CopyFrom, Effect, Instruction, Scope, Source};
 pub(super) struct Rule {
     /// Its name.
     pub(super) name: &'static str,
-    /// What is said, `{}` for each word of the case.
+    /// What is said, `%` for each word of the case.
     pub(super) text: &'static str,
     /// It is only checked when it is asked for.
     pub(super) is_experimental: bool,
@@ -42,33 +42,33 @@ const fn rule(name: &'static str, text: &'static str, scan: Scan) -> Rule {
 pub(super) static RULES: &[Rule] = &[
     rule(
         "StageNameCasing",
-        "Stage name '{}' should be lowercase",
+        "Stage name '%' should be lowercase",
         Scan::Statement(stage_name_casing),
     ),
     rule(
         "FromAsCasing",
-        "'{}' and '{}' keywords' casing do not match",
+        "'%' and '%' keywords' casing do not match",
         Scan::Statement(from_as_casing),
     ),
     rule("NoEmptyContinuation", "Empty continuation line", Scan::Document(empty_continuation)),
     rule(
         "ConsistentInstructionCasing",
-        "Command '{}' should match the case of the command majority ({})",
+        "Command '%' should match the case of the command majority (%)",
         Scan::Document(instruction_casing),
     ),
     rule(
         "DuplicateStageName",
-        "Duplicate stage name {}, stage names should be unique",
+        "Duplicate stage name %, stage names should be unique",
         Scan::From(duplicate_stage_name),
     ),
     rule(
         "ReservedStageName",
-        "Stage name should not use the same name as reserved stage {}",
+        "Stage name should not use the same name as reserved stage %",
         Scan::From(reserved_stage_name),
     ),
     rule(
         "JSONArgsRecommended",
-        "JSON arguments recommended for {} to prevent unintended behavior related to OS signals",
+        "JSON arguments recommended for % to prevent unintended behavior related to OS signals",
         Scan::Step(json_args),
     ),
     rule(
@@ -78,72 +78,72 @@ pub(super) static RULES: &[Rule] = &[
     ),
     rule(
         "UndefinedArgInFrom",
-        "FROM argument '{}' is not declared{}",
+        "FROM argument '%' is not declared%",
         Scan::From(undefined_arg_in_from),
     ),
     rule(
         "WorkdirRelativePath",
-        "Relative workdir {} can have unexpected results if the base image changes",
+        "Relative workdir % can have unexpected results if the base image changes",
         Scan::Step(workdir_relative),
     ),
-    rule("UndefinedVar", "Usage of undefined variable '${}'{}", Scan::Step(undefined_var)),
+    rule("UndefinedVar", "Usage of undefined variable '$%'%", Scan::Step(undefined_var)),
     rule(
         "MultipleInstructionsDisallowed",
-        "Multiple {} instructions should not be used in the same stage because only the last one \
+        "Multiple % instructions should not be used in the same stage because only the last one \
          will be used",
         Scan::Step(multiple_instructions),
     ),
     rule(
         "LegacyKeyValueFormat",
-        "\"{} key=value\" should be used instead of legacy \"{} key value\" format",
+        "\"% key=value\" should be used instead of legacy \"% key value\" format",
         Scan::Step(legacy_key_value),
     ),
     rule(
         "InvalidBaseImagePlatform",
-        "Base image {} was pulled with platform {}, expected {} for current build",
+        "Base image % was pulled with platform %, expected % for current build",
         Scan::From(base_image_platform),
     ),
     rule(
         "RedundantTargetPlatform",
-        "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
+        "Setting platform to predefined % in FROM is redundant as this is the default behavior",
         Scan::From(redundant_target_platform),
     ),
     rule(
         "SecretsUsedInArgOrEnv",
-        "Do not use ARG or ENV instructions for sensitive data ({} {})",
+        "Do not use ARG or ENV instructions for sensitive data (% %)",
         Scan::Step(secrets),
     ),
     rule(
         "InvalidDefaultArgInFrom",
-        "Default value for ARG {} results in empty or invalid base image name",
+        "Default value for ARG % results in empty or invalid base image name",
         Scan::From(invalid_default_arg),
     ),
     rule(
         "FromPlatformFlagConstDisallowed",
-        "FROM --platform flag should not use constant value {}",
+        "FROM --platform flag should not use constant value %",
         Scan::From(constant_platform),
     ),
     rule(
         "CopyIgnoredFile",
-        "Attempting to {} file {} that is excluded by .dockerignore",
+        "Attempting to % file % that is excluded by .dockerignore",
         Scan::Step(copy_ignored_file),
     ),
     Rule {
         is_experimental: true,
         ..rule(
             "InvalidDefinitionDescription",
-            "Comment for {} should follow the format: `# {} <description>`",
+            "Comment for % should follow the format: `# % <description>`",
             Scan::Statement(definition_description),
         )
     },
     rule(
         "ExposeProtoCasing",
-        "Defined protocol '{}' in EXPOSE instruction should be lowercase",
+        "Defined protocol '%' in EXPOSE instruction should be lowercase",
         Scan::Step(expose_proto_casing),
     ),
     rule(
         "ExposeInvalidFormat",
-        "EXPOSE instruction should not define an IP address or host-port mapping, found '{}'",
+        "EXPOSE instruction should not define an IP address or host-port mapping, found '%'",
         Scan::Step(expose_invalid_format),
     ),
 ];
@@ -247,7 +247,7 @@ fn undefined_arg_in_from(opening: &Opening<'_>, say: &mut Say<'_>) {
         for name in &Expanded::new(word, opening.scope).unknown {
             if !declared().any(|known| known == name) {
                 let known = declared().chain(PLATFORM_ARGS.iter().copied());
-                say.say(&[name, &meant(name, "", &mut known.into_iter())]);
+                say.say(&[name, &meant(name, "", &mut { known })]);
             }
         }
     }
@@ -392,7 +392,7 @@ fn definition_description(statement: &Statement, instruction: &Instruction, say:
 fn expose_proto_casing(here: &Here<'_>, say: &mut Say<'_>) {
     for port in ports(here) {
         let protocol = port.rsplit_once('/').map(|(_, protocol)| protocol).unwrap_or_default();
-        if protocol != protocol.to_lowercase() {
+        if protocol.bytes().any(|letter| letter.is_ascii_uppercase()) {
             say.say(&[&port]);
         }
     }
@@ -442,8 +442,8 @@ impl Expanded {
 
 /// Whether a word is in lower case, or else in upper case; nothing when it is in both.
 fn case(word: &str) -> Option<bool> {
-    let is_lower = !word.chars().any(char::is_uppercase);
-    let is_upper = !word.chars().any(char::is_lowercase);
+    let is_lower = !word.bytes().any(|letter| letter.is_ascii_uppercase());
+    let is_upper = !word.bytes().any(|letter| letter.is_ascii_lowercase());
     (is_lower || is_upper).then_some(is_lower)
 }
 

@@ -1,3 +1,5 @@
+//! The rules as a whole: a text, and what is found in it; the words of each rule once.
+
 use super::*;
 use crate::dockerfile;
 use crate::image::config::ContainerConfig;
