@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use crate::archive::stack::Stack;
 use crate::error::Result;
@@ -41,7 +42,7 @@ pub fn import(store: &Store, scratch: &Scratch, input: OwnedFd, import: Import) 
         platform: import.platform,
         config: import.config,
         diff_ids: vec![diff_id],
-        history: vec![history],
+        history: vec![Arc::new(history)],
         ..ImageConfig::default()
     };
     let text = image.to_text().into_bytes();

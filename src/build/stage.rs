@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::effect_copy::{self, Sources};
 use super::effect_run::{self, Surroundings};
@@ -74,7 +75,7 @@ impl Walk<'_> {
                 self.tell(announce)?;
                 self.tell(&Event::Cached)?;
                 self.tell(&Event::StepDone { image: &done.id })?;
-                stage.image = Ticket::known(done);
+                stage.image = Ticket::known(Arc::new(done));
                 stage.chain = None;
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::context::{self, BuildContext};
 use super::mounts::Files;
@@ -98,7 +99,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The image and its names; nothing is written when they are there already.
-    fn publish(&mut self, done: &Done) -> Result<()> {
+    fn publish(&mut self, done: &Arc<Done>) -> Result<()> {
         let store = &self.session.store;
         let mut is_there = store.has_image(&done.id);
         for tag in &self.request.tags {
@@ -155,7 +156,7 @@ impl<'a> Walk<'a> {
                 let mut image = ImageConfig { platform, ..ImageConfig::default() };
                 image.config.set_env("PATH", DEFAULT_PATH);
                 let scope = Scope { config: image.config.clone(), ..Scope::default() };
-                (Done::new(image, false), None, fresh(scope))
+                (Arc::new(Done::new(image, false)), None, fresh(scope))
             }
             Base::Image(name) => {
                 let done = self.base(name)?;
@@ -168,7 +169,7 @@ impl<'a> Walk<'a> {
                     );
                     self.listener.event(&Event::Warning { text: &text });
                 }
-                (done, None, fresh(scope))
+                (Arc::new(done), None, fresh(scope))
             }
         };
         if stage.base != Base::Scratch {
@@ -258,7 +259,10 @@ impl<'a> Walk<'a> {
         };
         match source.and_then(|index| self.built.get(index)) {
             Some(Building { chain: Some(chain), .. }) => Ok(chain.clone()),
-            Some(building) => self.open(&building.image.wait()?),
+            Some(building) => {
+                let done = building.image.wait()?;
+                self.open(&done)
+            }
             None => self.open(&self.base(word)?),
         }
     }

@@ -99,7 +99,7 @@ pub fn history(store: &Store, id: &ImageId) -> Result<Vec<Line>> {
         };
         lines.push(Line {
             image: None,
-            history: history.clone(),
+            history: History::clone(history),
             size_bytes: layer.map_or(0, |layer| layer.size_bytes),
         });
     }

@@ -4,9 +4,10 @@
 //! Fields that are not known here are kept and written again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::digest::{ChainId, DiffId, Digest, ImageId};
-use super::json::Value;
+use super::json::{Value, quote};
 use super::platform::Platform;
 use crate::error::{Context, Error, Result};
 
@@ -198,15 +199,63 @@ impl History {
         }
     }
 
-    fn to_json(&self) -> Value {
-        let mut out = Value::Object(Vec::new());
-        out.set("created", self.created.as_ref().map(Value::string));
-        out.set("created_by", some_text(&self.created_by));
-        out.set("author", self.author.as_ref().map(Value::string));
-        out.set("comment", self.comment.as_ref().map(Value::string));
-        out.set("empty_layer", self.empty_layer.then_some(Value::Bool(true)));
-        out
+    fn write(&self, out: &mut String) {
+        let mut fields = Fields::begin(out);
+        fields.text("created", self.created.as_deref());
+        fields.text("created_by", Some(self.created_by.as_str()).filter(|text| !text.is_empty()));
+        fields.text("author", self.author.as_deref());
+        fields.text("comment", self.comment.as_deref());
+        if self.empty_layer {
+            fields.name("empty_layer").push_str("true");
+        }
+        fields.end();
     }
+}
+
+/// Writes an object's fields straight into a text: a config is written once a step, and grows with
+/// the steps.
+struct Fields<'a> {
+    out: &'a mut String,
+    is_first: bool,
+}
+
+impl Fields<'_> {
+    fn begin(out: &mut String) -> Fields<'_> {
+        out.push('{');
+        Fields { out, is_first: true }
+    }
+
+    fn name(&mut self, name: &str) -> &mut String {
+        if !self.is_first {
+            self.out.push(',');
+        }
+        self.is_first = false;
+        quote(self.out, name);
+        self.out.push(':');
+        self.out
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            quote(self.name(name), value);
+        }
+    }
+
+    fn end(self) {
+        self.out.push('}');
+    }
+}
+
+/// Writes things between brackets with commas.
+fn list<T>(out: &mut String, items: &[T], write: &dyn Fn(&mut String, &T)) {
+    out.push('[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        write(out, item);
+    }
+    out.push(']');
 }
 
 /// An image's config.
@@ -223,7 +272,7 @@ pub struct ImageConfig {
     /// The layers, lowest first.
     pub diff_ids: Vec<DiffId>,
     /// How it came to be, oldest first.
-    pub history: Vec<History>,
+    pub history: Vec<Arc<History>>,
     /// Fields that are not known here.
     pub rest: Vec<(String, Value)>,
 }
@@ -254,7 +303,7 @@ impl ImageConfig {
                 "config" => image.config = ContainerConfig::from_json(value),
                 "history" => {
                     let lines = value.as_array().unwrap_or_default().iter();
-                    image.history = lines.map(History::from_json).collect();
+                    image.history = lines.map(|line| Arc::new(History::from_json(line))).collect();
                 }
                 "rootfs" => {
                     for diff in value.get("diff_ids").map(Value::to_strings).unwrap_or_default() {
@@ -269,24 +318,24 @@ impl ImageConfig {
 
     /// The JSON text; the image id is its digest.
     pub fn to_text(&self) -> String {
-        let mut out = Value::Object(Vec::new());
-        out.set("created", self.created.as_ref().map(Value::string));
-        out.set("author", self.author.as_ref().map(Value::string));
-        out.set("architecture", Some(Value::string(&self.platform.architecture)));
-        out.set("variant", some_text(&self.platform.variant));
-        out.set("os", Some(Value::string(&self.platform.os)));
+        let mut out = String::with_capacity(4 << 10);
+        let mut fields = Fields::begin(&mut out);
+        fields.text("created", self.created.as_deref());
+        fields.text("author", self.author.as_deref());
+        fields.text("architecture", Some(&self.platform.architecture));
+        let variant = self.platform.variant.as_str();
+        fields.text("variant", Some(variant).filter(|variant| !variant.is_empty()));
+        fields.text("os", Some(&self.platform.os));
         for (key, value) in &self.rest {
-            out.set(key, Some(value.clone()));
+            fields.name(key).push_str(&value.to_text());
         }
-        out.set("config", Some(self.config.to_json()));
-        let mut rootfs = Value::Object(Vec::new());
-        rootfs.set("type", Some(Value::string("layers")));
-        let diff_ids = self.diff_ids.iter().map(Digest::to_string);
-        rootfs.set("diff_ids", Some(Value::strings(diff_ids)));
-        out.set("rootfs", Some(rootfs));
-        let history = self.history.iter().map(History::to_json).collect();
-        out.set("history", Some(Value::Array(history)));
-        out.to_text()
+        fields.name("config").push_str(&self.config.to_json().to_text());
+        fields.name("rootfs").push_str(r#"{"type":"layers","diff_ids":"#);
+        list(fields.out, &self.diff_ids, &|out, diff| quote(out, &diff.to_string()));
+        fields.out.push('}');
+        list(fields.name("history"), &self.history, &|out, line| line.write(out));
+        fields.end();
+        out
     }
 
     /// The image id that this config has as lath writes it.

@@ -46,13 +46,13 @@ impl Done {
         image.config = step.config.clone();
         image.author = step.author.clone().or(image.author);
         image.created = Some(step.created.clone());
-        image.history.push(History {
+        image.history.push(Arc::new(History {
             created: Some(step.created.clone()),
             created_by: step.created_by.clone(),
             author: step.author.clone(),
             comment: None,
             empty_layer: diff.is_none(),
-        });
+        }));
         let chain = diff.map(|diff| Digest::chain(self.chain.as_ref(), &diff)).or(self.chain);
         image.diff_ids.extend(diff);
         let text = image.to_text().into_bytes();
@@ -73,7 +73,7 @@ pub struct StepImage {
     pub created_by: String,
 }
 
-type Outcome = Option<Result<Done>>;
+type Outcome = Option<Result<Arc<Done>>>;
 
 /// The promise of an image so far: known at once for a step from the cache, a moment later for
 /// one that ran.
@@ -82,7 +82,7 @@ pub struct Ticket(Arc<(Mutex<Outcome>, Condvar)>);
 
 impl Ticket {
     /// One that is known already.
-    pub fn known(done: Done) -> Ticket {
+    pub fn known(done: Arc<Done>) -> Ticket {
         Ticket(Arc::new((Mutex::new(Some(Ok(done))), Condvar::new())))
     }
 
@@ -90,14 +90,14 @@ impl Ticket {
         Ticket(Arc::new((Mutex::new(None), Condvar::new())))
     }
 
-    fn settle(&self, outcome: Result<Done>) {
+    fn settle(&self, outcome: Result<Arc<Done>>) {
         let (cell, waiting) = &*self.0;
         *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         waiting.notify_all();
     }
 
     /// Waits until it is known.
-    pub fn wait(&self) -> Result<Done> {
+    pub fn wait(&self) -> Result<Arc<Done>> {
         let (cell, waiting) = &*self.0;
         let mut outcome = cell.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -133,7 +133,7 @@ enum Message {
 
 /// The end of a build.
 struct Last {
-    image: Option<Done>,
+    image: Option<Arc<Done>>,
     names: Vec<Reference>,
 }
 
@@ -174,7 +174,7 @@ impl Committer {
 
     /// Publishes all steps so far, the image and its names; everything is on the medium when it
     /// returns.
-    pub fn publish(&self, image: Option<Done>, names: Vec<Reference>) -> Result<()> {
+    pub fn publish(&self, image: Option<Arc<Done>>, names: Vec<Reference>) -> Result<()> {
         let (reply, answer) = channel();
         let last = Box::new(Last { image, names });
         self.sender.send(Message::Publish(last, reply)).map_err(|_| stopped())?;
@@ -214,7 +214,7 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
                 if let Err(error) = &result {
                     failed.get_or_insert_with(|| error.clone());
                 }
-                ticket.settle(result);
+                ticket.settle(result.map(Arc::new));
             }
             Ok(Message::Publish(last, reply)) => {
                 if let Err(error) = gather_last(store, *last, &mut gathered) {
@@ -236,7 +236,7 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
 fn gather_last(store: &Store, last: Last, gathered: &mut Publication) -> Result<()> {
     let Some(done) = last.image else { return Ok(()) };
     if !store.has_image(&done.id) {
-        gathered.images.push(NewImage { text: done.text, is_final: true });
+        gathered.images.push(NewImage { text: done.text.clone(), is_final: true });
     }
     for name in last.names {
         if store.named(&name)? != Some(done.id) {
