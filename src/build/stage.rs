@@ -133,7 +133,7 @@ impl Walk<'_> {
 
     /// The image after a step, when the cache has it and its layer.
     fn cached(
-        &self,
+        &mut self,
         parent: &Done,
         hash: &[u8; 32],
         image: &mut StepImage,
@@ -143,7 +143,8 @@ impl Walk<'_> {
             return Ok(None);
         };
         image.created = record.created;
-        let done = parent.after(image, record.diff_id);
+        let done = parent.after(image, record.diff_id, &mut self.text);
+        let store = &self.session.store;
         let whole = match (&done.chain, record.diff_id) {
             (Some(chain), Some(_)) => store.has_chain(chain),
             _ => true,

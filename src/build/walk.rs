@@ -32,6 +32,8 @@ pub struct Walk<'a> {
     context: &'a BuildContext,
     plan: &'a Plan,
     listener: &'a mut dyn Listener,
+    /// A buffer for the texts of configs.
+    pub(super) text: String,
     /// The step whose image id has not been told yet.
     pub(super) untold: Option<Ticket>,
     built: BTreeMap<usize, Building>,
@@ -62,6 +64,7 @@ impl<'a> Walk<'a> {
             context,
             plan,
             listener,
+            text: String::new(),
             untold: None,
             built: BTreeMap::new(),
             trees: BTreeMap::new(),
@@ -198,7 +201,7 @@ impl<'a> Walk<'a> {
         let text = store.config_text(&found.image)?.ok_or_else(missing)?;
         let image = ImageConfig::parse(&text)?;
         let chain = image.chains().pop();
-        Ok(Done { chain, image, id: found.image, text, is_stored: true })
+        Ok(Done { chain, image, id: found.image, base: Some(text), is_stored: true })
     }
 
     fn instruction(

@@ -318,8 +318,14 @@ impl ImageConfig {
 
     /// The JSON text; the image id is its digest.
     pub fn to_text(&self) -> String {
-        let mut out = String::with_capacity(4 << 10);
-        let mut fields = Fields::begin(&mut out);
+        let mut out = String::new();
+        self.write(&mut out);
+        out
+    }
+
+    /// Appends the JSON text.
+    pub fn write(&self, out: &mut String) {
+        let mut fields = Fields::begin(out);
         fields.text("created", self.created.as_deref());
         fields.text("author", self.author.as_deref());
         fields.text("architecture", Some(&self.platform.architecture));
@@ -331,11 +337,14 @@ impl ImageConfig {
         }
         fields.name("config").push_str(&self.config.to_json().to_text());
         fields.name("rootfs").push_str(r#"{"type":"layers","diff_ids":"#);
-        list(fields.out, &self.diff_ids, &|out, diff| quote(out, &diff.to_string()));
+        list(fields.out, &self.diff_ids, &|out, diff| {
+            out.push_str("\"sha256:");
+            out.push_str(&diff.hex());
+            out.push('"');
+        });
         fields.out.push('}');
         list(fields.name("history"), &self.history, &|out, line| line.write(out));
         fields.end();
-        out
     }
 
     /// The image id that this config has as lath writes it.

@@ -52,8 +52,12 @@ impl Digest {
 
     /// The 64 hex digits.
     pub fn hex(&self) -> String {
-        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
-        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        let digits = self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        let mut hex = Vec::with_capacity(64);
+        hex.extend(digits);
+        String::from_utf8(hex).unwrap_or_default()
     }
 
     /// The first 12 hex digits, as docker shows ids.

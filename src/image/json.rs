@@ -193,10 +193,10 @@ fn new_line(out: &mut String, indent: Option<usize>, level: usize) {
 
 /// Appends the text as a JSON string.
 pub fn quote(out: &mut String, text: &str) {
-    let is_plain = |c: char| c >= ' ' && !matches!(c, '"' | '\\' | '\u{7f}');
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.find(|c| !is_plain(c)) {
+    // All that must be escaped is ASCII, so bytes will do.
+    while let Some(at) = rest.bytes().position(|b| b < b' ' || matches!(b, b'"' | b'\\' | 0x7f)) {
         let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(plain);
         let mut chars = special.chars();

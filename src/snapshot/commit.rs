@@ -24,8 +24,8 @@ pub struct Done {
     pub image: ImageConfig,
     /// Digest of the config.
     pub id: ImageId,
-    /// The config as it is stored, byte for byte.
-    pub text: Vec<u8>,
+    /// The config of a base as it is stored, byte for byte; others are what `image` is written as.
+    pub base: Option<Vec<u8>>,
     /// Its layers as one id; nothing for an image without layers.
     pub chain: Option<ChainId>,
     /// It is in the store: a base or a step. `FROM scratch` is not.
@@ -36,12 +36,18 @@ impl Done {
     /// An image that is complete.
     pub fn new(image: ImageConfig, is_stored: bool) -> Done {
         let chain = image.chains().pop();
-        let text = image.to_text().into_bytes();
-        Done { id: Digest::of(&text), text, image, chain, is_stored }
+        let id = Digest::of(image.to_text().as_bytes());
+        Done { id, base: None, image, chain, is_stored }
     }
 
-    /// The image after one more step.
-    pub fn after(&self, step: &StepImage, diff: Option<DiffId>) -> Done {
+    /// The config's text.
+    pub fn text(&self) -> Vec<u8> {
+        self.base.clone().unwrap_or_else(|| self.image.to_text().into_bytes())
+    }
+
+    /// The image after one more step. `text` takes the config's text; given again and again it
+    /// spares an allocation of its size a step.
+    pub fn after(&self, step: &StepImage, diff: Option<DiffId>, text: &mut String) -> Done {
         let mut image = self.image.clone();
         image.config = step.config.clone();
         image.author = step.author.clone().or(image.author);
@@ -55,8 +61,9 @@ impl Done {
         }));
         let chain = diff.map(|diff| Digest::chain(self.chain.as_ref(), &diff)).or(self.chain);
         image.diff_ids.extend(diff);
-        let text = image.to_text().into_bytes();
-        Done { id: Digest::of(&text), text, image, chain, is_stored: true }
+        text.clear();
+        image.write(text);
+        Done { id: Digest::of(text.as_bytes()), base: None, image, chain, is_stored: true }
     }
 }
 
@@ -196,6 +203,7 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
     let mut failed: Option<Error> = None;
     let mut gathered = Publication::default();
     let mut since = Instant::now();
+    let mut text = String::new();
     loop {
         let message = if gathered.is_empty() {
             receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
@@ -209,7 +217,7 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
                 }
                 let result = match &failed {
                     Some(error) => Err(error.clone()),
-                    None => gather(*finished, &mut gathered),
+                    None => gather(*finished, &mut gathered, &mut text),
                 };
                 if let Err(error) = &result {
                     failed.get_or_insert_with(|| error.clone());
@@ -236,7 +244,7 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
 fn gather_last(store: &Store, last: Last, gathered: &mut Publication) -> Result<()> {
     let Some(done) = last.image else { return Ok(()) };
     if !store.has_image(&done.id) {
-        gathered.images.push(NewImage { text: done.text.clone(), is_final: true });
+        gathered.images.push(NewImage { text: done.text(), is_final: true });
     }
     for name in last.names {
         if store.named(&name)? != Some(done.id) {
@@ -256,7 +264,7 @@ fn flush(store: &Store, scratch: &Scratch, gathered: &mut Publication, failed: &
 }
 
 /// Makes the digests of one step and puts its things to those to be published.
-fn gather(finished: Finished, gathered: &mut Publication) -> Result<Done> {
+fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> Result<Done> {
     let parent = finished.parent.wait()?;
     let mut diff = None;
     if let Some(content) = finished.layer {
@@ -284,8 +292,8 @@ fn gather(finished: Finished, gathered: &mut Publication) -> Result<Done> {
         gathered.layers.push(NewLayer { workspace, layer, entries: packed.entries });
         diff = Some(diff_id);
     }
-    let done = parent.after(&finished.step, diff);
-    gathered.images.push(NewImage { text: done.text.clone(), is_final: false });
+    let done = parent.after(&finished.step, diff, text);
+    gathered.images.push(NewImage { text: text.as_bytes().to_vec(), is_final: false });
     if let Some(key) = finished.key {
         gathered.records.push(NewRecord {
             key: key(&parent.id),

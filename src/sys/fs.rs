@@ -174,7 +174,7 @@ pub fn copy_stream(from: &mut dyn Read, to: &mut dyn Write) -> Result<u64> {
 /// Reads a file of at most `limit` bytes; a larger one is an error.
 pub fn read_bounded(file: impl AsFd, limit: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let mut chunk = vec![0u8; 16 << 10];
+    let mut chunk = [0u8; 4 << 10];
     loop {
         match rustix::io::read(&file, &mut chunk) {
             Ok(0) => return Ok(bytes),
