@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Mode};
 
 use super::{Chain, settle};
 use crate::error::{Context, Result};
@@ -93,7 +93,16 @@ impl Snapshot {
 /// A work directory serves again when what its mount has put into it is gone: overlayfs refuses
 /// one with the mark of a volatile mount.
 fn give_back(scratch: &Scratch, work: OwnedFd) -> Result<()> {
-    remove_tree(work.as_fd(), "work")?;
+    let mark = [
+        ("work/incompat/volatile/dirty", AtFlags::empty()),
+        ("work/incompat/volatile", AtFlags::REMOVEDIR),
+        ("work/incompat", AtFlags::REMOVEDIR),
+        ("work", AtFlags::REMOVEDIR),
+    ];
+    // The usual case by name; whatever else is there as a tree.
+    if mark.iter().any(|(path, flags)| rustix::fs::unlinkat(&work, *path, *flags).is_err()) {
+        remove_tree(work.as_fd(), "work")?;
+    }
     scratch.keep_work_dir(work);
     Ok(())
 }
