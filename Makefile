@@ -32,12 +32,12 @@ lint:
 	cargo clippy --locked --all-targets -- -D warnings
 
 unit: ## tests of the pure parts, and the rules of the house
-	@tools/need cc target:$(call triple,$(ARCH))
-	$(CARGO_HERE) test --lib --bins --test floors
+	@tools/need cc
+	cargo test --locked --lib --bins --test floors
 
 system: build ## tests that use the static binary as a user would (root; ../shared/bases for the base images)
 	@tools/need $(TEST_PROGRAMS)
-	LATH_BIN=$(CURDIR)/$(LATH) $(CARGO_HERE) test --test '*'
+	LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test '*'
 
 conformance: build ## BuildKit's results for 700 small Dockerfiles (../shared/conformance)
 	@tools/need python3 zstd

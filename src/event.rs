@@ -11,6 +11,38 @@ pub enum Stream {
     Err,
 }
 
+/// A linter's rule is broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule's name, one of BuildKit's.
+    pub rule: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// First and last line, from 1.
+    pub lines: (usize, usize),
+}
+
+impl Finding {
+    /// Where the rule is explained.
+    pub fn url(&self) -> String {
+        let mut url = String::from("https://docs.docker.com/go/dockerfile/rule/");
+        let mut before = '-';
+        let mut rest = self.rule.chars();
+        while let Some(letter) = rest.next() {
+            // `JSONArgs` is two words: `json-args`.
+            let is_last_capital = rest.clone().next().is_some_and(|next| next.is_lowercase());
+            let begins = letter.is_uppercase() && (before.is_lowercase() || is_last_capital);
+            if begins && before != '-' {
+                url.push('-');
+            }
+            url.push(letter.to_ascii_lowercase());
+            before = letter;
+        }
+        url.push('/');
+        url
+    }
+}
+
 /// Something that happened, in the order in which it happened.
 #[derive(Clone, Debug)]
 pub enum Event<'a> {
@@ -30,7 +62,7 @@ pub enum Event<'a> {
         /// The container's id.
         id: &'a str,
     },
-    /// Bytes that the step wrote.
+    /// Bytes that the step wrote; none when it said nothing for a while.
     Output {
         /// To which stream.
         stream: Stream,
@@ -61,6 +93,12 @@ pub enum Event<'a> {
         /// The sentence.
         text: &'a str,
     },
+    /// What the linter says about the Dockerfile; comes once, at the end, and only when there is
+    /// something.
+    Findings {
+        /// In the order of their lines.
+        list: &'a [Finding],
+    },
     /// The build is complete and durable.
     Built {
         /// The image.
@@ -84,4 +122,21 @@ pub struct Silent;
 
 impl Listener for Silent {
     fn event(&mut self, _: &Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rules_page_has_its_name_in_small_words() {
+        for (rule, page) in [
+            ("JSONArgsRecommended", "json-args-recommended"),
+            ("FromAsCasing", "from-as-casing"),
+            ("SecretsUsedInArgOrEnv", "secrets-used-in-arg-or-env"),
+        ] {
+            let url = Finding { rule, message: String::new(), lines: (1, 1) }.url();
+            assert_eq!(url, format!("https://docs.docker.com/go/dockerfile/rule/{page}/"));
+        }
+    }
 }

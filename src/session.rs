@@ -48,6 +48,12 @@ impl Session {
         Ok(Session { store: Arc::new(store), kernel: Kernel::probe() })
     }
 
+    /// Opens the store only when there is one already.
+    pub fn find(settings: &Settings) -> Option<Session> {
+        let root = settings.root.clone().unwrap_or_else(default_root);
+        root.is_dir().then(|| Session::open(settings).ok())?
+    }
+
     /// A folder for unfinished work.
     pub fn scratch(&self) -> Result<Scratch> {
         self.store.scratch()

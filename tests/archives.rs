@@ -237,6 +237,9 @@ fn export_and_import_are_one_root_as_a_tar() {
     let id = said.stdout.trim();
     assert!(id.starts_with("sha256:"), "an image without a name has its id: {said}");
     assert_eq!(lath.shell(id, "echo it"), "it\n");
+    lath.write("cut.tar", "no tar");
+    let said = lath.fails(&["import", "cut.tar"]);
+    assert!(said.contains("import \"cut.tar\": "), "{said}");
     let changed = ["import", "-c", "ENV A=b", "--change", "CMD [\"pwd\"]", "root.tar", "changed"];
     lath.ok(&changed);
     assert_eq!(lath.ok(&["run", "--rm", "changed"]), "/\n");
@@ -269,6 +272,7 @@ fn hostile_and_broken_archives_are_refused_and_leave_nothing() {
         let before = lath.listing().names().len();
         let said = lath.give(&["load"], archive).failure(1);
         assert!(said.lines().count() <= 4, "{what}: {said}");
+        assert!(said.contains("load standard input: "), "{what}: {said}");
         assert_eq!(lath.ok(&["images", "-q"]).lines().count(), 1, "{what}");
         assert_eq!(lath.listing().names().len(), before, "{what} left something");
         assert!(!fs::exists(out).unwrap(), "{what} went out");

@@ -246,8 +246,8 @@ fn uses(source: &Source) -> Vec<(usize, String)> {
     let depth = source.name.matches('/').count() - usize::from(source.name.ends_with("/mod.rs"));
     let super_is_crate = match depth {
         1 => "\nuse super::",
-        2 => "use super::super::",
-        _ => "use super::super::super::",
+        2 => "\nuse super::super::",
+        _ => "\nuse super::super::super::",
     };
     let supers = source.code.match_indices(super_is_crate);
     roots.extend(supers.map(|(at, _)| at + super_is_crate.len()));

@@ -420,6 +420,15 @@ fn the_dockerfile_and_the_context_may_be_elsewhere() {
     assert_eq!(lath.shell("stdin", "cat /a"), "context");
     lath.give(&["build", "-t", "alone", "-"], b"FROM busybox\nRUN echo alone > /a\n").success();
     assert_eq!(lath.shell("alone", "cat /a"), "alone\n");
+}
+
+#[test]
+fn the_context_may_be_a_tar_on_standard_input() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let other = "FROM busybox\nCOPY a /a\n";
     let context = tar_of(&[Member::File("Dockerfile", other), Member::File("a", "in a tar")]);
     lath.give(&["build", "-t", "tar", "-"], &context).success();
     assert_eq!(lath.shell("tar", "cat /a"), "in a tar");

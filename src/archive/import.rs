@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use crate::archive::stack::Stack;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::image::config::{ContainerConfig, History, ImageConfig};
 use crate::image::digest::{Digest, ImageId};
 use crate::image::platform::Platform;
@@ -30,7 +30,7 @@ pub struct Import {
 pub fn import(store: &Store, scratch: &Scratch, input: OwnedFd, import: Import) -> Result<ImageId> {
     let (_, mut tar) = decompress(Box::new(File::from(input)))?;
     let mut stack = Stack::new(store, scratch);
-    let diff_id = stack.add(&mut tar, None).context(|| "import the tree")?;
+    let diff_id = stack.add(&mut tar, None)?;
     let history = History {
         created: Some(import.created.clone()),
         comment: Some(import.comment),

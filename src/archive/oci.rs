@@ -87,7 +87,7 @@ fn one_or_all<'a>(
 ) -> Result<Vec<&'a Descriptor>> {
     let mut platforms: Vec<String> =
         group.iter().filter_map(|entry| entry.platform.as_ref()).map(Platform::to_string).collect();
-    platforms.sort();
+    platforms.sort_unstable();
     platforms.dedup();
     if group.len() < 2 || platforms.len() < group.len() {
         return Ok(group.iter().collect());

@@ -3,18 +3,25 @@
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::source::Tree;
+use crate::dockerfile::MAX_BYTES;
 use crate::error::{Context as _, Error, Result};
+use crate::layer::compress::{Format, decompress};
+use crate::layer::reader::is_header;
+use crate::layer::unpack_into;
 use crate::pattern::Ignore;
+use crate::session::Session;
+use crate::store::Scratch;
 use crate::sys::fs::{open_in_root, read_bounded};
 
 /// Where the Dockerfile and the files for COPY are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The directory, or `-` for a Dockerfile on standard input without one.
+    /// The directory, or `-` for standard input: a tar of one, or a Dockerfile alone.
     pub context: String,
     /// `-f`: the Dockerfile, `-` for standard input.
     pub dockerfile: Option<String>,
@@ -27,20 +34,16 @@ pub struct BuildContext {
     /// Its text.
     pub text: Vec<u8>,
     /// The files; none when the Dockerfile came alone.
-    pub tree: Option<Tree>,
+    pub tree: Option<Rc<Tree>>,
+    /// Holds the files of a context that came as a tar.
+    _scratch: Option<Scratch>,
 }
 
 impl BuildContext {
     /// Opens a context and reads its Dockerfile.
-    pub fn open(place: &Place) -> Result<BuildContext> {
+    pub fn open(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
         if place.context == "-" {
-            if place.dockerfile.is_some() {
-                return Err(Error::unsupported(
-                    "a context on standard input with -f is not supported yet",
-                ));
-            }
-            let text = read_stdin()?;
-            return Ok(BuildContext { dockerfile: "Dockerfile".into(), text, tree: None });
+            return BuildContext::from_stdin(place, session);
         }
         if place.context.contains("://") || place.context.starts_with("git@") {
             let text = format!("a context from {:?} is not supported yet", place.context);
@@ -48,7 +51,7 @@ impl BuildContext {
         }
         let root = open_directory(&place.context)?;
         let (dockerfile, text, beside) = match place.dockerfile.as_deref() {
-            Some("-") => ("Dockerfile".to_owned(), read_stdin()?, None),
+            Some("-") => ("Dockerfile".to_owned(), read_all_of_stdin(Vec::new())?, None),
             Some(file) => {
                 let (name, text) = read_named(root.as_fd(), &place.context, file)?;
                 (name.clone(), text, Some(PathBuf::from(name)))
@@ -60,7 +63,46 @@ impl BuildContext {
             }
         };
         let ignore = ignore(root.as_fd(), beside.as_deref())?;
-        Ok(BuildContext { dockerfile, text, tree: Some(Tree::new(root, ignore, false)) })
+        let tree = Some(Rc::new(Tree::new(root, ignore, false)));
+        Ok(BuildContext { dockerfile, text, tree, _scratch: None })
+    }
+
+    /// A tar of a context on standard input, or a Dockerfile alone.
+    fn from_stdin(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
+        let mut start = Vec::new();
+        let stdin = std::io::stdin();
+        stdin.lock().take(512).read_to_end(&mut start).context(|| "read standard input")?;
+        if !is_header(&start) && Format::detect(&start) == Format::Plain {
+            if place.dockerfile.as_deref().is_some_and(|file| file != "-") {
+                return Err(Error::input(
+                    "standard input is a Dockerfile, so -f names a second one",
+                )
+                .hint("leave -f away, or send a tar"));
+            }
+            let text = read_all_of_stdin(start)?;
+            let dockerfile = "Dockerfile".to_owned();
+            return Ok(BuildContext { dockerfile, text, tree: None, _scratch: None });
+        }
+        let session = session.ok_or_else(|| {
+            Error::unsupported("a tar on standard input needs a store").hint("unpack it first")
+        })?;
+        let scratch = session.scratch()?;
+        let files = scratch.workspace()?.make_dir("context", 0o755)?;
+        let whole = std::io::Cursor::new(start).chain(stdin.lock());
+        let (_, mut tar) = decompress(Box::new(whole)).context(|| "read the context")?;
+        unpack_into(&mut tar, files.as_fd(), "/", Some((0, 0))).context(|| "read the context")?;
+        drop(tar);
+        let (dockerfile, text) = match place.dockerfile.as_deref() {
+            Some(file) => {
+                let opened = open_in_root(files.as_fd(), file, OFlags::RDONLY, Mode::empty());
+                let text = read_bounded(opened.map_err(|_| no_dockerfile(file))?, MAX_BYTES);
+                (file.to_owned(), text.context(|| format!("failed to read dockerfile: {file:?}"))?)
+            }
+            None => read_default(files.as_fd(), "")?,
+        };
+        let ignore = ignore(files.as_fd(), None)?;
+        let tree = Some(Rc::new(Tree::new(files, ignore, false)));
+        Ok(BuildContext { dockerfile, text, tree, _scratch: Some(scratch) })
     }
 }
 
@@ -77,33 +119,12 @@ fn open_directory(path: &str) -> Result<OwnedFd> {
     })
 }
 
-fn read_stdin() -> Result<Vec<u8>> {
-    let mut start = [0u8; 512];
-    let mut stdin = std::io::stdin().lock();
-    let mut filled = 0;
-    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match stdin.read(rest).context(|| "read standard input")? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    let start = start.get(..filled).unwrap_or_default();
-    if crate::layer::reader::is_header(start)
-        || crate::layer::compress::Format::detect(start) != crate::layer::compress::Format::Plain
-    {
-        return Err(Error::unsupported(
-            "a context as a tar on standard input is not supported yet",
-        )
-        .hint("unpack it into a directory and build that"));
-    }
-    let mut text = start.to_vec();
-    let rest = read_bounded(stdin_fd(), crate::dockerfile::MAX_BYTES).context(|| "Dockerfile")?;
-    text.extend_from_slice(&rest);
+/// The rest of a Dockerfile on standard input.
+fn read_all_of_stdin(mut text: Vec<u8>) -> Result<Vec<u8>> {
+    let stdin = std::io::stdin();
+    let limit = MAX_BYTES as u64 + 1;
+    stdin.lock().take(limit).read_to_end(&mut text).context(|| "read standard input")?;
     Ok(text)
-}
-
-fn stdin_fd() -> std::io::Stdin {
-    std::io::stdin()
 }
 
 /// `-f FILE`: as the caller sees it, else inside the context.
@@ -126,7 +147,7 @@ fn read_named(
             return Err(other).context(|| format!("failed to read dockerfile: open {file:?}"));
         }
     };
-    let text = read_bounded(opened, crate::dockerfile::MAX_BYTES)
+    let text = read_bounded(opened, MAX_BYTES)
         .context(|| format!("failed to read dockerfile: {file:?}"))?;
     Ok((name, text))
 }
@@ -137,7 +158,7 @@ fn read_default(root: std::os::fd::BorrowedFd<'_>, context: &str) -> Result<(Str
             Ok(opened) => {
                 let opened = only_a_file(opened)
                     .context(|| format!("failed to read dockerfile: {name:?}"))?;
-                let text = read_bounded(opened, crate::dockerfile::MAX_BYTES)
+                let text = read_bounded(opened, MAX_BYTES)
                     .context(|| format!("failed to read dockerfile: {name:?}"))?;
                 return Ok((name.to_owned(), text));
             }

@@ -2,7 +2,6 @@
 //! links, modes and times kept, links never followed. What stands in the way is replaced, unless
 //! it is a directory.
 
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, 
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::layer::links::Links;
 use crate::layer::walk::{Found, Visit, Walk};
 use crate::sys::fs::{open_dir, set_owner, write_all};
 use crate::sys::signal;
@@ -39,11 +39,9 @@ pub enum Skip {
     LookInside,
 }
 
-/// Copies trees; remembers hard links within each.
+/// Copies trees, with the hard links within each.
 pub struct Copier<'a> {
     style: Style<'a>,
-    /// Where the first name of a file with several was put, from the root of the copy.
-    links: BTreeMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
     made: &'a mut dyn FnMut(u64),
 }
@@ -61,12 +59,12 @@ enum Level {
 impl<'a> Copier<'a> {
     /// A copier; `made` hears of the bytes that were copied.
     pub fn new(style: Style<'a>, made: &'a mut dyn FnMut(u64)) -> Copier<'a> {
-        Copier { style, links: BTreeMap::new(), buffer: Vec::new(), made }
+        Copier { style, buffer: Vec::new(), made }
     }
 
     /// Copies what is in the open directory `from` into the open directory `to`.
     pub fn contents(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-        self.links.clear();
+        let mut links = Links::new(to);
         let root = open_dir(to, ".").context(|| "open the destination")?;
         let mut levels = vec![Level::Open(root, None)];
         let mut walk = Walk::new(from, false)?;
@@ -83,7 +81,7 @@ impl<'a> Copier<'a> {
                 Some(Visit::Enter(found)) => {
                     let path = Path::new(OsStr::from_bytes(found.path));
                     let skip = (self.style.skip)(path, found.directory.is_some());
-                    self.enter(&found, skip, from, to, &mut levels)
+                    self.enter(&found, skip, from, to, &mut levels, &mut links)
                         .context(|| format!("{path:?}"))?
                 }
             };
@@ -101,6 +99,7 @@ impl<'a> Copier<'a> {
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
         levels: &mut Vec<Level>,
+        links: &mut Links<'_>,
     ) -> Result<bool> {
         let name = CString::new(found.name).map_err(|_| Errno::INVAL)?;
         match (found.directory, skip) {
@@ -123,16 +122,11 @@ impl<'a> Copier<'a> {
             return Ok(false);
         }
         let at = at.as_fd();
-        if found.stat.st_nlink > 1 {
-            let key = (found.stat.st_dev, found.stat.st_ino);
-            let path = Path::new(OsStr::from_bytes(found.path));
-            if let Some(first) = self.links.get(&key) {
-                clear(at, &name)?;
-                if link(to, first, at, &name).is_ok() {
-                    return Ok(false);
-                }
+        if let Some(first) = links.first(&found.stat, found.path)? {
+            clear(at, &name)?;
+            if link(to, Path::new(OsStr::from_bytes(&first)), at, &name).is_ok() {
+                return Ok(false);
             }
-            self.links.insert(key, path.to_owned());
         }
         self.entry(found.parent, &name, at, &name)?;
         Ok(false)
@@ -229,7 +223,7 @@ impl<'a> Copier<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let copy = rustix::fs::openat(at, new_name, flags, Mode::from_raw_mode(0o600))
             .context(|| format!("create {new_name:?}"))?;
-        self.data(source.as_fd(), copy.as_fd()).context(|| format!("copy {name:?}"))?;
+        self.data(source.as_fd(), copy.as_fd())?;
         // After the owner, since changing that takes capabilities away.
         self.give(copy.as_fd(), stat, false)?;
         copy_attributes(source.as_fd(), copy.as_fd())?;

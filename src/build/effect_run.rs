@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
 use crate::image::config::ContainerConfig;
 use crate::instruction::RunEffect;
-use crate::sandbox::{self, DEFAULT_PATH, Identity, Network, NetworkFiles, Running, Spec};
+use crate::sandbox::{self, Bind, DEFAULT_PATH, Identity, Network, NetworkFiles, Running, Spec};
 
 /// What a step's process needs besides its effect.
 pub struct Surroundings<'a> {
@@ -23,6 +23,10 @@ pub struct Surroundings<'a> {
     pub network: Network,
     /// Name servers and hosts.
     pub files: &'a NetworkFiles,
+    /// Mounts besides the usual ones.
+    pub binds: &'a [Bind],
+    /// Variables that those bring along.
+    pub env: &'a [(String, String)],
 }
 
 /// A started step.
@@ -33,15 +37,11 @@ pub struct Started {
 
 /// Starts the process; it runs when this returns.
 pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
-    if let Some(mount) = run.mounts.first() {
-        let text = format!("RUN --mount=type={} is not supported yet", mount.kind);
-        return Err(Error::unsupported(text).hint("COPY what the step needs before it"));
-    }
     if run.security == "insecure" {
         return Err(Error::unsupported("RUN --security=insecure is not supported yet"));
     }
     let identity = Identity::resolve(around.tree, &run.user)?;
-    let env = environment(run, &identity);
+    let env = environment(run, &identity, around.env);
     let network = match run.network.as_str() {
         "" | "default" => around.network,
         "host" => Network::Host,
@@ -62,7 +62,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
         hostname: around.hostname,
         network,
         files: around.files,
-        binds: &[],
+        binds: around.binds,
         scripts: &run.scripts,
         stdio: [null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()],
     })?;
@@ -95,13 +95,16 @@ fn failed(run: &RunEffect, code: i32) -> Error {
 }
 
 /// The step's environment, with PATH and HOME when the image has none.
-fn environment(run: &RunEffect, identity: &Identity) -> Vec<String> {
+fn environment(run: &RunEffect, identity: &Identity, more: &[(String, String)]) -> Vec<String> {
     let mut config = ContainerConfig { env: run.env.clone(), ..ContainerConfig::default() };
     if config.env_value("PATH").is_none() {
         config.env.insert(0, format!("PATH={DEFAULT_PATH}"));
     }
     if config.env_value("HOME").is_none() {
         config.set_env("HOME", identity.home.as_deref().unwrap_or("/"));
+    }
+    for (name, value) in more {
+        config.set_env(name, value);
     }
     config.env
 }

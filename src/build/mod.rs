@@ -5,6 +5,7 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod mounts;
 mod source;
 mod stage;
 mod walk;
@@ -12,17 +13,21 @@ mod work;
 
 use std::collections::BTreeMap;
 
-use crate::dockerfile::{self, Document, Fault};
+use crate::catalog::resolve;
+use crate::dockerfile::{self, Check, Document, Fault};
 use crate::error::{Error, Place, Result};
-use crate::event::{Event, Listener};
+use crate::event::{Event, Finding, Listener};
+use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
 use crate::plan::Plan;
+use crate::plan::lint::{self, Outcome, Subject};
 pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
+pub use mounts::Secret;
 use walk::Walk;
 
 /// What to build.
@@ -44,20 +49,88 @@ pub struct Request {
     pub labels: Vec<(String, String)>,
     /// `--platform`.
     pub platform: Option<Platform>,
+    /// `--secret`: ids and where the contents are.
+    pub secrets: Vec<(String, Secret)>,
+    /// `--ssh`: ids and sockets.
+    pub sockets: Vec<(String, String)>,
+    /// `--add-host`: names and addresses.
+    pub hosts: Vec<(String, String)>,
+}
+
+impl Request {
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.
+    fn epoch(&self) -> Result<Option<i64>> {
+        let Some(text) = self.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty())
+        else {
+            return Ok(None);
+        };
+        let seconds = text.parse().map_err(|_| {
+            Error::usage(format!(
+                "SOURCE_DATE_EPOCH {text:?} is not a number of seconds since 1970"
+            ))
+        })?;
+        Ok(Some(seconds))
+    }
+}
+
+/// What `check` has found.
+#[derive(Debug)]
+pub struct Checked {
+    /// The Dockerfile's name.
+    pub file: String,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// What the linter says, in the order of the lines.
+    pub findings: Vec<Finding>,
+}
+
+/// Says what is wrong or likely not meant in a Dockerfile, and builds nothing. Without a session
+/// nothing is known of base images.
+pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
+    let context = BuildContext::open(&request.place, session)?;
+    let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
+    let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
+    let every_stage = request.target.is_none();
+    let rules = rules(&document, request)?;
+    let outcome = lint(session, request, &context, &document, &plan, &rules, every_stage);
+    if let Some(fault) = outcome.fault {
+        return Err(told(vec![fault], &context));
+    }
+    Ok(Checked { findings: outcome.findings, file: context.dockerfile, text: context.text })
 }
 
 /// Builds an image; when it returns the image and its names are on the medium.
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
-    let context = BuildContext::open(&request.place)?;
+    let context = BuildContext::open(&request.place, Some(session))?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let mut walk = Walk::new(session, request, &context, &plan, listener);
+    let rules = rules(&document, request)?;
+    let list = lint(Some(session), request, &context, &document, &plan, &rules, false).findings;
+    let done = match list.is_empty() || !rules.error {
+        true => walk(session, request, &context, &plan, listener),
+        false => Err(violation(&list)),
+    };
+    if !list.is_empty() {
+        listener.event(&Event::Findings { list: &list });
+    }
+    done
+}
+
+fn walk(
+    session: &Session,
+    request: &Request,
+    context: &BuildContext,
+    plan: &Plan,
+    listener: &mut dyn Listener,
+) -> Result<ImageId> {
+    let mut walk = Walk::new(session, request, context, plan, listener)?;
     let built = walk.all();
     // Finished steps are published whatever came after them.
     let published = walk.finish();
     let image = built?;
     published?;
     listener.event(&Event::Built { image: &image });
+    warn_of_unused(plan, request, listener);
     for tag in &request.tags {
         listener.event(&Event::Tagged { name: &tag.to_string() });
     }
@@ -65,14 +138,92 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
 }
 
 fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
-    let scope = Scope {
+    Plan::new(document, scope(request), request.target.as_deref())
+}
+
+fn scope(request: &Request) -> Scope {
+    Scope {
         build_args: request.build_args.clone(),
         target_platform: request.platform.clone().unwrap_or_default(),
         stage_name: request.target.clone().unwrap_or_default(),
         ..Scope::default()
-    };
-    Plan::new(document, scope, request.target.as_deref())
+    }
 }
+
+/// Which rules of the linter hold: by the build argument, else by the directive.
+fn rules(document: &Document, request: &Request) -> Result<Check> {
+    match request.build_args.get("BUILDKIT_DOCKERFILE_CHECK") {
+        Some(given) => Check::parse(given).map_err(|problem| {
+            Error::input(problem).during("read the build argument BUILDKIT_DOCKERFILE_CHECK")
+        }),
+        None => Ok(document.directives.check.clone()),
+    }
+}
+
+fn lint(
+    session: Option<&Session>,
+    request: &Request,
+    context: &BuildContext,
+    document: &Document,
+    plan: &Plan,
+    rules: &Check,
+    every_stage: bool,
+) -> Outcome {
+    let base = |name: &str| -> Option<ImageConfig> {
+        let store = &session?.store;
+        let found = resolve::find(store, name).ok()??;
+        store.config(&found.image).ok()?
+    };
+    let ignored =
+        |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
+    let scope = scope(request);
+    lint::check(&Subject {
+        document,
+        plan,
+        rules,
+        scope,
+        every_stage,
+        base: &base,
+        ignored: &ignored,
+    })
+}
+
+/// `# check=error=true`: the build ends before it begins.
+fn violation(findings: &[Finding]) -> Error {
+    let mut rules: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !rules.contains(&finding.rule) {
+            rules.push(finding.rule);
+        }
+    }
+    Error::input(format!("lint violation found for rules: {}", rules.join(", ")))
+        .hint("the directive \"check=error=true\" on top of the Dockerfile asks for this")
+}
+
+/// A build argument that no ARG takes is most likely a slip of the pen.
+fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
+    let unused = request.build_args.keys().filter(|name| {
+        !plan.declared.contains(*name) && !PREDEFINED_ARGS.contains(&name.to_lowercase().as_str())
+    });
+    let unused: Vec<&str> = unused.map(String::as_str).collect();
+    if !unused.is_empty() {
+        let text = format!("One or more build-args [{}] were not consumed", unused.join(" "));
+        listener.event(&Event::Warning { text: &text });
+    }
+}
+
+/// Arguments that need no ARG, in lower case.
+const PREDEFINED_ARGS: [&str; 9] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "all_proxy",
+    "source_date_epoch",
+    "buildkit_inline_cache",
+    "buildkit_multi_platform",
+    "buildkit_sandbox_hostname",
+];
 
 /// All faults of form as one error: the first with its place, the others as hints.
 fn told(faults: Vec<Fault>, context: &BuildContext) -> Error {

@@ -65,9 +65,19 @@ impl Tree {
         self.root.as_fd()
     }
 
+    /// Whether anything is left out at all.
+    pub fn has_rules(&self) -> bool {
+        !self.ignore.is_empty()
+    }
+
     /// Whether a path is there for nobody.
     pub fn ignores(&self, path: &Path) -> bool {
         !self.ignore.is_empty() && self.ignore.excludes(path.as_os_str().as_bytes())
+    }
+
+    /// Whether a path and all below it is there for nobody, as far as the rules alone can say.
+    pub fn leaves_out(&self, path: &Path) -> bool {
+        !self.ignore.has_exceptions() && self.ignores(path)
     }
 
     /// Whether something in an ignored directory may be there all the same.
@@ -137,8 +147,8 @@ impl Tree {
         }
     }
 
-    /// Looks at one path, links followed inside the root.
-    fn look(&self, path: &Path) -> Result<Option<Found>> {
+    /// Looks at one path, links followed inside the root; what is ignored is not there.
+    pub fn look(&self, path: &Path) -> Result<Option<Found>> {
         let opened = match open_in_root(self.root(), path, OFlags::PATH, Mode::empty()) {
             Ok(opened) => opened,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
@@ -169,6 +179,12 @@ impl Tree {
         path.strip_prefix(&root)
             .map(Path::to_owned)
             .map_err(|_| Error::input(format!("{path:?} is not in {root:?}")))
+    }
+
+    /// Opens something that was found, not to be read but to be mounted.
+    pub fn open_path(&self, path: &Path) -> Result<OwnedFd> {
+        open_in_root(self.root(), path, OFlags::PATH, Mode::empty())
+            .context(|| format!("open {path:?}"))
     }
 
     /// Opens a found directory.

@@ -1,9 +1,11 @@
 //! One step of a stage: from the cache, or done.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use super::effect_copy::{self, Sources};
 use super::effect_run::{self, Surroundings};
+use super::mounts::{self, Maker, Mounts};
 use super::source::Tree;
 use super::walk::Walk;
 use crate::error::{Error, Result};
@@ -11,9 +13,9 @@ use crate::event::Event;
 use crate::image::digest::ImageId;
 use crate::image::time::rfc3339;
 use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope};
-use crate::plan::key;
+use crate::plan::{Stage, key};
 use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
-use crate::store::{CacheKey, Workspace};
+use crate::store::{CacheKey, Scratch, Workspace};
 use crate::sys::fs::{now, random_bytes};
 
 /// A stage so far.
@@ -29,6 +31,14 @@ pub struct Building {
     pub is_fresh: bool,
 }
 
+/// What a step takes in.
+#[derive(Default)]
+struct Input {
+    digest: Vec<u8>,
+    tree: Option<Rc<Tree>>,
+    sources: Option<Sources>,
+}
+
 /// What a step's effect gave.
 type NewLayer = Option<Option<(Workspace, OwnedFd)>>;
 
@@ -36,29 +46,22 @@ impl Walk<'_> {
     /// One step: from the cache, or done.
     pub fn step(
         &mut self,
+        plan: &Stage,
         stage: &mut Building,
         announce: &Event<'_>,
         lowered: Lowered,
-        tree: Option<&Tree>,
     ) -> Result<()> {
-        let sources = match &lowered.effect {
-            Effect::Copy(copy) => Some(Sources::find(copy, tree)).transpose(),
-            _ => Ok(None),
-        };
-        let sources = match sources {
-            Ok(sources) => sources,
+        let input = match self.input(plan, &lowered.effect) {
+            Ok(input) => input,
             Err(error) => {
                 self.tell(announce)?;
                 return Err(error);
             }
         };
-        let content = match &sources {
-            Some(sources) => sources.digest(tree)?,
-            None => Vec::new(),
-        };
+        let content = input.digest.as_slice();
         let config = stage.scope.config.to_json().to_text();
         let author = stage.scope.author.clone();
-        let hash = key::step_hash(&lowered, &config, author.as_ref(), &content);
+        let hash = key::step_hash(&lowered, &config, author.as_ref(), self.epoch, content);
         let mut image = StepImage {
             config: stage.scope.config.clone(),
             author,
@@ -86,20 +89,45 @@ impl Walk<'_> {
             }
             Effect::Copy(copy) => {
                 self.tell(announce)?;
-                self.copy(stage, copy, sources.as_ref(), tree)?
+                self.copy(stage, copy, &input)?
             }
-            Effect::Run(run) => self.run(stage, run, announce, &id)?,
+            Effect::Run(run) => self.run(plan, stage, run, announce, &id)?,
         };
         if !matches!(lowered.effect, Effect::Copy(_)) {
             self.tell(&Event::Removed { id: &id })?;
         }
         image.created = self.created();
         let key: KeyMaker = Box::new(move |parent: &ImageId| CacheKey(key::key(parent, &hash)));
-        let work = self.work.get(self.session)?;
+        let work = self.work.get(self.session, &self.request.hosts)?;
         let finished = Finished { parent: stage.image.clone(), step: image, layer, key: Some(key) };
         stage.image = work.committer.step(finished);
         self.untold = Some(stage.image.clone());
         Ok(())
+    }
+
+    /// Looks up what a step takes in, and digests it.
+    fn input(&mut self, plan: &Stage, effect: &Effect) -> Result<Input> {
+        match effect {
+            Effect::Config => Ok(Input::default()),
+            Effect::Copy(copy) => {
+                let tree = self.tree_of(plan, effect)?;
+                let sources = Sources::find(copy, tree.as_deref())?;
+                let digest = sources.digest(tree.as_deref())?;
+                Ok(Input { digest, tree, sources: Some(sources) })
+            }
+            Effect::Run(run) => {
+                let mut hasher = blake3::Hasher::new();
+                for (name, address) in &self.request.hosts {
+                    hasher.update(format!("{name} {address}\n").as_bytes());
+                }
+                for mount in run.mounts.iter().filter(|mount| mount.kind == "bind") {
+                    let files = self.files_of(plan, mount)?;
+                    mounts::digest(mount, &files, &mut hasher)?;
+                }
+                let digest = hasher.finalize().as_bytes().to_vec();
+                Ok(Input { digest, ..Input::default() })
+            }
+        }
     }
 
     /// The image after a step, when the cache has it and its layer.
@@ -128,24 +156,18 @@ impl Walk<'_> {
             return Ok(chain.clone());
         }
         let done = stage.image.wait()?;
-        let work = self.work.get(self.session)?;
+        let work = self.work.get(self.session, &self.request.hosts)?;
         let chains = done.image.chains();
         let chain = Chain::open(&self.session.store, Some(&work.scratch), &chains)?;
         stage.chain = Some(chain.clone());
         Ok(chain)
     }
 
-    fn copy(
-        &mut self,
-        stage: &mut Building,
-        copy: &CopyEffect,
-        sources: Option<&Sources>,
-        tree: Option<&Tree>,
-    ) -> Result<NewLayer> {
+    fn copy(&mut self, stage: &mut Building, copy: &CopyEffect, input: &Input) -> Result<NewLayer> {
         let chain = self.chain(stage)?;
-        let scratch = self.work.get(self.session)?.scratch.clone();
+        let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
-        let mounted = snapshot.mount()?;
+        let mounted = snapshot.mount(None)?;
         let mut total = 0;
         let mut told = 0;
         let listener = self.listener();
@@ -158,7 +180,8 @@ impl Walk<'_> {
                 listener.event(&event);
             }
         };
-        let copied = match sources {
+        let tree = input.tree.as_deref();
+        let copied = match &input.sources {
             Some(sources) => effect_copy::copy(copy, sources, tree, mounted.as_fd(), &mut moved),
             None => Ok(()),
         };
@@ -172,6 +195,7 @@ impl Walk<'_> {
 
     fn run(
         &mut self,
+        plan: &Stage,
         stage: &mut Building,
         run: &RunEffect,
         announce: &Event<'_>,
@@ -183,10 +207,17 @@ impl Walk<'_> {
             return Ok(Some(None));
         }
         let chain = self.chain(stage)?;
-        let work = self.work.get(self.session)?;
-        let scratch = work.scratch.clone();
+        let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
+        let mounts = match self.mounts(plan, run, &scratch) {
+            Ok(mounts) => mounts,
+            Err(error) => {
+                self.tell(announce)?;
+                return Err(error);
+            }
+        };
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
-        let mounted = snapshot.mount()?;
+        let work = self.work.get(self.session, &self.request.hosts)?;
+        let mounted = snapshot.mount(Some(work.mountpoints.as_fd()))?;
         let started = effect_run::start(
             run,
             &Surroundings {
@@ -194,7 +225,9 @@ impl Walk<'_> {
                 staging: &self.session.store.path().join("tmp"),
                 hostname: id,
                 network: self.request.network,
-                files: &work.files,
+                files: &self.work.get(self.session, &self.request.hosts)?.files,
+                binds: &mounts.binds,
+                env: &mounts.env,
             },
         );
         // The process runs while the step before it gets its id.
@@ -206,16 +239,31 @@ impl Walk<'_> {
             })
         });
         drop(mounted);
-        if let Err(error) = told.and(ended) {
+        let cleaned = mounts.clean(&scratch);
+        if let Err(error) = told.and(ended).and(cleaned) {
             snapshot.discard(&scratch)?;
             return Err(error);
         }
         self.layer(stage, snapshot)
     }
 
+    fn mounts(&mut self, plan: &Stage, run: &RunEffect, scratch: &Scratch) -> Result<Mounts> {
+        let mut maker = Maker {
+            store: &self.session.store,
+            scratch,
+            secrets: &self.request.secrets,
+            sockets: &self.request.sockets,
+            mounts: Mounts::default(),
+        };
+        for mount in &run.mounts {
+            maker.add(mount, self.files_of(plan, mount)?)?;
+        }
+        Ok(maker.mounts)
+    }
+
     fn layer(&mut self, stage: &mut Building, snapshot: Snapshot) -> Result<NewLayer> {
-        let scratch = self.work.get(self.session)?.scratch.clone();
-        let (chain, workspace) = snapshot.finish(&scratch)?;
+        let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
+        let (chain, workspace) = snapshot.finish(&scratch, self.epoch)?;
         let layer = match (workspace, chain.top()) {
             (Some(workspace), Some(tree)) => {
                 Some((workspace, tree.try_clone_to_owned().map_err(Error::from)?))
@@ -228,7 +276,12 @@ impl Walk<'_> {
 
     /// The time of a step for the history.
     fn created(&self) -> String {
-        let (seconds, nanoseconds) = now();
-        rfc3339(seconds, nanoseconds)
+        match self.epoch {
+            Some(seconds) => rfc3339(seconds, 0),
+            None => {
+                let (seconds, nanoseconds) = now();
+                rfc3339(seconds, nanoseconds)
+            }
+        }
     }
 }

@@ -2,9 +2,11 @@
 //! end.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::Request;
 use super::context::BuildContext;
+use super::mounts::Files;
 use super::source::Tree;
 use super::stage::Building;
 use super::work::Lazy;
@@ -14,7 +16,7 @@ use crate::event::{Event, Listener};
 use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::instruction::{
-    CopyFrom, DEFAULT_PATH, Effect, Instruction, Lowered, Scope, parse_trigger,
+    CopyFrom, DEFAULT_PATH, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
 };
 use crate::pattern::Ignore;
 use crate::plan::{Base, Plan, Stage};
@@ -33,9 +35,11 @@ pub struct Walk<'a> {
     pub(super) untold: Option<Ticket>,
     built: BTreeMap<usize, Building>,
     /// What `--from` has led to in the stage at hand.
-    trees: BTreeMap<String, Tree>,
+    trees: BTreeMap<String, Rc<Tree>>,
     number: usize,
     total: usize,
+    /// The time of all steps, when the user has set it.
+    pub(super) epoch: Option<i64>,
 }
 
 impl<'a> Walk<'a> {
@@ -46,11 +50,11 @@ impl<'a> Walk<'a> {
         context: &'a BuildContext,
         plan: &'a Plan,
         listener: &'a mut dyn Listener,
-    ) -> Walk<'a> {
+    ) -> Result<Walk<'a>> {
         let steps = plan.needed.iter().filter_map(|index| plan.stages.get(*index));
         let steps: usize = steps.map(|stage| 1 + stage.steps.len()).sum();
         let labels = usize::from(!request.labels.is_empty());
-        Walk {
+        Ok(Walk {
             session,
             request,
             work: Lazy::default(),
@@ -62,7 +66,8 @@ impl<'a> Walk<'a> {
             trees: BTreeMap::new(),
             number: 0,
             total: plan.global_texts.len() + steps + labels,
-        }
+            epoch: request.epoch()?,
+        })
     }
 
     /// Builds every needed stage and publishes the image of the last.
@@ -77,9 +82,10 @@ impl<'a> Walk<'a> {
                 self.built.insert(*index, building);
             }
         }
-        let last = self.plan.needed.last().and_then(|index| self.built.remove(index));
-        let mut last = last.ok_or_else(|| Error::input("the Dockerfile has no stage"))?;
-        self.label(&mut last)?;
+        let index = self.plan.needed.last().copied().unwrap_or_default();
+        let last = self.plan.stages.get(index).zip(self.built.remove(&index));
+        let (stage, mut last) = last.ok_or_else(|| Error::input("the Dockerfile has no stage"))?;
+        self.label(stage, &mut last)?;
         self.tell_untold()?;
         let done = last.image.wait()?;
         self.publish(&done)?;
@@ -101,7 +107,7 @@ impl<'a> Walk<'a> {
         if is_there {
             return Ok(());
         }
-        let work = self.work.get(self.session)?;
+        let work = self.work.get(self.session, &self.request.hosts)?;
         work.committer.publish(Some(done.clone()), self.request.tags.clone())
     }
 
@@ -179,8 +185,10 @@ impl<'a> Walk<'a> {
                 .hint("this lath does not pull yet: bring the image in with lath load -i FILE")
         };
         let found = resolve::find(store, name)?.ok_or_else(missing)?;
-        let image = store.config(&found.image)?.ok_or_else(missing)?;
-        Ok(Done { chain: image.chains().pop(), image, id: found.image, is_stored: true })
+        let text = store.config_text(&found.image)?.ok_or_else(missing)?;
+        let image = ImageConfig::parse(&text)?;
+        let chain = image.chains().pop();
+        Ok(Done { chain, image, id: found.image, text, is_stored: true })
     }
 
     fn instruction(
@@ -198,39 +206,38 @@ impl<'a> Walk<'a> {
             }
         };
         let event = Event::Step { number: self.number, total: self.total, text };
-        let from = match &lowered.effect {
-            Effect::Copy(copy) if !copy.sources.is_empty() => Some(copy.from.clone()),
-            _ => None,
-        };
-        match from {
-            Some(CopyFrom::Named(word)) => {
-                if !self.trees.contains_key(&word) {
-                    let tree = self.tree(stage, &word)?;
-                    self.trees.insert(word.clone(), tree);
-                }
-                // Out of the map for the time of the step, since the walk is borrowed for it.
-                let tree = self.trees.remove(&word);
-                let done = self.step(building, &event, lowered, tree.as_ref());
-                self.trees.extend(tree.map(|tree| (word, tree)));
-                done
-            }
-            Some(CopyFrom::Context) => {
-                let context = self.context;
-                self.step(building, &event, lowered, context.tree.as_ref())
-            }
-            None => self.step(building, &event, lowered, None),
+        self.step(stage, building, &event, lowered)
+    }
+
+    /// The files that an effect's sources are looked up in.
+    pub(super) fn tree_of(&mut self, stage: &Stage, effect: &Effect) -> Result<Option<Rc<Tree>>> {
+        let Effect::Copy(copy) = effect else { return Ok(None) };
+        let CopyFrom::Named(word) = &copy.from else { return Ok(self.context.tree.clone()) };
+        if let Some(tree) = self.trees.get(word) {
+            return Ok(Some(tree.clone()));
+        }
+        let view = self.chain_of(stage, word)?.view()?;
+        let view = view.ok_or_else(|| Error::not_found(format!("{word} has no files")))?;
+        let tree = Rc::new(Tree::new(view, Ignore::default(), true));
+        self.trees.insert(word.clone(), tree.clone());
+        Ok(Some(tree))
+    }
+
+    /// The files that a mount shows.
+    pub(super) fn files_of(&self, stage: &Stage, mount: &RunMount) -> Result<Files<'a>> {
+        match &mount.from {
+            Some(word) => Ok(Files::Layers(self.chain_of(stage, word)?)),
+            None => Ok(Files::Context(self.context.tree.as_deref())),
         }
     }
 
-    /// The files of a stage or an image, for `--from`.
-    fn tree(&mut self, stage: &Stage, word: &str) -> Result<Tree> {
-        let chain = match stage.sources.get(word).and_then(|index| self.built.get(index)) {
-            Some(Building { chain: Some(chain), .. }) => chain.clone(),
-            Some(building) => self.open(&building.image.wait()?)?,
-            None => self.open(&self.base(word)?)?,
-        };
-        let view = chain.view()?.ok_or_else(|| Error::not_found(format!("{word} has no files")))?;
-        Ok(Tree::new(view, Ignore::default(), true))
+    /// The layers of a stage or an image, for `--from` and `from=`.
+    fn chain_of(&self, stage: &Stage, word: &str) -> Result<Chain> {
+        match stage.sources.get(word).and_then(|index| self.built.get(index)) {
+            Some(Building { chain: Some(chain), .. }) => Ok(chain.clone()),
+            Some(building) => self.open(&building.image.wait()?),
+            None => self.open(&self.base(word)?),
+        }
     }
 
     fn open(&self, done: &Done) -> Result<Chain> {
@@ -238,7 +245,7 @@ impl<'a> Walk<'a> {
     }
 
     /// `--label`: one more step, as docker's classic builder has it.
-    fn label(&mut self, building: &mut Building) -> Result<()> {
+    fn label(&mut self, stage: &Stage, building: &mut Building) -> Result<()> {
         if self.request.labels.is_empty() {
             return Ok(());
         }
@@ -250,7 +257,7 @@ impl<'a> Walk<'a> {
         self.number += 1;
         let text = created_by.clone();
         let event = Event::Step { number: self.number, total: self.total, text: &text };
-        self.step(building, &event, Lowered { effect: Effect::Config, created_by }, None)
+        self.step(stage, building, &event, Lowered { effect: Effect::Config, created_by })
     }
 
     fn announce(&mut self, text: &str) -> Result<()> {

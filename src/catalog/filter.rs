@@ -129,7 +129,6 @@ mod tests {
             name: name.map(|name| Reference::parse(name).unwrap()),
             created: 100,
             size_bytes: 0,
-            is_step: false,
             labels: vec![("os".into(), "tiny".into()), ("empty".into(), String::new())],
         }
     }

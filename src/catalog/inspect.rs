@@ -34,6 +34,40 @@ pub fn inspect(store: &Store, id: &ImageId) -> Result<Value> {
     Ok(out)
 }
 
+/// The same with the fields that docker leaves out of its JSON when they are empty, and that a
+/// template may ask for all the same.
+pub fn for_template(mut object: Value) -> Value {
+    let text = || Value::string("");
+    if let Some(mut config) = object.get("Config").cloned() {
+        add_missing(
+            &mut config,
+            [
+                ("ExposedPorts", Value::Null),
+                ("Healthcheck", Value::Null),
+                ("Shell", Value::Null),
+                ("StopSignal", text()),
+                ("Hostname", text()),
+                ("Domainname", text()),
+            ],
+        );
+        object.set("Config", Some(config));
+    }
+    let size = object.get("Size").cloned().unwrap_or(Value::Null);
+    add_missing(
+        &mut object,
+        [("Variant", text()), ("DockerVersion", text()), ("VirtualSize", size)],
+    );
+    object
+}
+
+fn add_missing<const N: usize>(object: &mut Value, fields: [(&str, Value); N]) {
+    for (key, empty) in fields {
+        if object.get(key).is_none() {
+            object.set(key, Some(empty));
+        }
+    }
+}
+
 /// Docker shows these fields also when they are empty, and templates rely on it.
 fn shown_config(config: &Value) -> Value {
     let text = || Value::string("");

@@ -18,8 +18,6 @@ pub struct Listed {
     pub created: i64,
     /// Bytes of the files in all its layers.
     pub size_bytes: u64,
-    /// It is a step on the way to an image.
-    pub is_step: bool,
     /// Labels.
     pub labels: Vec<(String, String)>,
 }
@@ -28,10 +26,11 @@ pub struct Listed {
 pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
     let names = store.names()?;
     let mut rows = Vec::new();
-    let images = store.images()?.into_iter().map(|id| (id, false));
-    let steps = if all { store.steps()? } else { Vec::new() };
-    let steps = steps.into_iter().filter(|id| !store.has_image(id)).map(|id| (id, true));
-    for (id, is_step) in images.chain(steps) {
+    let mut ids = store.images()?;
+    if all {
+        ids.extend(store.steps()?.into_iter().filter(|id| !store.has_image(id)));
+    }
+    for id in ids {
         let config = match store.config(&id) {
             Ok(Some(config)) => config,
             // Gone meanwhile.
@@ -48,7 +47,6 @@ pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
             name: None,
             created: created(&config),
             size_bytes: size(store, &config),
-            is_step,
             labels: config.config.labels.into_iter().collect(),
         };
         let mut is_named = false;
@@ -60,7 +58,7 @@ pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
             rows.push(row);
         }
     }
-    rows.sort_by(|a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));
+    rows.sort_unstable_by(|a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));
     Ok(rows)
 }
 

@@ -8,8 +8,8 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
-use super::{Globals, Output, arguments, exit, report};
-use crate::build::{self, Request, context::Place};
+use super::{Globals, Output, arguments, exit, findings, report};
+use crate::build::{self, Request, Secret, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
@@ -19,9 +19,18 @@ use crate::build::Network;
 #[derive(FromArgs)]
 #[argh(subcommand, name = "build")]
 pub struct Args {
+    /// one more line of /etc/hosts for the steps
+    #[argh(option, arg_name = "name:address")]
+    add_host: Vec<String>,
+    /// what steps may ask for: network.host (always allowed)
+    #[argh(option, arg_name = "entitlement")]
+    allow: Vec<String>,
     /// a value for an ARG; a name alone hands the caller's variable on
     #[argh(option, arg_name = "name=value")]
     build_arg: Vec<String>,
+    /// say what is wrong or likely not meant in the Dockerfile, and build nothing
+    #[argh(switch)]
+    check: bool,
     /// the Dockerfile, "-" for standard input (default: Dockerfile in the context)
     #[argh(option, short = 'f', arg_name = "file")]
     file: Option<String>,
@@ -52,6 +61,12 @@ pub struct Args {
     /// remove the containers of steps (always so)
     #[argh(option, arg_name = "bool")]
     rm: Option<bool>,
+    /// a secret for RUN --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME
+    #[argh(option, arg_name = "secret")]
+    secret: Vec<String>,
+    /// a socket for RUN --mount=type=ssh: default, or ID=SOCKET
+    #[argh(option, arg_name = "socket")]
+    ssh: Vec<String>,
     /// name the image
     #[argh(option, short = 't', arg_name = "name:tag")]
     tag: Vec<String>,
@@ -66,7 +81,10 @@ pub struct Args {
 /// The options, for the normaliser.
 pub const SHAPE: Shape = Shape {
     options: &[
+        Opt::values("add-host", None),
+        Opt::values("allow", None),
         Opt::values("build-arg", None),
+        Opt::switch("check", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
         Opt::value("iidfile", None),
@@ -77,6 +95,8 @@ pub const SHAPE: Shape = Shape {
         Opt::value("progress", None),
         Opt::switch("quiet", Some('q')),
         Opt::truth("rm", None),
+        Opt::values("secret", None),
+        Opt::values("ssh", None),
         Opt::values("tag", Some('t')),
         Opt::value("target", None),
     ],
@@ -86,11 +106,11 @@ pub const SHAPE: Shape = Shape {
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "add-host", "allow", "annotation", "attest", "build-context", "builder", "cache-from",
-    "cache-to", "call", "cgroup-parent", "check", "compress", "cpu-period", "cpu-quota",
+    "annotation", "attest", "build-context", "builder", "cache-from",
+    "cache-to", "call", "cgroup-parent", "compress", "cpu-period", "cpu-quota",
     "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "disable-content-trust", "isolation", "load",
     "memory", "m", "memory-swap", "metadata-file", "no-cache-filter", "output", "o", "policy",
-    "provenance", "pull", "push", "sbom", "secret", "security-opt", "shm-size", "squash", "ssh",
+    "provenance", "pull", "push", "sbom", "security-opt", "shm-size", "squash",
     "stream", "ulimit",
 ];
 
@@ -101,7 +121,13 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         (true, _) => Mode::Quiet,
         (false, word) => Mode::parse(word.unwrap_or("auto"))?,
     };
+    let checks = args.check;
     let request = request(args, &|name| std::env::var(name).ok())?;
+    if checks {
+        let checked = build::check(globals.find().as_ref(), &request)?;
+        findings::page(out, &checked)?;
+        return Ok(if checked.findings.is_empty() { exit::SUCCESS } else { exit::FAILED });
+    }
     let session = globals.open()?;
     if let Some(path) = &iidfile {
         // Whoever finds it after a failed build must not take it for that build's.
@@ -133,6 +159,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
 
 fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> {
     let [context] = arguments::exactly("build", args.paths)?;
+    allow(&args.allow)?;
     // Containers of steps never stay here, whatever these two say.
     let _ = (args.rm, args.force_rm);
     Ok(Request {
@@ -149,7 +176,71 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
             .filter(|text| !text.is_empty())
             .map(Platform::parse)
             .transpose()?,
+        secrets: args.secret.iter().map(|word| secret(word, own)).collect::<Result<_>>()?,
+        sockets: args.ssh.iter().map(|word| socket(word, own)).collect::<Result<_>>()?,
+        hosts: args.add_host.iter().map(|word| host(word)).collect::<Result<_>>()?,
     })
+}
+
+/// Steps have the host's network anyway; all powers are not given yet.
+fn allow(words: &[String]) -> Result<()> {
+    match words.iter().find(|word| *word != "network.host") {
+        None => Ok(()),
+        Some(word) => Err(Error::usage(format!("--allow {word} is not supported yet"))),
+    }
+}
+
+/// `id=ID[,src=FILE|,env=NAME]`; an id alone is the caller's variable of that name, else a file.
+fn secret(word: &str, own: &dyn Fn(&str) -> Option<String>) -> Result<(String, Secret)> {
+    let bad = |what: &str| Error::usage(format!("--secret {word:?}: {what}"));
+    let (mut id, mut found, mut kind) = (None, None, None);
+    for field in word.split(',') {
+        match field.split_once('=').unwrap_or((field, "")) {
+            ("id", value) => id = Some(value.to_owned()),
+            ("src" | "source", value) => found = Some(Secret::File(value.to_owned())),
+            ("env", value) => found = Some(Secret::Variable(value.to_owned())),
+            ("type", value @ ("file" | "env")) => kind = Some(value.to_owned()),
+            (other, _) => return Err(bad(&format!("unexpected key {other:?}"))),
+        }
+    }
+    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| bad("write id=ID,src=FILE"))?;
+    let secret = match (found, kind.as_deref()) {
+        (Some(Secret::File(name)), Some("env")) => Secret::Variable(name),
+        (Some(found), _) => found,
+        (None, Some("env")) => Secret::Variable(id.clone()),
+        (None, None) if own(&id).is_some() => Secret::Variable(id.clone()),
+        (None, _) => Secret::File(id.clone()),
+    };
+    Ok((id, secret))
+}
+
+/// `ID[=SOCKET]`; without a socket that of the caller's agent.
+fn socket(word: &str, own: &dyn Fn(&str) -> Option<String>) -> Result<(String, String)> {
+    let (id, path) = word.split_once('=').unwrap_or((word, ""));
+    let path = match path {
+        "" => own("SSH_AUTH_SOCK"),
+        path => Some(path.to_owned()),
+    };
+    let missing = || {
+        Error::usage(format!("--ssh {word:?}: no socket"))
+            .hint("start an ssh-agent, or name its socket: --ssh ID=SOCKET")
+    };
+    Ok((id.to_owned(), path.ok_or_else(missing)?))
+}
+
+/// `NAME:ADDRESS` or `NAME=ADDRESS`.
+fn host(word: &str) -> Result<(String, String)> {
+    let (name, address) = word
+        .split_once('=')
+        .or_else(|| word.split_once(':'))
+        .ok_or_else(|| Error::usage(format!("bad format for add-host: {word:?}")))?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
+    match address.parse::<std::net::IpAddr>() {
+        Ok(address) if is_name => Ok((name.to_owned(), address.to_string())),
+        _ => Err(Error::usage(format!("invalid IP address in add-host: {address:?}"))
+            .hint("write --add-host NAME:ADDRESS")),
+    }
 }
 
 /// The last one of a name counts; a name alone has the caller's value, if there is one.
@@ -158,6 +249,8 @@ fn build_args(
     own: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>> {
     let mut args = BTreeMap::new();
+    // As docker's build client does: the caller's own goes along.
+    args.extend(own("SOURCE_DATE_EPOCH").map(|own| ("SOURCE_DATE_EPOCH".to_owned(), own)));
     for word in words {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),

@@ -7,6 +7,8 @@ use crate::error::{Error, Kind};
 
 /// All went well.
 pub const SUCCESS: i32 = 0;
+/// It did what it should, and what it has found is not good.
+pub const FAILED: i32 = 1;
 /// The program never started, and it is not the program's fault.
 pub const NOT_STARTED: i32 = 125;
 /// The program exists and cannot be executed.

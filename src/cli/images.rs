@@ -126,7 +126,6 @@ mod tests {
             name: name.map(|name| Reference::parse(name).unwrap()),
             created: 1_795_513_750,
             size_bytes: 8_718_334,
-            is_step: false,
             labels: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::{Globals, Output, exit, load};
 use crate::catalog::transfer::{self, Import};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::image::platform::Platform;
 
 /// Make an image of the tar of a root tree
@@ -70,7 +70,8 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         platform: platform.map(Platform::parse).transpose()?,
     };
     let session = globals.open()?;
-    let image = transfer::import(&session, load::open(path)?, &request)?;
+    let image = transfer::import(&session, load::open(path)?, &request)
+        .context(|| format!("import {}", load::shown(path)))?;
     writeln!(out, "{image}")?;
     Ok(exit::SUCCESS)
 }

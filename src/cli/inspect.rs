@@ -55,10 +55,12 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     }
     match template {
         Some(template) => {
-            for value in &found {
-                writeln!(out, "{}", template.render(value)?)?;
+            let is_empty = found.is_empty();
+            for value in found {
+                let value = catalog::inspect::for_template(value);
+                writeln!(out, "{}", template.render(&value)?)?;
             }
-            if found.is_empty() {
+            if is_empty {
                 out.write_all(b"\n")?;
             }
         }

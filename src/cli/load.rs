@@ -54,7 +54,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let mut progress = progress::choose(mode, &mut none, &mut err, Terminals::probe());
     let loaded = transfer::load(&session, file, platform.as_ref(), &mut *progress);
     progress.finish(loaded.as_ref().err());
-    for image in loaded? {
+    for image in loaded.context(|| format!("load {}", shown(input.as_deref())))? {
         for name in &image.names {
             writeln!(out, "Loaded image: {name}")?;
         }
@@ -63,6 +63,11 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         }
     }
     Ok(exit::SUCCESS)
+}
+
+/// What an input is called in a message.
+pub(super) fn shown(path: Option<&str>) -> String {
+    path.map_or_else(|| "standard input".to_owned(), |path| format!("{path:?}"))
 }
 
 /// A file, or standard input.

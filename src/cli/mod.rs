@@ -5,6 +5,7 @@
 
 pub mod arguments;
 pub mod exit;
+pub mod findings;
 pub mod listing;
 pub mod normalize;
 pub mod progress;
@@ -51,9 +52,18 @@ impl Globals {
 
     /// Opens what all commands but the very simple ones work with.
     fn open(&self) -> Result<Session> {
+        Session::open(&self.settings())
+    }
+
+    /// The same for a command that can do without.
+    fn find(&self) -> Option<Session> {
+        Session::find(&self.settings())
+    }
+
+    fn settings(&self) -> Settings {
         let variable = || std::env::var_os("LATH_ROOT").filter(|root| !root.is_empty());
         let root = self.root.clone().map(OsString::from).or_else(variable).map(PathBuf::from);
-        Session::open(&Settings { root, driver: self.driver.clone() })
+        Settings { root, driver: self.driver.clone() }
     }
 }
 

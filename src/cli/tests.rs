@@ -328,8 +328,8 @@ fn each_commands_shape_is_that_of_its_argh_struct() {
             })
             .collect();
         let mut of_argh = of_argh(command);
-        of_shape.sort();
-        of_argh.sort();
+        of_shape.sort_unstable();
+        of_argh.sort_unstable();
         assert_eq!(of_shape, of_argh, "SHAPE (left) and Args (right) of {}", command.name());
         for planned in command.shape.planned {
             let is_there = command.shape.options.iter().any(|opt| opt.long == *planned);

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::catalog::resolve::resolve;
 use crate::error::{Context, Error, Kind, Result};
-use crate::sandbox::{self, Bind, DEFAULT_PATH, Identity, Network, NetworkFiles, Spec};
+use crate::sandbox::{self, Bind, Content, DEFAULT_PATH, Identity, Network, NetworkFiles, Spec};
 use crate::session::Session;
 use crate::snapshot::{Chain, Snapshot};
 use crate::sys::fs::random_bytes;
@@ -63,7 +63,8 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let scratch = session.scratch()?;
     let chain = Chain::open(store, Some(&scratch), &image.chains())?;
     let snapshot = Snapshot::prepare(&scratch, &chain)?;
-    let tree = snapshot.mount()?;
+    let under = store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
+    let tree = snapshot.mount(Some(under.as_fd()))?;
     let identity =
         Identity::resolve(tree.as_fd(), request.user.as_deref().unwrap_or(&config.user))?;
     let id: String = random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -76,7 +77,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     for stream in given.into_iter().chain([output.as_fd(), errors.as_fd()]) {
         refuse_directory(stream)?;
     }
-    let files = NetworkFiles::of_host();
+    let files = NetworkFiles::of_host(&[]);
     let spec = Spec {
         tree: tree.as_fd(),
         staging: &store.path().join("tmp"),
@@ -179,7 +180,8 @@ fn bind(volume: &Volume) -> Result<Bind> {
         return Err(Error::new(Kind::Usage, text));
     }
     let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
-    Ok(Bind { tree, target: volume.target.clone(), is_dir, readonly: volume.readonly })
+    let content = Content::Tree(tree);
+    Ok(Bind { content, target: volume.target.clone(), is_dir, readonly: volume.readonly })
 }
 
 /// A directory of the host as a stream would be a way out of the container: from it `..` leads up

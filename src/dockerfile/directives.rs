@@ -33,6 +33,17 @@ pub struct Check {
 }
 
 impl Check {
+    /// Reads a comment, without its sign, as `check=...`; nothing when it is another comment.
+    pub fn of_comment(comment: &str) -> Option<Check> {
+        let (name, value) = comment.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("check").then(|| Check::parse(value).ok())?
+    }
+
+    /// Whether a rule is switched off.
+    pub fn skips(&self, rule: &str) -> bool {
+        self.skip_all || self.skip.iter().any(|skipped| skipped == rule)
+    }
+
     /// Reads `skip=A,B;error=true`.
     pub fn parse(text: &str) -> Result<Check, String> {
         let mut check = Check::default();

@@ -87,6 +87,8 @@ impl<'a> Parser<'a> {
             return;
         }
         if written.is_empty() {
+            // What stands apart says nothing about the statement below.
+            self.comments.clear();
             return;
         }
         let (joined, intact) = self.joined(written);

@@ -104,7 +104,7 @@ impl Fault {
             error = error.hint(hint);
         }
         if self.line == 0 {
-            return error;
+            return error.during(file);
         }
         let shown = line_text(text, self.line);
         error.at(Place { file: file.to_owned(), line: self.line, text: shown })

@@ -319,7 +319,7 @@ fn words(value: &Value) -> Option<Vec<String>> {
 fn keys(value: &Value) -> Vec<String> {
     let fields = value.as_object().unwrap_or_default();
     let mut keys: Vec<String> = fields.iter().map(|(key, _)| key.clone()).collect();
-    keys.sort();
+    keys.sort_unstable();
     keys
 }
 

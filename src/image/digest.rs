@@ -52,12 +52,8 @@ impl Digest {
 
     /// The 64 hex digits.
     pub fn hex(&self) -> String {
-        use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+        let digit = |half: u8| char::from_digit(half.into(), 16).unwrap_or('0');
+        self.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
     }
 
     /// The first 12 hex digits, as docker shows ids.

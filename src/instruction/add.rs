@@ -46,15 +46,15 @@ impl Meaning for Add {
     }
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
-        let mut effect = self.files.lower(scope)?;
-        for written in &self.files.sources {
-            let written = scope.word(written)?;
-            effect.sources.push(if is_git(&written) {
-                Source::Git(written)
-            } else if is_url(&written) {
-                Source::Url(written)
+        let words = self.files.words(scope)?;
+        let mut effect = self.files.lower(scope, &words)?;
+        for written in &words.sources {
+            effect.sources.push(if is_git(written) {
+                Source::Git(written.clone())
+            } else if is_url(written) {
+                Source::Url(written.clone())
             } else {
-                Source::Path(paths::source(&written))
+                Source::Path(paths::source(written))
             });
         }
         if let Some(checksum) = &self.checksum {
@@ -72,7 +72,7 @@ impl Meaning for Add {
         effect.unpack = self.unpack.unwrap_or(true);
         effect.unpack_urls = self.unpack.unwrap_or(false);
         effect.is_add = true;
-        self.files.finish(effect, scope, "ADD")
+        self.files.finish(effect, scope, "ADD", &words)
     }
 }
 

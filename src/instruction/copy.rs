@@ -30,6 +30,12 @@ pub(super) struct Files {
     pub(super) link: bool,
 }
 
+/// What is expanded once and needed twice.
+pub(super) struct Words {
+    pub(super) sources: Vec<String>,
+    dest: String,
+}
+
 /// A here-document as a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Document {
@@ -76,23 +82,23 @@ impl Meaning for Copy {
     }
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
-        let mut effect = self.files.lower(scope)?;
-        for source in &self.files.sources {
-            let written = scope.word(source)?;
-            if is_git(&written) {
+        let words = self.files.words(scope)?;
+        let mut effect = self.files.lower(scope, &words)?;
+        for written in &words.sources {
+            if is_git(written) {
                 return Err(Error::input("source can't be a git ref for COPY").hint("use ADD"));
             }
-            if is_url(&written) {
+            if is_url(written) {
                 return Err(Error::input("source can't be a URL for COPY").hint("use ADD"));
             }
             effect.sources.push(Source::Path(match self.parents {
-                true => with_pivot(&written),
-                false => super::paths::source(&written),
+                true => with_pivot(written),
+                false => super::paths::source(written),
             }));
         }
         effect.from = self.from.clone().map_or(CopyFrom::Context, CopyFrom::Named);
         effect.parents = self.parents;
-        self.files.finish(effect, scope, "COPY")
+        self.files.finish(effect, scope, "COPY", &words)
     }
 }
 
@@ -140,8 +146,15 @@ impl Files {
         })
     }
 
+    /// Sources and destination with the variables put in.
+    pub(super) fn words(&self, scope: &Scope) -> Result<Words> {
+        let sources =
+            self.sources.iter().map(|source| scope.word(source)).collect::<Result<_>>()?;
+        Ok(Words { sources, dest: scope.word(&self.dest)? })
+    }
+
     /// The effect, still without its sources.
-    pub(super) fn lower(&self, scope: &Scope) -> Result<CopyEffect> {
+    pub(super) fn lower(&self, scope: &Scope, words: &Words) -> Result<CopyEffect> {
         let optional = |text: &Option<String>| match text {
             Some(text) => scope.word(text).map(|text| Some(text).filter(|text| !text.is_empty())),
             None => Ok(None),
@@ -157,11 +170,10 @@ impl Files {
                 if pattern.contains('$') { scope.word(pattern)? } else { pattern.clone() };
             excludes.push(pattern);
         }
-        let dest = scope.word(&self.dest)?;
         Ok(CopyEffect {
             from: CopyFrom::Context,
             sources: Vec::new(),
-            dest: destination(&scope.config.working_dir, &dest),
+            dest: destination(&scope.config.working_dir, &words.dest),
             chown: optional(&self.chown)?,
             chmod,
             link: self.link,
@@ -181,6 +193,7 @@ impl Files {
         mut effect: CopyEffect,
         scope: &Scope,
         keyword: &str,
+        words: &Words,
     ) -> Result<Lowered> {
         let mut created_by = keyword.to_owned();
         if effect.parents {
@@ -191,8 +204,8 @@ impl Files {
                 created_by.push_str(&format!(" --{name}={value}"));
             }
         }
-        for written in &self.sources {
-            created_by.push_str(&format!(" {}", scope.word(written)?));
+        for source in &words.sources {
+            created_by.push_str(&format!(" {source}"));
         }
         for document in &self.documents {
             created_by.push_str(&format!(" <<{}", document.name));
@@ -202,7 +215,7 @@ impl Files {
             };
             effect.sources.push(Source::Text { name: document.name.clone(), content });
         }
-        created_by.push_str(&format!(" {}", scope.word(&self.dest)?));
+        created_by.push_str(&format!(" {}", words.dest));
         Ok(Lowered { effect: Effect::Copy(effect), created_by })
     }
 }

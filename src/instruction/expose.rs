@@ -35,7 +35,7 @@ impl Meaning for Expose {
         }
         let created_by = format!("EXPOSE [{}]", ports.join(" "));
         scope.config.exposed_ports.append(&mut ports);
-        scope.config.exposed_ports.sort();
+        scope.config.exposed_ports.sort_unstable();
         scope.config.exposed_ports.dedup();
         Ok(Lowered { effect: Effect::Config, created_by })
     }

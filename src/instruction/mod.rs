@@ -26,6 +26,7 @@ mod user;
 mod volume;
 mod workdir;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 pub use add::Add;
@@ -209,4 +210,7 @@ pub struct Scope {
     pub escape: char,
     /// CMD was set in this very stage: ENTRYPOINT then keeps it.
     pub cmd_set: bool,
+    /// Variables that the last statement asked for and nobody has set, once for each word, for
+    /// the linter.
+    pub unknown: RefCell<Vec<String>>,
 }

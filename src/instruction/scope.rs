@@ -36,7 +36,8 @@ impl Scope {
 
     /// A word with the variables in force.
     pub fn word(&self, text: &str) -> Result<String> {
-        Expander::new(self.escape_char(), &|name| self.variable(name)).word(text)
+        let before = self.unknown.borrow().len();
+        Expander::new(self.escape_char(), &|name| self.noted(name, before)).word(text)
     }
 
     /// The words that a text has once the variables are put in.
@@ -46,7 +47,8 @@ impl Scope {
 
     /// A here-document with the variables in force.
     pub fn heredoc(&self, text: &str) -> Result<String> {
-        Expander::new('\\', &|name| self.variable(name)).heredoc(text)
+        let before = self.unknown.borrow().len();
+        Expander::new('\\', &|name| self.noted(name, before)).heredoc(text)
     }
 
     /// A word of FROM or of an ARG in front of it.
@@ -76,6 +78,19 @@ impl Scope {
             }
         }
         (all, unkeyed)
+    }
+
+    /// The value of a variable. One that is neither set nor declared is noted, unless it was since
+    /// there were so many.
+    fn noted(&self, name: &str, before: usize) -> Option<String> {
+        let value = self.variable(name);
+        if value.is_none() && !self.args.iter().any(|(own, _)| own == name) {
+            let mut unknown = self.unknown.borrow_mut();
+            if !unknown.iter().skip(before).any(|noted| noted == name) {
+                unknown.push(name.to_owned());
+            }
+        }
+        value
     }
 
     /// An ARG is declared; without a value the variable stays what it is.

@@ -35,6 +35,7 @@ macro_rules! instructions {
 
             /// What it does where it stands; the scope is changed accordingly.
             pub fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
+                scope.unknown.get_mut().clear();
                 match self { $(Instruction::$name(own) => own.lower(scope),)* }
             }
         }

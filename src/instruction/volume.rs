@@ -39,7 +39,7 @@ impl Meaning for Volume {
         let created_by = format!("VOLUME [{}]", paths.join(" "));
         // The path stays as it is written, relative or not, as docker has it.
         scope.config.volumes.append(&mut paths);
-        scope.config.volumes.sort();
+        scope.config.volumes.sort_unstable();
         scope.config.volumes.dedup();
         Ok(Lowered { effect: Effect::Config, created_by })
     }

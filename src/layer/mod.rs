@@ -8,7 +8,7 @@
 pub mod compress;
 mod crc32;
 pub mod entry;
-mod links;
+pub mod links;
 pub mod node;
 mod pack;
 mod pax;

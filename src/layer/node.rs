@@ -78,7 +78,7 @@ pub fn xattrs(fd: BorrowedFd<'_>) -> Result<Vec<Xattr>> {
             kept.push(Xattr { name: name.to_vec(), value });
         }
     }
-    kept.sort();
+    kept.sort_unstable();
     Ok(kept)
 }
 

@@ -286,7 +286,7 @@ fn said_by(records: &[u8]) -> Result<Said> {
             }
         }
     }
-    said.xattrs.sort();
+    said.xattrs.sort_unstable();
     Ok(said)
 }
 

@@ -99,6 +99,11 @@ impl Ignore {
         self.rules.is_empty()
     }
 
+    /// Some rule takes something back.
+    pub fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| rule.takes_back)
+    }
+
     /// What the rules say about the root itself: it is never left out.
     pub fn root(&self) -> Verdict {
         Verdict::default()

@@ -77,6 +77,7 @@ pub fn step_hash(
     lowered: &Lowered,
     config: &str,
     author: Option<&String>,
+    epoch: Option<i64>,
     content: &[u8],
 ) -> [u8; 32] {
     let mut fields = Fields::new();
@@ -88,6 +89,7 @@ pub fn step_hash(
     fields.text("created by", &lowered.created_by);
     fields.text("config", config);
     fields.option("author", author);
+    fields.option("epoch", epoch.map(|seconds| seconds.to_string()).as_ref());
     fields.bytes("content", content);
     fields.finish()
 }
@@ -221,7 +223,7 @@ mod tests {
 
     fn hash(effect: RunEffect) -> [u8; 32] {
         let lowered = Lowered { effect: Effect::Run(effect), created_by: "RUN x".into() };
-        step_hash(&lowered, "{}", None, b"")
+        step_hash(&lowered, "{}", None, None, b"")
     }
 
     #[test]

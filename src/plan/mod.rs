@@ -2,6 +2,7 @@
 //! cache key of a step. Pure: all errors of form appear here, before any work.
 
 pub mod key;
+pub mod lint;
 mod stage;
 
 pub use stage::{Base, Plan, Stage, Step};

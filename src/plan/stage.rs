@@ -1,6 +1,6 @@
 //! Stages: from each FROM to the next, what each is based on, and which of them a target needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::dockerfile::{Document, Fault, Statement};
 use crate::error::Error;
@@ -61,6 +61,8 @@ pub struct Plan {
     pub global_texts: Vec<String>,
     /// The escape character.
     pub escape: char,
+    /// The names of all `ARG`s.
+    pub declared: BTreeSet<String>,
 }
 
 impl Plan {
@@ -78,6 +80,7 @@ impl Plan {
             global_args: Vec::new(),
             global_texts: Vec::new(),
             escape: document.directives.escape,
+            declared: BTreeSet::new(),
         };
         let mut faults = Vec::new();
         for statement in &document.statements {
@@ -109,6 +112,9 @@ impl Plan {
     ) -> Result<(), Fault> {
         let line = statement.line;
         let text = statement.original.clone();
+        if let Instruction::Arg(arg) = &instruction {
+            self.declared.extend(arg.pairs.iter().map(|pair| pair.name.clone()));
+        }
         if let Instruction::From(from) = &instruction {
             return self.begin(from, text, line, scope);
         }
@@ -200,7 +206,8 @@ impl Plan {
     }
 }
 
-fn fault(line: usize, error: &Error) -> Fault {
+/// An error of a statement as a fault of its line.
+pub(super) fn fault(line: usize, error: &Error) -> Fault {
     Fault { line, message: error.text().to_owned(), hint: error.hints().first().cloned() }
 }
 

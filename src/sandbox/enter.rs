@@ -13,11 +13,11 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::{Bind, Network, Spec, dev, proc};
+use super::{Bind, Content, Network, Spec, dev, proc};
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::fs::{NewDir, make_dirs_in_root, open_in_root};
+use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
 use crate::sys::identity::{DEFAULT_CAPABILITIES, become_user};
-use crate::sys::mount::{attach, bind, fd_path};
+use crate::sys::mount::{attach, bind, fd_path, mount_onto};
 use crate::sys::{network, process};
 
 /// The words of the command as execve wants them.
@@ -90,7 +90,7 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
         .context(|| "open /dev/null")?;
     proc::mount(spec.tree, null.as_fd())?;
     for one in spec.binds {
-        attach_bind(spec, one).context(|| format!("mount {:?}", one.target))?;
+        attach_bind(spec, dev.as_fd(), one).context(|| format!("mount {:?}", one.target))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     rustix::process::fchdir(spec.tree).context(|| "enter the root")?;
@@ -128,7 +128,7 @@ fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(stream, 3).context(|| "dup")
 }
 
-/// resolv.conf, hosts and hostname are files of the new /dev's tmpfs, bound and then unlinked.
+/// resolv.conf, hosts and hostname.
 fn bind_files(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
     let hostname = format!("{}\n", spec.hostname);
     let mut hosts = spec.files.hosts.clone();
@@ -142,24 +142,53 @@ fn bind_files(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
     ];
     let own = rustix::fs::fstat(dev).context(|| "stat /dev")?.st_dev;
     for (target, bytes) in files {
-        let bound = || -> rustix::io::Result<()> {
-            let onto = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
-            // A link to /dev/null, as some images have: that must stay what it is.
-            if rustix::fs::fstat(&onto)?.st_dev == own {
-                return Ok(());
-            }
-            dev::write(dev, ".file", bytes, 0o644)?;
-            let from =
-                rustix::fs::openat(dev, ".file", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-            bind(from.as_fd(), onto.as_fd())?;
-            rustix::fs::unlinkat(dev, ".file", AtFlags::empty())
-        };
-        bound().context(|| format!("mount /{target}"))?;
+        let onto = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty());
+        let onto = onto.context(|| format!("mount /{target}"))?;
+        // A link to /dev/null, as some images have: that must stay what it is.
+        if rustix::fs::fstat(&onto).context(|| format!("stat /{target}"))?.st_dev == own {
+            continue;
+        }
+        bind_file(dev, bytes, 0o644, (0, 0), onto.as_fd())
+            .context(|| format!("mount /{target}"))?;
     }
     Ok(())
 }
 
-fn attach_bind(spec: &Spec<'_>, one: &Bind) -> Result<()> {
+/// A file of the new /dev's tmpfs, bound and then unlinked: it is in memory and has no other name.
+fn bind_file(
+    dev: BorrowedFd<'_>,
+    bytes: &[u8],
+    mode: u32,
+    owner: (u32, u32),
+    onto: BorrowedFd<'_>,
+) -> Result<()> {
+    const NAME: &str = ".file";
+    dev::write(dev, NAME, bytes, mode)?;
+    let from = rustix::fs::openat(dev, NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    set_owner(from.as_fd(), owner.0, owner.1)?;
+    bind(from.as_fd(), onto)?;
+    Ok(rustix::fs::unlinkat(dev, NAME, AtFlags::empty())?)
+}
+
+/// Mounts the directory or file `path` of a detached mount: the mount is attached aside, the path
+/// bound, and the mount taken away again; what was bound keeps it.
+fn bind_inside(
+    dev: BorrowedFd<'_>,
+    tree: BorrowedFd<'_>,
+    path: &Path,
+    onto: BorrowedFd<'_>,
+) -> Result<()> {
+    const NAME: &str = ".tree";
+    rustix::fs::mkdirat(dev, NAME, Mode::from_raw_mode(0o700))?;
+    let aside = open_dir(dev, NAME)?;
+    attach(tree, aside.as_fd())?;
+    let from = open_in_root(tree, path, OFlags::PATH, Mode::empty())?;
+    bind(from.as_fd(), onto)?;
+    rustix::mount::unmount(fd_path(tree), UnmountFlags::DETACH)?;
+    Ok(rustix::fs::unlinkat(dev, NAME, AtFlags::REMOVEDIR)?)
+}
+
+fn attach_bind(spec: &Spec<'_>, dev: BorrowedFd<'_>, one: &Bind) -> Result<()> {
     let target = Path::new(&one.target);
     if target.starts_with("/dev") {
         // lath's own /dev: nothing of the image, so it is filled here.
@@ -171,14 +200,24 @@ fn attach_bind(spec: &Spec<'_>, one: &Bind) -> Result<()> {
         }
     }
     let onto = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
-    attach(one.tree.as_fd(), onto.as_fd())?;
-    if one.is_dir || one.readonly {
+    let onto = onto.as_fd();
+    match &one.content {
+        Content::Tree(tree) => attach(tree.as_fd(), onto)?,
+        Content::Inside(tree, path) => bind_inside(dev, tree.as_fd(), path, onto)?,
+        Content::Tmpfs(size) => {
+            let options = if *size == 0 { String::new() } else { format!("size={size}") };
+            mount_onto("tmpfs", onto, MountFlags::NOSUID | MountFlags::NODEV, &options)?;
+        }
+        Content::File { bytes, mode, owner } => bind_file(dev, bytes, *mode, *owner, onto)?,
+    }
+    // A node made in a directory of the host would be a door to its disks. A single device that
+    // the caller has named is meant to be one.
+    let is_device = matches!(one.content, Content::Tree(_)) && !one.is_dir;
+    if one.readonly || !is_device {
         let mounted = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
         let mut flags = MountFlags::BIND | kept_flags(mounted.as_fd())?;
         flags.set(MountFlags::RDONLY, one.readonly || flags.contains(MountFlags::RDONLY));
-        // A node made in a directory of the host would be a door to its disks. A single device
-        // that the caller has named is meant to be one.
-        flags.set(MountFlags::NODEV, one.is_dir || flags.contains(MountFlags::NODEV));
+        flags.set(MountFlags::NODEV, !is_device || flags.contains(MountFlags::NODEV));
         rustix::mount::mount_remount(fd_path(mounted.as_fd()), flags, c"")?;
     }
     Ok(())

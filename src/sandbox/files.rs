@@ -13,12 +13,16 @@ const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loop
     fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
 impl NetworkFiles {
-    /// Of a process in the host's network: the host's name servers, the usual hosts.
-    /// A host without a resolv.conf gives an empty one.
-    pub fn of_host() -> NetworkFiles {
+    /// Of a process in the host's network: the host's name servers, the usual hosts and `more`,
+    /// names and addresses. A host without a resolv.conf gives an empty one.
+    pub fn of_host(more: &[(String, String)]) -> NetworkFiles {
         // Small on every machine; what cannot be read is as good as empty.
         let mut resolv_conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
         resolv_conf.truncate(64 << 10);
-        NetworkFiles { resolv_conf, hosts: HOSTS.as_bytes().to_vec() }
+        let mut hosts = HOSTS.to_owned();
+        for (name, address) in more {
+            hosts.push_str(&format!("{address}\t{name}\n"));
+        }
+        NetworkFiles { resolv_conf, hosts: hosts.into_bytes() }
     }
 }

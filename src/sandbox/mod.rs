@@ -10,13 +10,14 @@ mod output;
 mod proc;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
 pub use enter::DEFAULT_PATH;
 pub use files::NetworkFiles;
 pub use identity::{Identity, group_id, parse_id};
+pub use mountpoint::{DIRS, FILES};
 pub use output::{pump, supervise};
 
 use crate::error::{Error, Result};
@@ -32,16 +33,35 @@ pub enum Network {
     None,
 }
 
-/// Something of the outside that appears inside.
+/// Something that appears inside besides the usual.
 pub struct Bind {
-    /// A detached mount (`sys::mount::clone_tree`), or an overlay.
-    pub tree: OwnedFd,
+    /// What.
+    pub content: Content,
     /// Where: a path in the root.
     pub target: String,
     /// Whether it is a directory; decides what is made when the target is not there.
     pub is_dir: bool,
     /// Not writable.
     pub readonly: bool,
+}
+
+/// What is mounted.
+pub enum Content {
+    /// A detached mount (`sys::mount::clone_tree`, or an overlay).
+    Tree(OwnedFd),
+    /// A path inside of a detached mount.
+    Inside(OwnedFd, PathBuf),
+    /// A new file system in memory, of at most so many bytes; 0 is the kernel's default.
+    Tmpfs(u64),
+    /// A file in memory.
+    File {
+        /// What is in it.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+        /// User and group.
+        owner: (u32, u32),
+    },
 }
 
 /// What to run and what it sees.

@@ -12,6 +12,11 @@ use super::Spec;
 use crate::error::{Context, Error, Result};
 use crate::sys::fs::{open_dir, open_in_root, resolve_in_root};
 
+/// Directories that something is mounted on in every sandbox.
+pub const DIRS: &[&str] = &["proc", "sys", "dev"];
+/// Files that something is mounted on in every sandbox.
+pub const FILES: &[&str] = &["etc/resolv.conf", "etc/hosts", "etc/hostname"];
+
 struct Made {
     parent: OwnedFd,
     name: OsString,
@@ -36,10 +41,10 @@ impl Mountpoints {
     }
 
     fn make_all(&mut self, spec: &Spec<'_>) -> Result<()> {
-        for dir in ["proc", "sys", "dev"] {
+        for dir in DIRS {
             self.ensure(spec.tree, Path::new(dir), true)?;
         }
-        for file in ["etc/resolv.conf", "etc/hosts", "etc/hostname"] {
+        for file in FILES {
             self.ensure(spec.tree, Path::new(file), false)?;
         }
         for bind in spec.binds {

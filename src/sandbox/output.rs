@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
@@ -10,15 +10,18 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
 use crate::sys::{process, signal};
 
-/// Hands on a process's output until it ends; gives its exit code. An ending signal kills it and
-/// is the error then.
+/// How long a silent process is waited for before `each` hears of nothing.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Hands on a process's output until it ends; gives its exit code. While it says nothing `each`
+/// gets no bytes now and then. An ending signal kills it and is the error then.
 pub fn pump(
     pid: Pid,
     streams: [(Stream, OwnedFd); 2],
     each: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<i32> {
     let mut open: Vec<(Stream, OwnedFd)> = streams.into();
-    let mut buffer = vec![0u8; 64 << 10];
+    let mut buffer = vec![0u8; 16 << 10];
     let mut killed = None;
     while !open.is_empty() {
         let mut watched: Vec<PollFd<'_>> =
@@ -27,7 +30,8 @@ pub fn pump(
         if let Some(pipe) = &pipe {
             watched.push(PollFd::new(pipe, PollFlags::IN));
         }
-        match poll(&mut watched, None) {
+        match poll(&mut watched, Some(&PAUSE)) {
+            Ok(0) => each(Stream::Out, &[]),
             Ok(_) | Err(Errno::INTR) => {}
             Err(other) => {
                 process::kill(pid, libc::SIGKILL);
@@ -105,5 +109,33 @@ fn wait_for_signal() -> Result<()> {
     match poll(&mut [PollFd::new(&pipe, PollFlags::IN)], None) {
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(other) => Err(other).context(|| "poll"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_silent_process_is_heard_of_now_and_then() {
+        signal::watch().unwrap();
+        let script = "sleep 0.5; echo x; exit 3";
+        let mut command = Command::new("/bin/sh");
+        let child = command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = child.spawn().unwrap();
+        let streams = [
+            (Stream::Out, OwnedFd::from(child.stdout.take().unwrap())),
+            (Stream::Err, OwnedFd::from(child.stderr.take().unwrap())),
+        ];
+        let (mut pauses, mut said) = (0, Vec::new());
+        let code = pump(Pid::from_child(&child), streams, &mut |_, bytes| {
+            pauses += usize::from(bytes.is_empty());
+            said.extend_from_slice(bytes);
+        });
+        // It is waited for already.
+        let _ = child.wait();
+        assert_eq!((code.unwrap(), said.as_slice()), (3, b"x\n".as_slice()));
+        assert!(pauses >= 2, "{pauses}");
     }
 }

@@ -24,6 +24,8 @@ pub struct Done {
     pub image: ImageConfig,
     /// Digest of the config.
     pub id: ImageId,
+    /// The config as it is stored, byte for byte.
+    pub text: Vec<u8>,
     /// Its layers as one id; nothing for an image without layers.
     pub chain: Option<ChainId>,
     /// It is in the store: a base or a step. `FROM scratch` is not.
@@ -34,7 +36,8 @@ impl Done {
     /// An image that is complete.
     pub fn new(image: ImageConfig, is_stored: bool) -> Done {
         let chain = image.chains().pop();
-        Done { id: image.id(), image, chain, is_stored }
+        let text = image.to_text().into_bytes();
+        Done { id: Digest::of(&text), text, image, chain, is_stored }
     }
 
     /// The image after one more step.
@@ -52,7 +55,8 @@ impl Done {
         });
         let chain = diff.map(|diff| Digest::chain(self.chain.as_ref(), &diff)).or(self.chain);
         image.diff_ids.extend(diff);
-        Done { id: image.id(), image, chain, is_stored: true }
+        let text = image.to_text().into_bytes();
+        Done { id: Digest::of(&text), text, image, chain, is_stored: true }
     }
 }
 
@@ -184,7 +188,7 @@ fn stopped() -> Error {
 
 /// How long the thread waits for more before it syncs what has gathered: a sync costs the running
 /// step time on the same disk, and a power cut may cost the steps of this time.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(50);
 /// After this time it syncs even when more keeps coming.
 const LONGEST: Duration = Duration::from_secs(2);
 
@@ -232,8 +236,7 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
 fn gather_last(store: &Store, last: Last, gathered: &mut Publication) -> Result<()> {
     let Some(done) = last.image else { return Ok(()) };
     if !store.has_image(&done.id) {
-        let text = done.image.to_text().into_bytes();
-        gathered.images.push(NewImage { text, is_final: true });
+        gathered.images.push(NewImage { text: done.text, is_final: true });
     }
     for name in last.names {
         if store.named(&name)? != Some(done.id) {
@@ -282,7 +285,7 @@ fn gather(finished: Finished, gathered: &mut Publication) -> Result<Done> {
         diff = Some(diff_id);
     }
     let done = parent.after(&finished.step, diff);
-    gathered.images.push(NewImage { text: done.image.to_text().into_bytes(), is_final: false });
+    gathered.images.push(NewImage { text: done.text.clone(), is_final: false });
     if let Some(key) = finished.key {
         gathered.records.push(NewRecord {
             key: key(&parent.id),

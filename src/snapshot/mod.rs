@@ -48,6 +48,11 @@ impl Chain {
         self.trees.push(Arc::new(tree));
     }
 
+    /// Whether its view is the tree of one layer and no mount.
+    pub fn is_single(&self) -> bool {
+        self.trees.len() == 1
+    }
+
     /// The highest layer's tree.
     pub fn top(&self) -> Option<BorrowedFd<'_>> {
         self.trees.last().map(|tree| tree.as_fd())

@@ -1,11 +1,13 @@
 //! The overlay driver: the upper directory of a mount over the chain's layers is the new layer.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::Mode;
 
 use super::{Chain, settle};
 use crate::error::{Context, Result};
 use crate::store::{Scratch, Workspace};
-use crate::sys::fs::remove_tree;
+use crate::sys::fs::{remove_tree, set_owner};
 use crate::sys::mount::{Overlay, overlay};
 
 /// A writable view of a chain. Nothing is mounted until `mount`, and the mount goes with the
@@ -14,46 +16,67 @@ pub struct Snapshot {
     workspace: Workspace,
     upper: OwnedFd,
     work: OwnedFd,
-    empty: Option<OwnedFd>,
     chain: Chain,
 }
 
 impl Snapshot {
-    /// Makes an empty upper directory over a chain.
+    /// Makes an empty upper directory over a chain. What an earlier step has left empty is used
+    /// again: ext4 looks long for a free inode where many were just removed.
     pub fn prepare(scratch: &Scratch, chain: &Chain) -> Result<Snapshot> {
-        let workspace = scratch.workspace()?;
-        let upper = workspace.make_dir("diff", 0o755)?;
-        let work = workspace.make_dir("work", 0o700)?;
-        // overlayfs wants at least one lower directory.
-        let empty = match chain.trees.is_empty() {
-            true => Some(workspace.make_dir("empty", 0o755)?),
-            false => None,
+        let (workspace, upper) = match scratch.spare_workspace() {
+            Some(workspace) => {
+                let upper = workspace.open_dir("diff")?;
+                (workspace, upper)
+            }
+            None => {
+                let workspace = scratch.workspace()?;
+                let upper = workspace.make_dir("diff", 0o755)?;
+                (workspace, upper)
+            }
         };
-        Ok(Snapshot { workspace, upper, work, empty, chain: chain.clone() })
+        // The root that a view shows is that of its highest layer.
+        if let Some(top) = chain.top() {
+            let stat = rustix::fs::fstat(top).context(|| "stat the root")?;
+            set_owner(upper.as_fd(), stat.st_uid, stat.st_gid).context(|| "chown the root")?;
+            rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))
+                .context(|| "chmod the root")?;
+        }
+        let work = scratch.work_dir()?;
+        Ok(Snapshot { workspace, upper, work, chain: chain.clone() })
     }
 
-    /// Mounts the view, attached nowhere.
-    pub fn mount(&self) -> Result<OwnedFd> {
+    /// Mounts the view, attached nowhere. `under`: a directory that shows through where no layer
+    /// has anything, and never gets into the new layer.
+    pub fn mount(&self, under: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
         let mut lowers = self.chain.highest_first();
-        lowers.extend(self.empty.as_ref().map(AsFd::as_fd));
+        lowers.extend(under);
+        let empty;
+        if lowers.is_empty() {
+            // overlayfs wants at least one lower directory.
+            empty = self.workspace.make_dir("empty", 0o755)?;
+            lowers.push(empty.as_fd());
+        }
         let writable = Some((self.upper.as_fd(), self.work.as_fd()));
         overlay(&Overlay { lowers: &lowers, writable })
     }
 
     /// Ends the writing: the upper directory becomes canonical and is from now on only read.
     /// Nothing may be mounted any more. Gives the chain with the new layer on top (the old one,
-    /// when nothing has changed) and the workspace that holds `diff/` alone.
-    pub fn finish(self, scratch: &Scratch) -> Result<(Chain, Option<Workspace>)> {
-        let is_empty = settle::settle(self.upper.as_fd(), &self.chain.highest_first())
+    /// when nothing has changed) and the workspace that holds `diff/` alone. `newest`: the newest
+    /// time that files may have, seconds since 1970.
+    pub fn finish(
+        self,
+        scratch: &Scratch,
+        newest: Option<i64>,
+    ) -> Result<(Chain, Option<Workspace>)> {
+        let is_empty = settle::settle(self.upper.as_fd(), &self.chain.highest_first(), newest)
             .context(|| "compare the step's changes")?;
-        drop((self.work, self.empty));
+        give_back(scratch, self.work)?;
+        remove_tree(self.workspace.dir.as_fd(), "empty")?;
         if is_empty {
-            drop(self.upper);
-            scratch.discard(self.workspace)?;
+            scratch.keep_spare(self.workspace);
             return Ok((self.chain, None));
         }
-        remove_tree(self.workspace.dir.as_fd(), "work")?;
-        remove_tree(self.workspace.dir.as_fd(), "empty")?;
         let mut chain = self.chain;
         chain.push(self.upper);
         Ok((chain, Some(self.workspace)))
@@ -61,7 +84,16 @@ impl Snapshot {
 
     /// Throws everything away.
     pub fn discard(self, scratch: &Scratch) -> Result<()> {
-        drop((self.upper, self.work, self.empty));
+        drop(self.upper);
+        give_back(scratch, self.work)?;
         scratch.discard(self.workspace)
     }
+}
+
+/// A work directory serves again when what its mount has put into it is gone: overlayfs refuses
+/// one with the mark of a volatile mount.
+fn give_back(scratch: &Scratch, work: OwnedFd) -> Result<()> {
+    remove_tree(work.as_fd(), "work")?;
+    scratch.keep_work_dir(work);
+    Ok(())
 }

@@ -19,12 +19,22 @@ const OPAQUE: &CStr = c"trusted.overlay.opaque";
 /// a frame and some descriptors, of which a process usually has 1024.
 const MAX_DEPTH: usize = 300;
 
-/// Settles an upper directory over the layers below it, highest first. Whether nothing is left.
-pub fn settle(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> Result<bool> {
-    settle_dir(upper, lowers, 0)
+/// Settles an upper directory over the layers below it, highest first. Times of what stays are
+/// `newest` (seconds since 1970) at most. Whether nothing is left.
+pub fn settle(
+    upper: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    newest: Option<i64>,
+) -> Result<bool> {
+    settle_dir(upper, lowers, newest, 0)
 }
 
-fn settle_dir(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], depth: usize) -> Result<bool> {
+fn settle_dir(
+    upper: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    newest: Option<i64>,
+    depth: usize,
+) -> Result<bool> {
     if depth > MAX_DEPTH {
         let text = format!("the step has made more than {MAX_DEPTH} directories in each other");
         return Err(Error::input(text));
@@ -40,7 +50,7 @@ fn settle_dir(upper: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>], depth: usize) ->
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        match settle_entry(upper, name, lowers, depth) {
+        match settle_entry(upper, name, lowers, newest, depth) {
             Ok(true) => kept += 1,
             Ok(false) => dropped += 1,
             // The names on the way to the place, as far as anybody would read.
@@ -59,6 +69,7 @@ fn settle_entry(
     upper: BorrowedFd<'_>,
     name: &CStr,
     lowers: &[BorrowedFd<'_>],
+    newest: Option<i64>,
     depth: usize,
 ) -> Result<bool> {
     let stat = stat_at(upper, name)?;
@@ -78,6 +89,8 @@ fn settle_entry(
         };
         if same {
             rustix::fs::unlinkat(upper, name, AtFlags::empty())?;
+        } else {
+            clamp(upper, name, &stat, newest)?;
         }
         return Ok(!same);
     }
@@ -93,7 +106,7 @@ fn settle_entry(
     }
     let inner = if is_opaque { Vec::new() } else { open_below(lowers, name)? };
     let inner: Vec<BorrowedFd<'_>> = inner.iter().map(AsFd::as_fd).collect();
-    let is_empty = settle_dir(dir.as_fd(), &inner, depth + 1)?;
+    let is_empty = settle_dir(dir.as_fd(), &inner, newest, depth + 1)?;
     if is_empty
         && covered
         && !is_opaque
@@ -104,7 +117,16 @@ fn settle_entry(
         rustix::fs::unlinkat(upper, name, AtFlags::REMOVEDIR)?;
         return Ok(false);
     }
+    clamp(upper, name, &stat, newest)?;
     Ok(true)
+}
+
+/// Takes a time back that is newer than it may be.
+fn clamp(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat, newest: Option<i64>) -> Result<()> {
+    let Some(newest) = newest.filter(|newest| stat.st_mtime > *newest) else { return Ok(()) };
+    let time = Timespec { tv_sec: newest, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).context(|| "set times")
 }
 
 fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
@@ -224,7 +246,7 @@ fn attributes(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         value.truncate(size);
         found.push((name.to_vec(), value));
     }
-    found.sort();
+    found.sort_unstable();
     Ok(found)
 }
 
@@ -271,6 +293,7 @@ mod tests {
 
     struct Scene {
         dir: PathBuf,
+        newest: Option<i64>,
     }
 
     impl Scene {
@@ -280,7 +303,7 @@ mod tests {
             for part in ["low", "mid", "up", "work"] {
                 std::fs::create_dir_all(dir.join(part)).unwrap();
             }
-            Scene { dir }
+            Scene { dir, newest: None }
         }
 
         fn open(&self, part: &str) -> std::fs::File {
@@ -297,10 +320,10 @@ mod tests {
             let mounted = overlay(&Overlay { lowers: &lowers, writable }).unwrap();
             change(Path::new(&crate::sys::mount::fd_path(mounted.as_fd())));
             drop(mounted);
-            let is_empty = settle(up.as_fd(), &lowers).unwrap();
+            let is_empty = settle(up.as_fd(), &lowers, self.newest).unwrap();
             let mut left = Vec::new();
             list(&self.dir.join("up"), "", &mut left);
-            left.sort();
+            left.sort_unstable();
             assert_eq!(is_empty, left.is_empty());
             left
         }
@@ -421,5 +444,21 @@ mod tests {
             std::fs::hard_link(root.join("etc/file"), root.join("etc/twin")).unwrap();
         });
         assert_eq!(left, ["etc/", "etc/file", "etc/twin"]);
+    }
+
+    #[test]
+    fn times_are_taken_back_to_the_newest_that_is_allowed() {
+        let mut scene = Scene::new();
+        lower(&scene);
+        scene.newest = Some(1_000_000_000);
+        let left = scene.change(&|root| {
+            std::fs::write(root.join("etc/deep/new"), "x").unwrap();
+            symlink("x", root.join("etc/deep/link")).unwrap();
+        });
+        assert_eq!(left, ["etc/", "etc/deep/", "etc/deep/link", "etc/deep/new"]);
+        for path in ["etc", "etc/deep", "etc/deep/link", "etc/deep/new"] {
+            let stat = std::fs::symlink_metadata(scene.dir.join("up").join(path)).unwrap();
+            assert_eq!(stat.mtime(), 1_000_000_000, "{path}");
+        }
     }
 }

@@ -54,7 +54,7 @@ impl Store {
             ids.extend(Digest::parse_hex(name));
             Ok(true)
         })?;
-        ids.sort();
+        ids.sort_unstable();
         Ok(ids)
     }
 

@@ -47,7 +47,7 @@ impl Store {
             })?;
             Ok(true)
         })?;
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 

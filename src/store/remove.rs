@@ -1,6 +1,6 @@
 //! Taking images away: the name, the image, the cached steps that only led to it, their layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -61,8 +61,9 @@ impl Store {
         Ok(())
     }
 
-    /// As docker does: the steps that led to the image go, up to one that is an image itself or
-    /// that led to something else too.
+    /// The steps that were made from the image go when they led to no other image: builds that
+    /// failed leave them, and no list shows them. Then, as docker does, those that led to it, up
+    /// to one that is an image itself or that led to something else too.
     fn remove_steps(&self, image: ImageId, removal: &mut Removal) -> Result<()> {
         let mut parents: BTreeMap<ImageId, Option<ImageId>> = BTreeMap::new();
         let mut children: BTreeMap<ImageId, usize> = BTreeMap::new();
@@ -73,7 +74,14 @@ impl Store {
             }
             Ok(true)
         })?;
-        let mut doomed = Vec::new();
+        let mut doomed = self.vain_steps(image, &parents)?;
+        for step in &doomed {
+            if let Some(Some(parent)) = parents.get(step)
+                && let Some(count) = children.get_mut(parent)
+            {
+                *count = count.saturating_sub(1);
+            }
+        }
         let mut at = image;
         while !self.has_image(&at) && children.get(&at).copied().unwrap_or(0) == 0 {
             doomed.push(at);
@@ -110,6 +118,36 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Steps made from an image, directly or not, from which no image was made.
+    fn vain_steps(
+        &self,
+        image: ImageId,
+        parents: &BTreeMap<ImageId, Option<ImageId>>,
+    ) -> Result<Vec<ImageId>> {
+        let before = |id: &ImageId| parents.get(id).copied().flatten();
+        let mut led_to_images = BTreeSet::new();
+        for id in self.images()? {
+            let mut at = Some(id);
+            while let Some(id) = at.filter(|id| led_to_images.insert(*id)) {
+                at = before(&id);
+            }
+        }
+        let came_from_it = |step: &ImageId| {
+            let mut at = before(step);
+            // No longer than there are records, should they go in a circle.
+            for _ in 0..parents.len() {
+                match at {
+                    Some(id) if id == image => return true,
+                    Some(id) => at = before(&id),
+                    None => break,
+                }
+            }
+            false
+        };
+        let steps = parents.keys().filter(|step| !led_to_images.contains(step));
+        Ok(steps.filter(|step| came_from_it(step)).copied().collect())
     }
 
     fn unlink(&self, path: &str) -> Result<bool> {

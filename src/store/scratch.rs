@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,6 +19,14 @@ pub struct Scratch {
     uses: OwnedFd,
     name: String,
     count: AtomicU32,
+    /// Workspaces whose `diff` is empty, and work directories of overlays, to be used again.
+    spare: Mutex<Spare>,
+}
+
+#[derive(Default)]
+struct Spare {
+    workspaces: Vec<Workspace>,
+    work_dirs: Vec<OwnedFd>,
 }
 
 /// A folder in a scratch for one piece of work.
@@ -49,7 +58,14 @@ impl Store {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
             let uses = rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600))
                 .context(|| "create a lease")?;
-            return Ok(Scratch { tmp, dir, uses, name, count: AtomicU32::new(0) });
+            return Ok(Scratch {
+                tmp,
+                dir,
+                uses,
+                name,
+                count: AtomicU32::new(0),
+                spare: Mutex::default(),
+            });
         }
     }
 
@@ -108,6 +124,30 @@ impl Scratch {
         Ok(Workspace { name, dir })
     }
 
+    /// A workspace that was kept.
+    pub fn spare_workspace(&self) -> Option<Workspace> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).workspaces.pop()
+    }
+
+    /// Keeps a workspace with an empty `diff` for the next one who needs that.
+    pub fn keep_spare(&self, workspace: Workspace) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).workspaces.push(workspace);
+    }
+
+    /// A work directory for an overlay, one that was kept or a new one.
+    pub fn work_dir(&self) -> Result<OwnedFd> {
+        let kept = self.spare.lock().unwrap_or_else(PoisonError::into_inner).work_dirs.pop();
+        match kept {
+            Some(work) => Ok(work),
+            None => Ok(self.workspace()?.dir),
+        }
+    }
+
+    /// Keeps a work directory for the next one who needs one.
+    pub fn keep_work_dir(&self, work: OwnedFd) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).work_dirs.push(work);
+    }
+
     /// Removes a folder made by `workspace`.
     pub fn discard(&self, workspace: Workspace) -> Result<()> {
         drop(workspace.dir);
@@ -116,10 +156,19 @@ impl Scratch {
 }
 
 impl Workspace {
-    /// Makes and opens a directory in it.
+    /// Opens a directory in it.
+    pub fn open_dir(&self, name: &str) -> Result<OwnedFd> {
+        open_dir(self.dir.as_fd(), name).context(|| format!("open {name:?} in the store's tmp"))
+    }
+
+    /// Makes and opens a directory in it; it may be there.
     pub fn make_dir(&self, name: &str, mode: u32) -> Result<OwnedFd> {
-        rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(mode))
-            .context(|| format!("mkdir {name:?} in the store's tmp"))?;
+        match rustix::fs::mkdirat(&self.dir, name, Mode::from_raw_mode(mode)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(other) => {
+                return Err(other).context(|| format!("mkdir {name:?} in the store's tmp"));
+            }
+        }
         // mkdir is cut by the umask; a layer's root has the mode that was asked for.
         let dir = rustix::fs::openat(&self.dir, name, DIRECTORY, Mode::empty())
             .context(|| format!("open {name:?} in the store's tmp"))?;

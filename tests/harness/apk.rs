@@ -2,11 +2,12 @@
 //! at a time on a machine: a lock on a file says whose turn it is.
 
 use super::needs::bases;
-use super::process::{host, own_children};
+use super::process::{finish, own_children};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -20,12 +21,23 @@ pub struct ApkServer {
 impl ApkServer {
     /// Waits for its turn and starts it.
     pub fn start() -> ApkServer {
+        super::leak::watch();
         let turn = File::create(std::env::temp_dir().join("lath-test-apk.lock")).unwrap();
         flock(&turn, FlockOperation::LockExclusive).unwrap();
         let folder = std::env::temp_dir().join(format!("lath-test-apk-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let [pid, log] = ["pid", "log"].map(|name| folder.join(name).to_str().unwrap().to_owned());
-        host(bases().join("serve-apk").to_str().unwrap(), &["--daemon", &pid, "--log", &log]);
+        let program = bases().join("serve-apk");
+        // Somebody else, who does not know of the lock, may have the port for a while.
+        for patience in (0..60).rev() {
+            let mut server = Command::new(&program);
+            let started = finish(server.args(["--daemon", &pid, "--log", &log]), &[]);
+            if started.code == 0 {
+                break;
+            }
+            assert!(patience > 0, "{started}");
+            thread::sleep(Duration::from_secs(2));
+        }
         let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
         own_children().insert(u32::try_from(pid).unwrap());
         ApkServer { folder, pid, _turn: turn }

@@ -120,6 +120,16 @@ impl Listener for Json<'_> {
                 self.moved(what, *done_bytes, *total_bytes);
             }
             Event::Warning { text: sentence } => self.say("warning", &[("text", text(sentence))]),
+            Event::Findings { list } => {
+                for finding in *list {
+                    let fields = [
+                        ("rule", text(finding.rule)),
+                        ("text", text(&finding.message)),
+                        ("line", Value::number(finding.lines.0 as u64)),
+                    ];
+                    self.say("finding", &fields);
+                }
+            }
             Event::Built { image } => self.say("built", &[("image", text(&image.to_string()))]),
             Event::Tagged { name } => self.say("tagged", &[("name", text(name))]),
         }
@@ -144,7 +154,7 @@ impl Progress for Json<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Kept, build};
+    use super::super::tests::{Kept, build, lint};
     use super::*;
     use crate::error::Place;
 
@@ -170,6 +180,17 @@ mod tests {
             "{\"event\":\"error\",\"text\":\"bad\",\"file\":\"Dockerfile\",\"line\":3,\"hints\":[\"do\"]}\n"
         ));
         assert_eq!(text.lines().count(), 15);
+    }
+
+    #[test]
+    fn each_finding_is_one_object() {
+        let out = Kept::default();
+        let mut writer = out.clone();
+        lint(&mut Json::new(&mut writer));
+        assert_eq!(
+            out.text(),
+            "{\"event\":\"finding\",\"rule\":\"FromAsCasing\",\"text\":\"do not match\",\"line\":2}\n"
+        );
     }
 
     #[test]

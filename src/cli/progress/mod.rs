@@ -118,7 +118,7 @@ pub fn choose<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, Stream};
+    use crate::event::{Event, Finding, Stream};
     use crate::image::digest::Digest;
 
     /// No stream is a terminal.
@@ -143,6 +143,13 @@ mod tests {
         tell(Event::StepDone { image: &image });
         tell(Event::Built { image: &image });
         tell(Event::Tagged { name: "hub/redis:latest" });
+    }
+
+    /// A linter that has found something.
+    pub(super) fn lint(listener: &mut dyn Listener) {
+        let finding =
+            Finding { rule: "FromAsCasing", message: "do not match".into(), lines: (2, 3) };
+        listener.event(&Event::Findings { list: &[finding] });
     }
 
     /// A writer that can still be looked at while a listener has it, and counts the writes.

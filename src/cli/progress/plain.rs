@@ -6,6 +6,7 @@
 use std::io::Write;
 
 use super::{Progress, Terminals};
+use crate::cli::findings;
 use crate::cli::safe::Filter;
 use crate::error::Error;
 use crate::event::{Event, Listener, Stream};
@@ -112,6 +113,11 @@ impl Listener for Plain<'_> {
                 self.output(Stream::Err, text.as_bytes());
                 self.err.push(b"\n");
             }
+            Event::Findings { list } => {
+                self.out.end_output();
+                self.err.end_output();
+                self.output(Stream::Err, findings::list(list).as_bytes());
+            }
             Event::Built { image } => self.say(&["Successfully built ", &image.short()]),
             Event::Tagged { name } => self.say(&["Successfully tagged ", name]),
         }
@@ -134,7 +140,7 @@ impl Progress for Plain<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Kept, NONE, build};
+    use super::super::tests::{Kept, NONE, build, lint};
     use super::*;
     use crate::image::digest::Digest;
 
@@ -163,6 +169,20 @@ mod tests {
         build(&mut Plain::new(&mut out_writer, &mut err_writer, NONE));
         assert_eq!(err.text(), "careful\n");
         assert!(!out.text().contains("careful"));
+    }
+
+    #[test]
+    fn findings_go_to_standard_error() {
+        let (out, err) = (Kept::default(), Kept::default());
+        let (mut out_writer, mut err_writer) = (out.clone(), err.clone());
+        let mut plain = Plain::new(&mut out_writer, &mut err_writer, NONE);
+        lint(&mut plain);
+        plain.finish(None);
+        assert_eq!(out.text(), "");
+        assert_eq!(
+            err.text(),
+            "\n 1 warning found (use --check to expand):\n - FromAsCasing: do not match (line 2)\n"
+        );
     }
 
     #[test]

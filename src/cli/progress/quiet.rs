@@ -73,7 +73,7 @@ pub fn shown(tail: &mut Tail, is_terminal: bool, colours: bool) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{Kept, NONE, build};
+    use super::super::tests::{Kept, NONE, build, lint};
     use super::*;
     use crate::event::Stream;
 
@@ -83,6 +83,7 @@ mod tests {
         let (mut out_writer, mut err_writer) = (out.clone(), err.clone());
         let mut quiet = Quiet::new(&mut out_writer, &mut err_writer, NONE);
         build(&mut quiet);
+        lint(&mut quiet);
         quiet.finish(None);
         assert_eq!(
             out.text(),

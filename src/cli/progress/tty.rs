@@ -11,7 +11,7 @@ use super::quiet::shown;
 use super::screen::{LastLines, fit};
 use super::tail::Tail;
 use super::{Progress, Terminals};
-use crate::cli::{safe, size};
+use crate::cli::{findings, safe, size};
 use crate::error::Error;
 use crate::event::{Event, Listener};
 
@@ -102,6 +102,11 @@ impl<'a> Tty<'a> {
                 self.moved = Some(Moved { what, done_bytes, total_bytes });
             }
             Event::Warning { text } => self.stay(&format!("warning: {}", safe::text(text)), "33"),
+            Event::Findings { list } => {
+                for line in findings::list(list).lines() {
+                    self.stay(line, "33");
+                }
+            }
             Event::Built { image } => {
                 self.end_step(now, None);
                 self.stay(&format!("Successfully built {}", image.short()), "");

@@ -82,13 +82,13 @@ impl<'v> Machine<'v> {
             Cow::Owned(Value::Array(values)) => numbered(values.into_iter().map(Cow::Owned)),
             Cow::Borrowed(Value::Object(fields)) => {
                 let mut rows: Vec<_> = fields.iter().map(|(key, value)| (key, value)).collect();
-                rows.sort_by_key(|(key, _)| *key);
+                rows.sort_unstable_by_key(|(key, _)| *key);
                 rows.into_iter()
                     .map(|(key, value)| (Value::string(key.as_str()), Cow::Borrowed(value)))
                     .collect()
             }
             Cow::Owned(Value::Object(mut fields)) => {
-                fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+                fields.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
                 fields
                     .into_iter()
                     .map(|(key, value)| (Value::String(key), Cow::Owned(value)))
@@ -243,6 +243,7 @@ fn call<'v>(name: &str, arguments: Vec<Shared<'v>>) -> Result<Shared<'v>, String
             Value::String(text) => text.len() as u64,
             Value::Array(values) => values.len() as u64,
             Value::Object(fields) => fields.len() as u64,
+            Value::Null => 0,
             _ => return Err("error calling len: no length".to_owned()),
         }),
         "lower" => Value::String(shown(&first).to_lowercase()),
@@ -284,26 +285,29 @@ fn index<'v>(
 ) -> Result<Shared<'v>, String> {
     let pick = |value: &Value, key: &Value| -> Result<(), String> {
         match (value, key) {
-            (Value::Object(_), Value::String(_)) => Ok(()),
+            // Null is a map or a list of docker's that is empty.
+            (Value::Object(_) | Value::Null, Value::String(_)) => Ok(()),
             (Value::Array(values), Value::Number(digits)) => match digits.parse::<usize>() {
                 Ok(at) if at < values.len() => Ok(()),
                 _ => Err(format!("error calling index: index out of range: {digits}")),
             },
-            (Value::Null, _) => Err("error calling index: index of untyped nil".to_owned()),
+            (Value::Null, Value::Number(at)) => {
+                Err(format!("error calling index: index out of range: {at}"))
+            }
             _ => Err("error calling index: can't index item".to_owned()),
         }
     };
     for key in keys {
         pick(&value, &key)?;
         let at = key.as_u64().and_then(|at| usize::try_from(at).ok()).unwrap_or_default();
-        // A key that a map lacks gives the zero value in Go: nothing.
+        // A key that a map lacks gives the zero value in Go, for labels an empty text.
         value = match value {
             Cow::Borrowed(Value::Array(values)) => values.get(at).map(Cow::Borrowed),
             Cow::Borrowed(map) => map.get(key.as_str().unwrap_or_default()).map(Cow::Borrowed),
             Cow::Owned(Value::Array(values)) => values.into_iter().nth(at).map(Cow::Owned),
             Cow::Owned(map) => map.get(key.as_str().unwrap_or_default()).cloned().map(Cow::Owned),
         }
-        .unwrap_or(Cow::Owned(Value::Null));
+        .unwrap_or_else(|| Cow::Owned(Value::string("")));
     }
     Ok(value)
 }
@@ -368,7 +372,7 @@ fn print(out: &mut String, value: &Value, depth: usize) {
         }
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields.iter().collect();
-            sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+            sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             out.push_str("map[");
             for (at, (key, value)) in sorted.into_iter().enumerate() {
                 if at > 0 {

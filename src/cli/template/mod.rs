@@ -154,6 +154,7 @@ mod tests {
                 r#"{{index .Config.Labels "x.y"}} {{index .L 1}} {{index .Ports "80/tcp" 0}}"#,
                 "v b map[HostPort:8080]",
             ),
+            (r#"<{{index .Config.Labels "none"}}{{index .Nil "none"}}>{{len .Nil}}"#, "<>0"),
             (r#"{{(index .Ports "80/tcp" 0).HostPort}}"#, "8080"),
             ("{{range .L}}<{{.}}>{{end}}", "<a><b>"),
             ("{{range $i, $v := .L}}{{$i}}={{$v}} {{end}}", "0=a 1=b "),

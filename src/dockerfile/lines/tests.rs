@@ -40,7 +40,7 @@ fn lines_comments_and_names_are_kept() {
     let document = parse(b"# top\n\n# two\nfrom x\n#\n# kept\nRuN --a=b c \\\n d\n").unwrap();
     let [from, run] = document.statements.as_slice() else { panic!() };
     assert_eq!((from.line, from.last_line, from.keyword_written.as_str()), (4, 4, "from"));
-    assert_eq!(from.comments, ["top", "two"]);
+    assert_eq!(from.comments, ["two"]);
     assert_eq!((run.line, run.last_line), (7, 8));
     assert_eq!(run.comments, ["kept"]);
     assert_eq!(run.original, "RuN --a=b c  d");

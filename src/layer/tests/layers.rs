@@ -179,7 +179,7 @@ add('g', data=b'123')";
         let path = layer.diff.path.join(name);
         let length = rustix::fs::listxattr(&path, names.as_mut_slice()).unwrap();
         let mut names: Vec<_> = names[..length].split(|byte| *byte == 0).collect();
-        names.sort();
+        names.sort_unstable();
         let names: Vec<_> = names.into_iter().map(String::from_utf8_lossy).collect();
         assert_eq!(names.join(" ").trim(), expected, "{name}");
     }

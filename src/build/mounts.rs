@@ -1,0 +1,301 @@
+//! `RUN --mount`: what a step sees besides the image. Nothing of it gets into the layer.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use super::copy_tree::{Copier, Skip, Style};
+use super::source::{Found, Tree};
+use crate::error::{Context, Error, Result};
+use crate::instruction::RunMount;
+use crate::pattern::Ignore;
+use crate::sandbox::{Bind, Content};
+use crate::snapshot::{Chain, Snapshot};
+use crate::store::{CacheMount, Scratch, Sharing, Store, Workspace};
+use crate::sys::fs::{NewDir, read_bounded};
+use crate::sys::mount::{Overlay, clone_tree, overlay};
+
+/// A larger secret is refused, as BuildKit does.
+const MAX_SECRET: usize = 500 << 10;
+
+/// `--secret`: where its content is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// A file of the caller's.
+    File(String),
+    /// A variable of the caller's environment.
+    Variable(String),
+}
+
+impl Secret {
+    fn read(&self, id: &str) -> Result<Vec<u8>> {
+        match self {
+            Secret::File(path) => {
+                let file = std::fs::File::open(path)
+                    .context(|| format!("secret {id:?}: open {path:?}"))?;
+                read_bounded(file, MAX_SECRET).context(|| format!("secret {id:?}"))
+            }
+            Secret::Variable(name) => std::env::var_os(name)
+                .map(std::os::unix::ffi::OsStringExt::into_vec)
+                .ok_or_else(|| Error::not_found(format!("secret {id:?}: {name} is not set"))),
+        }
+    }
+}
+
+/// Where the files of a mount come from.
+pub enum Files<'a> {
+    /// The build context.
+    Context(Option<&'a Tree>),
+    /// A stage or an image.
+    Layers(Chain),
+}
+
+/// What a step's mounts need while it runs.
+#[derive(Default)]
+pub struct Mounts {
+    /// For the sandbox, in order.
+    pub binds: Vec<Bind>,
+    /// Variables that the mounts bring along.
+    pub env: Vec<(String, String)>,
+    workspaces: Vec<Workspace>,
+    snapshots: Vec<Snapshot>,
+    /// In use, and so not anybody else's, until the step has ended.
+    caches: Vec<CacheMount>,
+}
+
+/// Makes mounts one after the other.
+pub struct Maker<'a> {
+    pub store: &'a Store,
+    pub scratch: &'a Scratch,
+    pub secrets: &'a [(String, Secret)],
+    pub sockets: &'a [(String, String)],
+    pub mounts: Mounts,
+}
+
+impl Maker<'_> {
+    /// Makes one more mount.
+    pub fn add(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {
+        let says = || format!("mount {} {}", mount.kind, mount.target);
+        match mount.kind.as_str() {
+            "tmpfs" => self.put(mount, Content::Tmpfs(mount.size_bytes), true),
+            "bind" => self.bind(mount, files).context(says)?,
+            "cache" => self.cache(mount, files).context(says)?,
+            "secret" => self.secret(mount)?,
+            "ssh" => self.ssh(mount)?,
+            other => return Err(Error::unsupported(format!("RUN --mount=type={other}"))),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, mount: &RunMount, content: Content, is_dir: bool) {
+        let (target, readonly) = (mount.target.clone(), mount.readonly);
+        self.mounts.binds.push(Bind { content, target, is_dir, readonly });
+    }
+
+    fn bind(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {
+        let (content, is_dir) = match files {
+            Files::Context(tree) => {
+                let tree = tree.ok_or_else(|| Error::input("there is no build context"))?;
+                let found = source(tree, mount)?;
+                let is_dir = found.is_dir();
+                (self.context(tree, &found, mount.readonly)?, is_dir)
+            }
+            Files::Layers(chain) => self.layers(chain, mount)?,
+        };
+        self.put(mount, content, is_dir);
+        Ok(())
+    }
+
+    /// Files of the build context: themselves when they cannot be changed and none is ignored,
+    /// otherwise a view or a copy whose changes are thrown away.
+    fn context(&mut self, tree: &Tree, found: &Found, readonly: bool) -> Result<Content> {
+        let is_whole = !tree.has_rules() || !found.is_dir();
+        if is_whole && readonly {
+            return Ok(Content::Tree(clone_tree(tree.open_path(&found.real)?.as_fd())?));
+        }
+        let workspace = self.scratch.workspace()?;
+        let content = if is_whole && found.is_dir() {
+            let lower = tree.open_dir(&found.real)?;
+            let (upper, work) =
+                (workspace.make_dir("diff", 0o755)?, workspace.make_dir("work", 0o700)?);
+            let writable = Some((upper.as_fd(), work.as_fd()));
+            Content::Tree(overlay(&Overlay { lowers: &[lower.as_fd()], writable })?)
+        } else {
+            let copy = workspace.make_dir("copy", 0o755)?;
+            copy_from(tree, found, copy.as_fd())?;
+            let inside = if found.is_dir() { copy } else { open_first(copy)? };
+            Content::Tree(clone_tree(inside.as_fd())?)
+        };
+        self.mounts.workspaces.push(workspace);
+        Ok(content)
+    }
+
+    fn layers(&mut self, chain: Chain, mount: &RunMount) -> Result<(Content, bool)> {
+        let path = Path::new(mount.source.trim_start_matches('/'));
+        let missing = || Error::not_found(format!("{:?}: not found", mount.source));
+        let view = chain.view()?.ok_or_else(missing)?;
+        let tree = Tree::new(view, Ignore::default(), true);
+        let is_dir = tree.look(path)?.ok_or_else(missing)?.is_dir();
+        let root = if mount.readonly {
+            chain.view()?.ok_or_else(missing)?
+        } else {
+            let snapshot = Snapshot::prepare(self.scratch, &chain)?;
+            let mounted = snapshot.mount(None)?;
+            self.mounts.snapshots.push(snapshot);
+            mounted
+        };
+        if mount.readonly && chain.is_single() {
+            // A plain directory of the store and no mount of its own.
+            let tree = Tree::new(root, Ignore::default(), true);
+            return Ok((Content::Tree(clone_tree(tree.open_path(path)?.as_fd())?), is_dir));
+        }
+        Ok((Content::Inside(root, path.to_owned()), is_dir))
+    }
+
+    fn cache(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {
+        let sharing = match mount.sharing.as_str() {
+            "locked" => Sharing::Locked,
+            "private" => Sharing::Private,
+            _ => Sharing::Shared,
+        };
+        let new = NewDir { mode: mount.mode.unwrap_or(0o755), owner: (mount.uid, mount.gid) };
+        let data = match self.store.cache_mount(&mount.id, new, sharing)? {
+            Some(cache) => {
+                let data = cache.data.try_clone()?;
+                if cache.is_new {
+                    self.fill(mount, files, &data)?;
+                }
+                self.mounts.caches.push(cache);
+                data
+            }
+            None => {
+                let workspace = self.scratch.workspace()?;
+                let data = workspace.make_dir("cache", new.mode)?;
+                crate::sys::fs::set_owner(data.as_fd(), new.owner.0, new.owner.1)?;
+                self.fill(mount, files, &data)?;
+                self.mounts.workspaces.push(workspace);
+                data
+            }
+        };
+        self.put(mount, Content::Tree(clone_tree(data.as_fd())?), true);
+        Ok(())
+    }
+
+    /// `from=`: what a new cache begins with.
+    fn fill(&self, mount: &RunMount, files: Files<'_>, data: &OwnedFd) -> Result<()> {
+        if mount.from.is_none() {
+            return Ok(());
+        }
+        let Files::Layers(chain) = files else { return Ok(()) };
+        let Some(view) = chain.view()? else { return Ok(()) };
+        let tree = Tree::new(view, Ignore::default(), true);
+        let found = source(&tree, mount)?;
+        copy_from(&tree, &found, data.as_fd())
+    }
+
+    fn secret(&mut self, mount: &RunMount) -> Result<()> {
+        let known = self.secrets.iter().find(|(id, _)| *id == mount.id);
+        let Some((id, secret)) = known else {
+            if mount.required {
+                return Err(Error::not_found(format!("secret {}: not found", mount.id))
+                    .hint(format!("give it with --secret id={},src=FILE", mount.id)));
+            }
+            return Ok(());
+        };
+        let bytes = secret.read(id)?;
+        if let Some(name) = &mount.env {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            self.mounts.env.push((name.clone(), text));
+        }
+        if !mount.target.is_empty() {
+            let (mode, owner) = (mount.mode.unwrap_or(0o400), (mount.uid, mount.gid));
+            self.put(mount, Content::File { bytes, mode, owner }, false);
+        }
+        Ok(())
+    }
+
+    fn ssh(&mut self, mount: &RunMount) -> Result<()> {
+        let id = if mount.id.is_empty() { "default" } else { &mount.id };
+        let Some((_, path)) = self.sockets.iter().find(|(known, _)| known == id) else {
+            if mount.required {
+                return Err(Error::not_found(format!("ssh socket {id}: not found"))
+                    .hint("give it with --ssh default, or --ssh ID=SOCKET"));
+            }
+            return Ok(());
+        };
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+        let socket = rustix::fs::open(path.as_str(), flags, rustix::fs::Mode::empty())
+            .context(|| format!("ssh socket {id:?}: open {path:?}"))?;
+        let mut mount = mount.clone();
+        if mount.target.is_empty() {
+            mount.target = format!("/run/buildkit/ssh_agent.{}", self.mounts.env.len());
+        }
+        self.mounts.env.push(("SSH_AUTH_SOCK".to_owned(), mount.target.clone()));
+        self.put(&mount, Content::Tree(clone_tree(socket.as_fd())?), false);
+        Ok(())
+    }
+}
+
+impl Mounts {
+    /// Takes away what the mounts needed. Call it when the step has ended.
+    pub fn clean(self, scratch: &Scratch) -> Result<()> {
+        drop(self.binds);
+        for snapshot in self.snapshots {
+            snapshot.discard(scratch)?;
+        }
+        for workspace in self.workspaces {
+            scratch.discard(workspace)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds what a mount shows to a digest.
+pub fn digest(mount: &RunMount, files: &Files<'_>, into: &mut blake3::Hasher) -> Result<()> {
+    match files {
+        Files::Context(tree) => {
+            let tree = tree.ok_or_else(|| Error::input("there is no build context"))?;
+            tree.digest(&source(tree, mount)?, &Ignore::default(), into)
+        }
+        Files::Layers(chain) => {
+            let view = chain.view()?;
+            let view =
+                view.ok_or_else(|| Error::not_found(format!("{:?}: not found", mount.source)))?;
+            let tree = Tree::new(view, Ignore::default(), true);
+            tree.digest(&source(&tree, mount)?, &Ignore::default(), into)
+        }
+    }
+}
+
+/// What `source=` leads to.
+fn source(tree: &Tree, mount: &RunMount) -> Result<Found> {
+    let path = Path::new(mount.source.trim_start_matches('/'));
+    let found = tree.look(path)?;
+    found.ok_or_else(|| Error::not_found(format!("{:?}: not found", mount.source)))
+}
+
+/// Copies a directory's content, or the one file, into a directory.
+fn copy_from(tree: &Tree, found: &Found, to: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    let mut skip = |path: &Path, is_dir: bool| {
+        let path = found.real.join(path);
+        match tree.ignores(&path) {
+            false => Skip::No,
+            true if is_dir && tree.may_include_below(&path) => Skip::LookInside,
+            true => Skip::All,
+        }
+    };
+    let owner = (!tree.keeps_owner).then_some((0, 0));
+    let style = Style { owner, mode: &|mode, _| mode, skip: &mut skip };
+    let mut nobody = |_| {};
+    let mut copier = Copier::new(style, &mut nobody);
+    if found.is_dir() {
+        return copier.contents(tree.open_dir(&found.real)?.as_fd(), to);
+    }
+    let parent = tree.open_dir(found.real.parent().unwrap_or(Path::new("")))?;
+    copier.entry(parent.as_fd(), &found.name()?, to, c"file")
+}
+
+fn open_first(dir: OwnedFd) -> Result<OwnedFd> {
+    let flags =
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&dir, "file", flags, rustix::fs::Mode::empty())?)
+}

@@ -1,0 +1,314 @@
+//! BuildKit's checks of a Dockerfile: what is not wrong, but likely not meant.
+//!
+//! This file walks the statements and holds what a rule may ask about; the rules are in the table
+//! of `rules`. Nothing is read or run: what an image or an ignore file says is asked for by the
+//! caller's functions. An image that is not here is taken for one that sets PATH alone.
+//! Source: BuildKit's documentation of its rules (`frontend/dockerfile/docs/rules`).
+
+mod rules;
+
+use crate::dockerfile::{Check, Document, Fault, Statement};
+use crate::event::Finding;
+use crate::image::config::ImageConfig;
+use crate::image::platform::Platform;
+use crate::instruction::{
+    self, DEFAULT_PATH, Effect, From, Instruction, Lowered, Scope, parse_trigger,
+};
+use crate::plan::stage::fault;
+use crate::plan::{Base, Plan};
+use rules::{RULES, Rule, Scan};
+
+/// So many findings are told, and no more.
+const MAX_FINDINGS: usize = 1000;
+
+/// What is looked at.
+pub struct Subject<'a> {
+    /// The text.
+    pub document: &'a Document,
+    /// The same, understood.
+    pub plan: &'a Plan,
+    /// Which rules are checked.
+    pub rules: &'a Check,
+    /// Build arguments and platforms, as for `Plan::new`.
+    pub scope: Scope,
+    /// Stages that are not needed are looked at too.
+    pub every_stage: bool,
+    /// What is known of a base image.
+    pub base: &'a dyn Fn(&str) -> Option<ImageConfig>,
+    /// Whether the ignore file leaves a path of the context out.
+    pub ignored: &'a dyn Fn(&str) -> bool,
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In the order of their lines.
+    pub findings: Vec<Finding>,
+    /// The first statement that a build could not do.
+    pub fault: Option<Fault>,
+}
+
+/// A FROM, for the rules.
+struct Opening<'a> {
+    from: &'a From,
+    /// Names of the stages before it.
+    names: &'a [&'a str],
+    /// The arguments in front of the first FROM.
+    scope: &'a Scope,
+    /// The same if the user gave none; nothing when that is an error.
+    bare: Option<&'a Scope>,
+    /// The platform that the image is for, and the one that is wanted.
+    platforms: Option<(&'a Platform, &'a Platform)>,
+}
+
+/// A statement of a stage after it was lowered, for the rules.
+struct Here<'a> {
+    statement: &'a Statement,
+    instruction: &'a Instruction,
+    scope: &'a Scope,
+    effect: &'a Effect,
+    /// Variables that it asked for and nobody has set.
+    unknown: &'a [String],
+    /// What follows in the same stage.
+    later: &'a [(&'a Statement, Instruction)],
+    /// A WORKDIR stands before it, here or in a parent stage.
+    has_workdir: bool,
+    ignored: &'a dyn Fn(&str) -> bool,
+}
+
+/// Where a rule says what it has found.
+struct Say<'a> {
+    rule: &'static Rule,
+    /// The lines that it is about.
+    lines: (usize, usize),
+    /// A comment above these lines switches the rule off.
+    is_off: bool,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl<'a> Say<'a> {
+    fn new(rule: &'static Rule, findings: &'a mut Vec<Finding>) -> Say<'a> {
+        Say { rule, lines: (0, 0), is_off: false, findings }
+    }
+
+    /// What follows is about this statement.
+    fn about(&mut self, statement: &Statement) {
+        self.lines = (statement.line, statement.last_line);
+        let mut checks = statement.comments.iter().filter_map(|text| Check::of_comment(text));
+        self.is_off = checks.any(|check| check.skips(self.rule.name));
+    }
+
+    /// The rule is broken; its text has these words in it.
+    fn say(&mut self, words: &[&str]) {
+        if self.is_off || self.findings.len() >= MAX_FINDINGS {
+            return;
+        }
+        let mut message = String::new();
+        let mut words = words.iter();
+        for (at, part) in self.rule.text.split("{}").enumerate() {
+            if at > 0 {
+                message.push_str(words.next().copied().unwrap_or_default());
+            }
+            message.push_str(part);
+        }
+        let (rule, lines) = (self.rule.name, self.lines);
+        let before = |old: &Finding| (old.lines.0, old.rule) <= (lines.0, rule);
+        let at = self.findings.iter().rposition(before).map_or(0, |last| last + 1);
+        self.findings.insert(at, Finding { rule, message, lines });
+    }
+}
+
+/// A stage after its last statement.
+struct Ended {
+    scope: Scope,
+    has_workdir: bool,
+}
+
+/// Looks at a Dockerfile whose form is right.
+pub fn check(subject: &Subject<'_>) -> Outcome {
+    let document = subject.document;
+    let escape = document.directives.escape;
+    let parse = |statement| Some((statement, instruction::parse(statement, escape).ok()?));
+    let statements: Vec<_> = document.statements.iter().filter_map(parse).collect();
+    let is_on = |rule: &&'static Rule| is_on(rule, subject.rules);
+    let start =
+        Scope { escape, global_args: subject.plan.global_args.clone(), ..subject.scope.clone() };
+    let mut linter = Linter {
+        subject,
+        rules: RULES.iter().filter(is_on).collect(),
+        bare: bare(&start, &statements),
+        start,
+        ended: Vec::new(),
+        outcome: Outcome::default(),
+    };
+    linter.texts(&statements);
+    let is_from = |(_, instruction): &(_, Instruction)| matches!(instruction, Instruction::From(_));
+    let mut rest = statements.iter().position(is_from).and_then(|at| statements.get(at..));
+    while let Some((opening, steps)) = rest.and_then(|rest| rest.split_first()) {
+        let end = steps.iter().position(is_from).unwrap_or(steps.len());
+        let Some((own, next)) = steps.split_at_checked(end) else { break };
+        linter.stage(opening, own);
+        rest = Some(next);
+    }
+    linter.outcome
+}
+
+fn is_on(rule: &Rule, check: &Check) -> bool {
+    let is_asked_for = || check.experimental.iter().any(|name| name == rule.name);
+    let is_wanted = !rule.is_experimental || check.experimental_all || is_asked_for();
+    is_wanted && !check.skips(rule.name)
+}
+
+/// The arguments in front of the first FROM with nothing but their defaults.
+fn bare(start: &Scope, statements: &[(&Statement, Instruction)]) -> Option<Scope> {
+    let mut bare = start.clone();
+    bare.build_args.clear();
+    bare.global_args.clear();
+    for (_, instruction) in statements {
+        let Instruction::Arg(arg) = instruction else { break };
+        arg.declare_global(&mut bare).ok()?;
+    }
+    Some(bare)
+}
+
+struct Linter<'a> {
+    subject: &'a Subject<'a>,
+    rules: Vec<&'static Rule>,
+    start: Scope,
+    bare: Option<Scope>,
+    ended: Vec<Ended>,
+    outcome: Outcome,
+}
+
+impl Linter<'_> {
+    /// The rules that only look at the text.
+    fn texts(&mut self, statements: &[(&Statement, Instruction)]) {
+        let findings = &mut self.outcome.findings;
+        for rule in self.rules.iter().copied() {
+            let mut say = Say::new(rule, findings);
+            match rule.scan {
+                Scan::Document(check) => check(self.subject.document, &mut say),
+                Scan::Statement(check) => {
+                    for (statement, instruction) in statements {
+                        say.about(statement);
+                        check(statement, instruction, &mut say);
+                    }
+                }
+                Scan::From(_) | Scan::Step(_) => {}
+            }
+        }
+    }
+
+    fn stage(&mut self, opening: &(&Statement, Instruction), steps: &[(&Statement, Instruction)]) {
+        let (opened, Instruction::From(from)) = opening else { return };
+        let number = self.ended.len();
+        let plan = self.subject.plan;
+        let Some(stage) = plan.stages.get(number) else { return };
+        let is_looked_at = self.subject.every_stage || plan.needed.contains(&number);
+        let mut image = None;
+        let mut scope = match &stage.base {
+            Base::Stage(parent) => match self.ended.get(*parent) {
+                Some(parent) => Scope { cmd_set: false, ..parent.scope.clone() },
+                None => self.start.clone(),
+            },
+            Base::Image(name) => {
+                image = (self.subject.base)(name);
+                let config = image.as_ref().map(|image| image.config.clone()).unwrap_or_default();
+                Scope { config, ..self.start.clone() }
+            }
+            Base::Scratch => self.start.clone(),
+        };
+        if scope.config.env_value("PATH").is_none() {
+            scope.config.set_env("PATH", DEFAULT_PATH);
+        }
+        let wanted = stage.platform.as_ref().unwrap_or(&self.start.target_platform);
+        let image = image.filter(|_| is_looked_at);
+        let names: Vec<&str> =
+            plan.stages.iter().take(number).map(|stage| stage.name.as_str()).collect();
+        let facts = Opening {
+            from,
+            names: &names,
+            scope: &self.start,
+            bare: self.bare.as_ref(),
+            platforms: image.as_ref().map(|image| (&image.platform, wanted)),
+        };
+        for rule in self.rules.iter().copied() {
+            if let Scan::From(check) = rule.scan {
+                let mut say = Say::new(rule, &mut self.outcome.findings);
+                say.about(opened);
+                check(&facts, &mut say);
+            }
+        }
+        let has_workdir = match stage.base {
+            Base::Stage(parent) => self.ended.get(parent).is_some_and(|parent| parent.has_workdir),
+            _ => false,
+        };
+        let mut stage = Ended { scope, has_workdir };
+        let done = self.steps(&mut stage, opened, steps, is_looked_at);
+        if let Err(fault) = done
+            && is_looked_at
+        {
+            self.outcome.fault.get_or_insert(fault);
+        }
+        self.ended.push(stage);
+    }
+
+    fn steps(
+        &mut self,
+        stage: &mut Ended,
+        opened: &Statement,
+        steps: &[(&Statement, Instruction)],
+        is_looked_at: bool,
+    ) -> Result<(), Fault> {
+        for text in std::mem::take(&mut stage.scope.config.on_build) {
+            let (mut statement, trigger) =
+                parse_trigger(&text).map_err(|error| fault(opened.line, &error))?;
+            // A trigger is carried out where the FROM stands.
+            (statement.line, statement.last_line) = (opened.line, opened.last_line);
+            self.step(stage, &statement, &trigger, &[], is_looked_at)?;
+        }
+        let mut rest = steps;
+        while let Some(((statement, instruction), later)) = rest.split_first() {
+            self.step(stage, statement, instruction, later, is_looked_at)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        stage: &mut Ended,
+        statement: &Statement,
+        instruction: &Instruction,
+        later: &[(&Statement, Instruction)],
+        is_looked_at: bool,
+    ) -> Result<(), Fault> {
+        let lowered = instruction.lower(&mut stage.scope);
+        let Lowered { effect, .. } = lowered.map_err(|error| fault(statement.line, &error))?;
+        let unknown = stage.scope.unknown.take();
+        let here = Here {
+            statement,
+            instruction,
+            scope: &stage.scope,
+            effect: &effect,
+            unknown: &unknown,
+            later,
+            has_workdir: stage.has_workdir,
+            ignored: self.subject.ignored,
+        };
+        for rule in self.rules.iter().copied() {
+            if let Scan::Step(check) = rule.scan
+                && is_looked_at
+            {
+                let mut say = Say::new(rule, &mut self.outcome.findings);
+                say.about(statement);
+                check(&here, &mut say);
+            }
+        }
+        stage.has_workdir |= matches!(instruction, Instruction::Workdir(_));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

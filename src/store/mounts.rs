@@ -1,0 +1,109 @@
+//! Cache mounts: `mounts/<hash of id>/data`, kept from build to build; and `mountpoints/`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FlockOperation, Mode};
+use rustix::io::Errno;
+
+use super::{DIRECTORY, Scratch, Store};
+use crate::error::{Context, Result};
+use crate::sys::fs::{NewDir, make_dir, make_dirs_in_root, open_dir, write_new};
+use crate::sys::signal;
+
+/// How several steps share a cache mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// All at once.
+    Shared,
+    /// One after the other.
+    Locked,
+    /// Nobody else at the same time: who comes second gets another, empty one.
+    Private,
+}
+
+/// An open cache mount; in use until it is dropped.
+pub struct CacheMount {
+    /// What is in it.
+    pub data: OwnedFd,
+    /// It is new and empty.
+    pub is_new: bool,
+    #[expect(dead_code, reason = "closing it is what unlocks")]
+    lock: OwnedFd,
+}
+
+fn make_dir_all(at: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let plain = NewDir { mode: 0o755, owner: (0, 0) };
+    make_dirs_in_root(at, path, plain).map(|_| ())
+}
+
+impl Store {
+    /// Opens the folder that has nothing but the places where a sandbox mounts something; made
+    /// once. Put under a view, it spares making them in each new layer and removing them again.
+    pub fn mountpoints(&self, scratch: &Scratch, dirs: &[&str], files: &[&str]) -> Result<OwnedFd> {
+        const NAME: &str = "mountpoints";
+        let says = || "make the store's mountpoints";
+        if let Ok(found) = open_dir(self.fd(), NAME) {
+            return Ok(found);
+        }
+        let made = scratch.workspace()?;
+        for dir in dirs {
+            make_dir_all(made.dir.as_fd(), Path::new(dir)).context(says)?;
+        }
+        for file in files {
+            if let Some(parent) = Path::new(file).parent() {
+                make_dir_all(made.dir.as_fd(), parent).context(says)?;
+            }
+            write_new(made.dir.as_fd(), file, b"").context(says)?;
+        }
+        rustix::fs::fchmod(&made.dir, Mode::from_raw_mode(0o755)).context(says)?;
+        match rustix::fs::renameat(scratch.dir(), &made.name, self.fd(), NAME) {
+            // Another process was first.
+            Ok(()) | Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+            Err(other) => return Err(other).context(says),
+        }
+        open_dir(self.fd(), NAME).context(says)
+    }
+
+    /// Opens the cache mount of an id, makes it when it is not there. `None`: it is private and
+    /// in use.
+    pub fn cache_mount(
+        &self,
+        id: &str,
+        new: NewDir,
+        sharing: Sharing,
+    ) -> Result<Option<CacheMount>> {
+        // By hash: an id is the Dockerfile's text and may be anything (CVE-2024-9675).
+        let name = blake3::hash(id.as_bytes()).to_hex();
+        let says = || format!("cache mount {id:?}");
+        for dir in ["mounts".to_owned(), format!("mounts/{name}")] {
+            match rustix::fs::mkdirat(self.fd(), &dir, Mode::from_raw_mode(0o700)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(other) => return Err(other).context(says),
+            }
+        }
+        let lock =
+            rustix::fs::openat(self.fd(), format!("mounts/{name}"), DIRECTORY, Mode::empty())
+                .context(says)?;
+        let operation = match sharing {
+            Sharing::Shared => FlockOperation::LockShared,
+            Sharing::Locked => FlockOperation::LockExclusive,
+            Sharing::Private => FlockOperation::NonBlockingLockExclusive,
+        };
+        loop {
+            match rustix::fs::flock(&lock, operation) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::INTR) => signal::check()?,
+                Err(other) => return Err(other).context(says),
+            }
+        }
+        let is_new = match make_dir(lock.as_fd(), "data".as_ref(), new) {
+            Ok(()) => true,
+            Err(_) if open_dir(lock.as_fd(), "data").is_ok() => false,
+            Err(error) => return Err(error).context(says),
+        };
+        let data = open_dir(lock.as_fd(), "data").context(says)?;
+        Ok(Some(CacheMount { data, is_new, lock }))
+    }
+}
