@@ -47,6 +47,15 @@ fn a_device_that_a_process_makes_does_not_open() {
         "FROM busybox\nRUN mknod /dev/door c 1 5; head -c 1 /dev/door | wc -c > /out\n",
     );
     assert_eq!(lath.shell("step", "cat /out"), "0\n");
+    // Nor one that came with the context.
+    lath.write("c/keep", "");
+    harness::host("mknod", &[&lath.text("c/door"), "c", "1", "5"]);
+    let file = "FROM busybox\nRUN --mount=type=bind,source=door,target=/door \
+                --mount=type=bind,target=/c --mount=type=cache,target=/k \
+                mknod /k/door c 1 5; \
+                for d in /door /c/door /k/door; do head -c 1 $d | wc -c; done > /out\n";
+    lath.build_in("c", "mounts", file, &[]).success();
+    assert_eq!(lath.shell("mounts", "cat /out"), "0\n0\n0\n");
 }
 
 #[test]

@@ -181,7 +181,9 @@ fn bind(volume: &Volume) -> Result<Bind> {
     }
     let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
     let content = Content::Tree(tree);
-    Ok(Bind { content, target: volume.target.clone(), is_dir, readonly: volume.readonly })
+    // A single device that the caller has named is meant to be one.
+    let target = volume.target.clone();
+    Ok(Bind { content, target, is_dir, readonly: volume.readonly, is_device: !is_dir })
 }
 
 /// A directory of the host as a stream would be a way out of the container: from it `..` leads up

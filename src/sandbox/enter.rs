@@ -210,14 +210,12 @@ fn attach_bind(spec: &Spec<'_>, dev: BorrowedFd<'_>, one: &Bind) -> Result<()> {
         }
         Content::File { bytes, mode, owner } => bind_file(dev, bytes, *mode, *owner, onto)?,
     }
-    // A node made in a directory of the host would be a door to its disks. A single device that
-    // the caller has named is meant to be one.
-    let is_device = matches!(one.content, Content::Tree(_)) && !one.is_dir;
-    if one.readonly || !is_device {
+    // A node in a directory of the host, or in a context, would be a door to the host's disks.
+    if one.readonly || !one.is_device {
         let mounted = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
         let mut flags = MountFlags::BIND | kept_flags(mounted.as_fd())?;
         flags.set(MountFlags::RDONLY, one.readonly || flags.contains(MountFlags::RDONLY));
-        flags.set(MountFlags::NODEV, !is_device || flags.contains(MountFlags::NODEV));
+        flags.set(MountFlags::NODEV, !one.is_device || flags.contains(MountFlags::NODEV));
         rustix::mount::mount_remount(fd_path(mounted.as_fd()), flags, c"")?;
     }
     Ok(())
