@@ -1,5 +1,6 @@
 //! Archives -> images in the store: OCI layouts and docker's archives, from a file or a pipe.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use crate::archive::stack::Stack;
@@ -121,10 +122,11 @@ fn tell(listener: &mut dyn Listener, what: &str, done_bytes: u64, total: u64) {
 /// The names that are names. An image without one can still be used by its id.
 fn names(texts: &[String], listener: &mut dyn Listener) -> Vec<Reference> {
     let mut names: Vec<Reference> = Vec::new();
+    let mut seen = BTreeSet::new();
     for text in texts {
         match Reference::parse(text) {
             Ok(name) if name.digest.is_none() => {
-                if !names.contains(&name) {
+                if seen.insert(name.clone()) {
                     names.push(name);
                 }
             }

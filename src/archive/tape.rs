@@ -25,6 +25,8 @@ use crate::sys::signal;
 
 /// More members than any program writes.
 const MAX_MEMBERS: usize = 100_000;
+/// Of all names and targets together; those of a hundred thousand blobs are 8 MB.
+const MAX_NAMES: usize = 16 << 20;
 const MAX_LINKS: usize = 8;
 
 /// An archive with an index of its members.
@@ -123,6 +125,7 @@ impl Tape {
             return Err(Error::input("it is not an archive of images"));
         }
         let mut position = 0;
+        let mut names = 0;
         while position < length {
             signal::check()?;
             self.file.seek(SeekFrom::Start(position))?;
@@ -148,7 +151,14 @@ impl Tape {
                 }
                 _ => continue,
             };
+            names += name.len();
+            if let Member::Link(target) = &member {
+                names += target.len();
+            }
             self.members.insert(name, member);
+            if names > MAX_NAMES {
+                return Err(Error::input("the names of its files are too long"));
+            }
             if self.members.len() > MAX_MEMBERS {
                 return Err(Error::input(format!("it has more than {MAX_MEMBERS} files")));
             }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use super::source::Tree;
 use crate::dockerfile::MAX_BYTES;
@@ -144,11 +144,11 @@ fn read_named(
     let (name, opened) = match rustix::fs::open(file, flags, Mode::empty()) {
         Ok(opened) => (file.to_owned(), opened),
         Err(rustix::io::Errno::NOENT) => {
-            let inside = open_in_root(root, file, OFlags::RDONLY, Mode::empty());
-            (
-                format!("{}/{file}", context.trim_end_matches('/')),
-                inside.map_err(|_| no_dockerfile(file))?,
-            )
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+            let inside = open_in_root(root, file, flags, Mode::empty());
+            let inside = only_a_file(inside.map_err(|_| no_dockerfile(file))?)
+                .context(|| format!("failed to read dockerfile: {file:?}"))?;
+            (format!("{}/{file}", context.trim_end_matches('/')), inside)
         }
         Err(other) => {
             return Err(other).context(|| format!("failed to read dockerfile: open {file:?}"));
@@ -161,8 +161,10 @@ fn read_named(
 
 fn read_default(root: std::os::fd::BorrowedFd<'_>, context: &str) -> Result<(String, Vec<u8>)> {
     for name in ["Dockerfile", "dockerfile"] {
-        match open_in_root(root, name, OFlags::RDONLY, Mode::empty()) {
+        match open_in_root(root, name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
             Ok(opened) => {
+                let opened = only_a_file(opened)
+                    .context(|| format!("failed to read dockerfile: {name:?}"))?;
                 let text = read_bounded(opened, MAX_BYTES)
                     .context(|| format!("failed to read dockerfile: {name:?}"))?;
                 return Ok((name.to_owned(), text));
@@ -188,18 +190,29 @@ fn ignore(root: std::os::fd::BorrowedFd<'_>, dockerfile: Option<&Path>) -> Resul
     if let Some(dockerfile) = dockerfile {
         let mut name = dockerfile.as_os_str().to_owned();
         name.push(".dockerignore");
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         if let Ok(file) = rustix::fs::open(Path::new(&name), flags, Mode::empty()) {
+            let file = only_a_file(file).context(|| format!("read {name:?}"))?;
             let text = read_bounded(file, LIMIT).context(|| format!("read {name:?}"))?;
             return Ignore::parse(&text).context(|| format!("{name:?}"));
         }
     }
-    match open_in_root(root, ".dockerignore", OFlags::RDONLY, Mode::empty()) {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    match open_in_root(root, ".dockerignore", flags, Mode::empty()) {
         Ok(file) => {
+            let file = only_a_file(file).context(|| "read .dockerignore")?;
             let text = read_bounded(file, LIMIT).context(|| "read .dockerignore")?;
             Ignore::parse(&text).context(|| ".dockerignore")
         }
         Err(rustix::io::Errno::NOENT) => Ok(Ignore::default()),
         Err(other) => Err(other).context(|| "open .dockerignore"),
+    }
+}
+
+/// A context may be somebody else's: a pipe in it would make lath wait for ever.
+fn only_a_file(opened: OwnedFd) -> Result<OwnedFd> {
+    match FileType::from_raw_mode(rustix::fs::fstat(&opened)?.st_mode) {
+        FileType::RegularFile => Ok(opened),
+        _ => Err(Error::input("it is not a regular file")),
     }
 }

@@ -88,7 +88,7 @@ impl Maker<'_> {
 
     fn put(&mut self, mount: &RunMount, content: Content, is_dir: bool) {
         let (target, readonly) = (mount.target.clone(), mount.readonly);
-        self.mounts.binds.push(Bind { content, target, is_dir, readonly });
+        self.mounts.binds.push(Bind { content, target, is_dir, readonly, is_device: false });
     }
 
     fn bind(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {

@@ -35,10 +35,26 @@ pub fn warning(err: &mut dyn Write, text: &str) -> io::Result<()> {
     err.flush()
 }
 
+/// More of a text than this says nothing more; it may be an argument of a megabyte or a path of
+/// ten thousand directories.
+const MAX_CHARS: usize = 2000;
+
 /// Texts of several lines keep them; each is made safe by itself.
 fn lines(text: &str) -> String {
     let safe: Vec<_> = text.trim_end().split('\n').map(safe::text).collect();
-    safe.join("\n")
+    shortened(&safe.join("\n"))
+}
+
+/// The beginning and the end, where the cause stands.
+fn shortened(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= MAX_CHARS {
+        return text.to_owned();
+    }
+    let half = MAX_CHARS / 2;
+    let start: String = text.chars().take(half).collect();
+    let end: String = text.chars().skip(count - half).collect();
+    format!("{start} [...] {end}")
 }
 
 #[cfg(test)]
@@ -75,6 +91,14 @@ mod tests {
         assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
         assert!(!shown.contains('\u{202e}'), "{shown:?}");
         assert_eq!(shown.lines().count(), 4);
+    }
+
+    #[test]
+    fn a_text_without_end_is_cut_in_the_middle() {
+        let long = "\u{e9}".repeat(1 << 20);
+        let shown = printed(&Error::input(format!("{long:?}: no such image")));
+        assert!(shown.chars().count() < 2100, "{}", shown.len());
+        assert!(shown.starts_with("lath: \"\u{e9}") && shown.contains("no such image"), "{shown}");
     }
 
     #[test]

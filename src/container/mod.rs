@@ -1,9 +1,9 @@
 //! A container's life: its writable view, its process, its end.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::catalog::resolve::resolve;
 use crate::error::{Context, Error, Kind, Result};
@@ -73,6 +73,10 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let binds = request.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
     let null = sandbox::null()?;
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let given = request.interactive.then_some(input.as_fd());
+    for stream in given.into_iter().chain([output.as_fd(), errors.as_fd()]) {
+        refuse_directory(stream)?;
+    }
     let files = NetworkFiles::of_host(&[]);
     let spec = Spec {
         tree: tree.as_fd(),
@@ -168,7 +172,7 @@ fn bind(volume: &Volume) -> Result<Bind> {
         other => other.context(|| format!("open {source:?}"))?,
     };
     let mode = rustix::fs::fstat(&opened)?.st_mode;
-    let is_dir = rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Directory;
+    let is_dir = FileType::from_raw_mode(mode) == FileType::Directory;
     if !volume.target.starts_with('/') || volume.target == "/" {
         let text = format!(
             "invalid volume: destination {:?} must be an absolute path below /",
@@ -178,7 +182,21 @@ fn bind(volume: &Volume) -> Result<Bind> {
     }
     let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
     let content = Content::Tree(tree);
-    Ok(Bind { content, target: volume.target.clone(), is_dir, readonly: volume.readonly })
+    // A single device that the caller has named is meant to be one.
+    let target = volume.target.clone();
+    Ok(Bind { content, target, is_dir, readonly: volume.readonly, is_device: !is_dir })
+}
+
+/// A directory of the host as a stream would be a way out of the container: from it `..` leads up
+/// to the host's root.
+fn refuse_directory(stream: BorrowedFd<'_>) -> Result<()> {
+    match rustix::fs::fstat(stream) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Err(Error::input("a standard stream is a directory")
+                .hint("give a directory to a container with -v"))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

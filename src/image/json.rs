@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 /// Texts larger than this are refused; a manifest of a registry has 4 MiB at most.
 pub const MAX_BYTES: usize = 4 << 20;
 const MAX_DEPTH: usize = 64;
+/// A value takes a hundred times the memory of the two bytes that it can be written with. Configs
+/// and manifests have some hundreds.
+const MAX_VALUES: usize = 32_768;
 
 /// A JSON value. Numbers keep their digits, objects their order.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -33,7 +36,7 @@ impl Value {
             return Err(Error::input(format!("JSON of more than {MAX_BYTES} bytes")));
         }
         let text = std::str::from_utf8(text).map_err(|_| Error::input("JSON is not UTF-8"))?;
-        let mut parser = Parser { text: text.as_bytes(), at: 0 };
+        let mut parser = Parser { text: text.as_bytes(), at: 0, values: 0 };
         let value = parser.value(0)?;
         parser.blanks();
         if parser.peek().is_some() {
@@ -218,6 +221,7 @@ pub fn quote(out: &mut String, text: &str) {
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
+    values: usize,
 }
 
 impl Parser<'_> {
@@ -256,6 +260,10 @@ impl Parser<'_> {
     fn value(&mut self, depth: usize) -> Result<Value> {
         if depth > MAX_DEPTH {
             return Err(self.fault("nested too deeply"));
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(self.fault("too many values"));
         }
         self.blanks();
         match self.peek() {
@@ -462,6 +470,10 @@ mod tests {
             assert!(Value::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Value::parse("[".repeat(100_000).as_bytes()).is_err());
+        let many = |count: usize| format!("[{}0]", "0,".repeat(count));
+        assert!(Value::parse(many(10_000).as_bytes()).is_ok());
+        let error = Value::parse(many(1 << 20).as_bytes()).unwrap_err();
+        assert!(error.text().contains("too many values"), "{error:?}");
     }
 
     #[test]

@@ -391,12 +391,25 @@ impl<'a> Unpacker<'a> {
     }
 }
 
+/// They are numbered without a gap, so the first free number is found by doubling and halving:
+/// a tar may name one file a million times.
 fn occurrence(kept: BorrowedFd<'_>, path: &[u8]) -> Result<u64> {
-    let mut number = 0;
-    while node::exists(kept, kept_name(path, number).as_bytes())? {
-        number += 1;
+    let is_taken = |number| node::exists(kept, kept_name(path, number).as_bytes());
+    if !is_taken(0)? {
+        return Ok(0);
     }
-    Ok(number)
+    let (mut taken, mut free) = (0, 1);
+    while is_taken(free)? {
+        (taken, free) = (free, free * 2);
+    }
+    while free - taken > 1 {
+        let middle = taken + (free - taken) / 2;
+        match is_taken(middle)? {
+            true => taken = middle,
+            false => free = middle,
+        }
+    }
+    Ok(free)
 }
 
 fn refuse_directory(kind: FileType, target: &[u8]) -> Result<()> {

@@ -1,14 +1,18 @@
 //! /dev: a tmpfs with the usual nodes, pseudo terminals, shared memory; nothing of the image's.
+//!
+//! The nodes work, and no others do: each is bound over itself before the tmpfs becomes `nodev`,
+//! so that a disk's node that a step makes (it has CAP_MKNOD, as docker gives it) is no door.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, makedev};
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, mount_remount};
 
+use super::proc::is_of_kind;
 use crate::error::{Context, Result};
 use crate::sys::fs::{open_dir, open_in_root};
-use crate::sys::mount::mount_onto;
+use crate::sys::mount::{bind, fd_path, mount_onto};
 
 /// Name, major, minor (kernel: admin-guide/devices.txt).
 const NODES: [(&str, u32, u32); 6] = [
@@ -19,6 +23,8 @@ const NODES: [(&str, u32, u32); 6] = [
     ("urandom", 1, 9),
     ("tty", 5, 0),
 ];
+/// The magic number of tmpfs (man 2 statfs).
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -35,12 +41,19 @@ pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<Owned
     mount_onto("tmpfs", place.as_fd(), flags, "mode=755,size=65536k").context(|| "mount /dev")?;
     let dev = open_in_root(root, "dev", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         .context(|| "open /dev")?;
+    is_of_kind(dev.as_fd(), TMPFS_MAGIC, "/dev")?;
     for (name, major, minor) in NODES {
         let mode = Mode::from_raw_mode(0o666);
         let device = makedev(major, minor);
         rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device)
             .context(|| format!("make /dev/{name}"))?;
+        let node = open_in_root(dev.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+            .context(|| format!("open /dev/{name}"))?;
+        bind(node.as_fd(), node.as_fd()).context(|| format!("bind /dev/{name}"))?;
     }
+    // Only this mount of the tmpfs; the six that were just made stay doors.
+    mount_remount(fd_path(dev.as_fd()), flags | MountFlags::BIND | MountFlags::NODEV, c"")
+        .context(|| "close /dev for other devices")?;
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, &dev, name).context(|| format!("make /dev/{name}"))?;
     }

@@ -7,9 +7,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::{Bind, Content, Network, Spec, dev, proc};
 use crate::error::{Context, Error, Kind, Result};
@@ -23,6 +25,8 @@ pub struct Program {
     argv: Vec<CString>,
     env: Vec<CString>,
     candidates: Vec<CString>,
+    /// lath itself, for as long as it lives (pidfd_open(2), kernel 5.3).
+    parent: OwnedFd,
 }
 
 impl Program {
@@ -48,7 +52,9 @@ impl Program {
             };
             dirs.map(|dir| text(&at(dir))).collect::<Result<Vec<_>>>()?
         };
-        Ok(Program { argv, env, candidates })
+        let parent =
+            pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
+        Ok(Program { argv, env, candidates, parent })
     }
 }
 
@@ -59,13 +65,13 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 /// Becomes the program. Returns only with the reason why it could not.
 pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {
-    match set_up(spec) {
+    match set_up(spec, program) {
         Err(error) => error,
         Ok(()) => execute(spec, program),
     }
 }
 
-fn set_up(spec: &Spec<'_>) -> Result<()> {
+fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     // Nothing that is mounted from now on is seen outside, and the other way round.
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context(|| "make mounts private")?;
@@ -113,7 +119,13 @@ fn set_up(spec: &Spec<'_>) -> Result<()> {
         true => rustix::thread::capabilities(None).context(|| "read capabilities")?.permitted,
         false => DEFAULT_CAPABILITIES,
     };
-    become_user(who.uid, who.gid, &who.groups, held)
+    become_user(who.uid, who.gid, &who.groups, held)?;
+    // Whoever was killed before the death signal was asked for sends none.
+    let mut watched = [PollFd::new(&program.parent, PollFlags::IN)];
+    match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(1..) => Err(Error::new(Kind::System, "lath is gone")),
+        _ => Ok(()),
+    }
 }
 
 fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -131,9 +143,14 @@ fn bind_files(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
         ("etc/hosts", &hosts),
         ("etc/hostname", hostname.as_bytes()),
     ];
+    let own = rustix::fs::fstat(dev).context(|| "stat /dev")?.st_dev;
     for (target, bytes) in files {
         let onto = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty());
         let onto = onto.context(|| format!("mount /{target}"))?;
+        // A link to /dev/null, as some images have: that must stay what it is.
+        if rustix::fs::fstat(&onto).context(|| format!("stat /{target}"))?.st_dev == own {
+            continue;
+        }
         bind_file(dev, bytes, 0o644, (0, 0), onto.as_fd())
             .context(|| format!("mount /{target}"))?;
     }
@@ -196,27 +213,39 @@ fn attach_bind(spec: &Spec<'_>, dev: BorrowedFd<'_>, one: &Bind) -> Result<()> {
         }
         Content::File { bytes, mode, owner } => bind_file(dev, bytes, *mode, *owner, onto)?,
     }
-    if one.readonly {
+    // A node in a directory of the host, or in a context, would be a door to the host's disks.
+    if one.readonly || !one.is_device {
         let mounted = open_in_root(spec.tree, target, OFlags::PATH, Mode::empty())?;
-        let flags = MountFlags::BIND | MountFlags::RDONLY;
+        let mut flags = MountFlags::BIND | kept_flags(mounted.as_fd())?;
+        flags.set(MountFlags::RDONLY, one.readonly || flags.contains(MountFlags::RDONLY));
+        flags.set(MountFlags::NODEV, !one.is_device || flags.contains(MountFlags::NODEV));
         rustix::mount::mount_remount(fd_path(mounted.as_fd()), flags, c"")?;
     }
     Ok(())
+}
+
+/// What the host has forbidden on a mount, which a remount would allow again (statvfs(3)).
+fn kept_flags(mounted: BorrowedFd<'_>) -> rustix::io::Result<MountFlags> {
+    let has = rustix::fs::fstatvfs(mounted)?.f_flag;
+    let pairs = [
+        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+    ];
+    let set = pairs.into_iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, flag)| flag);
+    Ok(set.fold(MountFlags::empty(), MountFlags::union))
 }
 
 /// The working directory, made when it is missing. Checked to be inside: a descriptor of the
 /// host's that leaked would be a way out (CVE-2024-21626).
 fn enter_cwd(spec: &Spec<'_>) -> Result<()> {
     let cwd = if spec.cwd.is_empty() { "/" } else { spec.cwd };
-    match rustix::process::chdir(cwd) {
-        Err(Errno::NOENT) => {
-            let root = rustix::fs::open("/", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-            make_dirs_in_root(root.as_fd(), Path::new(cwd), PLAIN_DIR)
-                .context(|| format!("working directory {cwd:?}"))?;
-            rustix::process::chdir(cwd).context(|| format!("working directory {cwd:?}"))?;
-        }
-        other => other.context(|| format!("working directory {cwd:?}"))?,
-    }
+    let says = || format!("working directory {cwd:?}");
+    let root = rustix::fs::open("/", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // Without the magic links of /proc, so that no descriptor is a way anywhere.
+    let dir = make_dirs_in_root(root.as_fd(), Path::new(cwd), PLAIN_DIR).context(says)?;
+    rustix::process::fchdir(&dir).context(says)?;
     let here = rustix::process::getcwd(Vec::new()).context(|| "getcwd")?;
     if here.to_bytes().first() != Some(&b'/') {
         let text = format!("working directory {cwd:?} is outside of the image");

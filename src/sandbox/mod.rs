@@ -43,6 +43,8 @@ pub struct Bind {
     pub is_dir: bool,
     /// Not writable.
     pub readonly: bool,
+    /// It may be a device that works; everything else is `nodev`.
+    pub is_device: bool,
 }
 
 /// What is mounted.

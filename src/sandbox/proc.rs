@@ -29,8 +29,9 @@ const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "pr
 
 const NO_DOORS: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(MountFlags::NODEV);
 
-/// The magic number of procfs (man 2 statfs).
+/// The magic numbers of procfs and sysfs (man 2 statfs).
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+const SYSFS_MAGIC: u64 = 0x6265_6572;
 
 /// Mounts /proc and /sys in the new root; `null` is an open null device of the new /dev. With
 /// `open` nothing in them is masked or read-only.
@@ -39,15 +40,13 @@ pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>, open: bool) -> Result<(
         |path: &str, flags: OFlags| open_in_root(root, path, OFlags::PATH | flags, Mode::empty());
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
     mount_onto("proc", proc.as_fd(), NO_DOORS, "").context(|| "mount /proc")?;
-    // What is there now must be a procfs and nothing that the image has put in its way.
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
-    let kind = rustix::fs::fstatfs(&proc).context(|| "statfs /proc")?.f_type;
-    if u64::try_from(kind).unwrap_or(0) != PROC_SUPER_MAGIC {
-        return Err(Error::new(Kind::Denied, "/proc of the image is not where it should be"));
-    }
+    is_of_kind(proc.as_fd(), PROC_SUPER_MAGIC, "/proc")?;
     let sys = place("sys", OFlags::DIRECTORY).context(|| "open /sys")?;
     let readonly = if open { MountFlags::empty() } else { MountFlags::RDONLY };
     mount_onto("sysfs", sys.as_fd(), NO_DOORS | readonly, "").context(|| "mount /sys")?;
+    let sys = place("sys", OFlags::DIRECTORY).context(|| "open /sys")?;
+    is_of_kind(sys.as_fd(), SYSFS_MAGIC, "/sys")?;
     if open {
         return Ok(());
     }
@@ -78,4 +77,15 @@ pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>, open: bool) -> Result<(
         masked.context(|| format!("mask /{path}"))?;
     }
     Ok(())
+}
+
+/// What is there now must be what was just mounted, and nothing that the image has put in its
+/// way: a link to the root, say, whose mount is not the one that a path from there finds.
+pub fn is_of_kind(dir: BorrowedFd<'_>, magic: u64, path: &str) -> Result<()> {
+    let kind = rustix::fs::fstatfs(dir).context(|| format!("statfs {path}"))?.f_type;
+    if u64::try_from(kind).unwrap_or(0) == magic {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Denied, format!("{path} of the image is not where it should be"))
+        .hint("the image has a link there; it must be a directory"))
 }

@@ -9,11 +9,15 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sys::fs::open_dir;
 use crate::sys::signal;
 
 const OPAQUE: &CStr = c"trusted.overlay.opaque";
+
+/// Deeper trees than a path can name (PATH_MAX) are only made on purpose, and each level costs
+/// a frame and some descriptors, of which a process usually has 1024.
+const MAX_DEPTH: usize = 300;
 
 /// Settles an upper directory over the layers below it, highest first. Times of what stays are
 /// `newest` (seconds since 1970) at most. Whether nothing is left.
@@ -22,6 +26,19 @@ pub fn settle(
     lowers: &[BorrowedFd<'_>],
     newest: Option<i64>,
 ) -> Result<bool> {
+    settle_dir(upper, lowers, newest, 0)
+}
+
+fn settle_dir(
+    upper: BorrowedFd<'_>,
+    lowers: &[BorrowedFd<'_>],
+    newest: Option<i64>,
+    depth: usize,
+) -> Result<bool> {
+    if depth > MAX_DEPTH {
+        let text = format!("the step has made more than {MAX_DEPTH} directories in each other");
+        return Err(Error::input(text));
+    }
     let before = rustix::fs::fstat(upper).context(|| "stat")?;
     let mut kept = 0usize;
     let mut dropped = 0usize;
@@ -33,12 +50,12 @@ pub fn settle(
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        if settle_entry(upper, name, lowers, newest)
-            .context(|| format!("{:?}", name.to_string_lossy()))?
-        {
-            kept += 1;
-        } else {
-            dropped += 1;
+        match settle_entry(upper, name, lowers, newest, depth) {
+            Ok(true) => kept += 1,
+            Ok(false) => dropped += 1,
+            // The names on the way to the place, as far as anybody would read.
+            Err(error) if depth > 8 => return Err(error),
+            Err(error) => return Err(error.during(format!("{:?}", name.to_string_lossy()))),
         }
     }
     if dropped > 0 {
@@ -53,6 +70,7 @@ fn settle_entry(
     name: &CStr,
     lowers: &[BorrowedFd<'_>],
     newest: Option<i64>,
+    depth: usize,
 ) -> Result<bool> {
     let stat = stat_at(upper, name)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
@@ -88,7 +106,7 @@ fn settle_entry(
     }
     let inner = if is_opaque { Vec::new() } else { open_below(lowers, name)? };
     let inner: Vec<BorrowedFd<'_>> = inner.iter().map(AsFd::as_fd).collect();
-    let is_empty = settle(dir.as_fd(), &inner, newest)?;
+    let is_empty = settle_dir(dir.as_fd(), &inner, newest, depth + 1)?;
     if is_empty
         && covered
         && !is_opaque

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::fs::AtFlags;
 
 use super::{Store, layers};
-use crate::error::{Context, Result};
+use crate::error::{Context, Kind, Result};
 use crate::image::digest::ChainId;
 use crate::sys::fs::{read_small, remove_tree};
 
@@ -22,8 +22,12 @@ impl Store {
     pub(super) fn collect(&self) -> Result<Freed> {
         let mut live = BTreeSet::new();
         for id in self.images()?.into_iter().chain(self.steps()?) {
-            if let Some(config) = self.config(&id)? {
-                live.extend(config.chains());
+            match self.config(&id) {
+                Ok(Some(config)) => live.extend(config.chains()),
+                Ok(None) => {}
+                // Nobody can use it any more, and it must not be in the way of the others.
+                Err(error) if error.kind() == Kind::Corrupt => log::warn!("{error}"),
+                Err(error) => return Err(error),
             }
         }
         let mut used: BTreeSet<String> = self.leased()?.into_iter().collect();

@@ -69,19 +69,20 @@ impl Store {
         }
     }
 
-    /// Removes what processes that are gone have left in `tmp`.
+    /// Removes what processes that are gone have left in `tmp`. What cannot be removed stays: it
+    /// is in nobody's way, and lath must work all the same.
     pub fn sweep(&self) -> Result<()> {
         let tmp = self.dir("tmp")?;
         self.each_name("tmp", &mut |name| {
             let Ok(dir) = open_dir(tmp.as_fd(), name) else {
                 // A file: the half of a name that was never published. Its writer holds the lock.
                 if let Ok(_lock) = self.lock() {
-                    remove_tree(tmp.as_fd(), name)?;
+                    remove_or_warn(tmp.as_fd(), name);
                 }
                 return Ok(true);
             };
             if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                remove_tree(tmp.as_fd(), name)?;
+                remove_or_warn(tmp.as_fd(), name);
             }
             Ok(true)
         })
@@ -179,8 +180,12 @@ impl Workspace {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is swept later.
-        if let Err(error) = remove_tree(self.tmp.as_fd(), &self.name) {
-            log::warn!("left tmp/{} behind: {error}", self.name);
-        }
+        remove_or_warn(self.tmp.as_fd(), &self.name);
+    }
+}
+
+fn remove_or_warn(tmp: BorrowedFd<'_>, name: &str) {
+    if let Err(error) = remove_tree(tmp, name) {
+        log::warn!("left tmp/{name} behind: {error}");
     }
 }

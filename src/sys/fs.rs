@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::signal;
@@ -256,21 +256,22 @@ pub fn remove_tree(at: BorrowedFd<'_>, name: impl AsRef<Path>) -> Result<()> {
     let device = rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
         .context(|| format!("stat {name:?}"))?
         .st_dev;
-    remove_dir(at, name, device)
+    remove_dir(at, name, device, 0)
 }
 
-/// Depth costs one descriptor and one frame a level; paths in a layer are bounded by the kernel's
-/// own limit when they are made through a mount.
-fn remove_dir(at: BorrowedFd<'_>, name: &Path, device: u64) -> Result<()> {
+/// Deeper than this it goes on without a descriptor and a frame a level: an image can have a tree
+/// of any depth, and what cannot be removed would be in the way for ever.
+const SHALLOW: usize = 32;
+
+fn remove_dir(at: BorrowedFd<'_>, name: &Path, device: u64, depth: usize) -> Result<()> {
     match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(other) => return Err(other).context(|| format!("rmdir {name:?}")),
     }
-    let dir = open_dir(at, name).context(|| format!("open {name:?}"))?;
-    let stat = rustix::fs::fstat(&dir).context(|| format!("stat {name:?}"))?;
-    if stat.st_dev != device {
-        return Err(Error::new(Kind::Conflict, format!("{name:?} has something mounted in it")));
+    let (dir, _) = open_to_empty(at, name, device)?;
+    if depth == SHALLOW {
+        return remove_deep(at, name, dir, device);
     }
     loop {
         // Removing while reading may skip entries: so again until a pass finds none.
@@ -292,7 +293,7 @@ fn remove_dir(at: BorrowedFd<'_>, name: &Path, device: u64) -> Result<()> {
                 },
             };
             if !plain {
-                remove_dir(dir.as_fd(), child, device)?;
+                remove_dir(dir.as_fd(), child, device, depth + 1)?;
             }
             removed += 1;
         }
@@ -300,9 +301,76 @@ fn remove_dir(at: BorrowedFd<'_>, name: &Path, device: u64) -> Result<()> {
             break;
         }
     }
+    rmdir(at, name)
+}
+
+fn rmdir(at: BorrowedFd<'_>, name: &Path) -> Result<()> {
     match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(other) => Err(other).context(|| format!("rmdir {name:?}")),
+    }
+}
+
+fn open_to_empty(at: BorrowedFd<'_>, name: &Path, device: u64) -> Result<(OwnedFd, Stat)> {
+    let dir = open_dir(at, name).context(|| format!("open {name:?}"))?;
+    let stat = rustix::fs::fstat(&dir).context(|| format!("stat {name:?}"))?;
+    if stat.st_dev == device {
+        return Ok((dir, stat));
+    }
+    Err(Error::new(Kind::Conflict, format!("{name:?} has something mounted in it")))
+}
+
+/// Removes the open directory `name` of `at` with one descriptor for all depths: it goes back by
+/// `..`, which must be where it came from.
+fn remove_deep(at: BorrowedFd<'_>, name: &Path, mut dir: OwnedFd, device: u64) -> Result<()> {
+    let mut above: Vec<(OsString, u64)> = Vec::new();
+    loop {
+        if let Some(child) = empty_but_for_directories(dir.as_fd())? {
+            let inode = rustix::fs::fstat(&dir)?.st_ino;
+            (dir, _) = open_to_empty(dir.as_fd(), Path::new(&child), device)?;
+            above.push((child, inode));
+            continue;
+        }
+        let Some((child, inode)) = above.pop() else { break };
+        let parent = rustix::fs::openat(&dir, "..", DIR, Mode::empty())?;
+        if rustix::fs::fstat(&parent)?.st_ino != inode {
+            let text = format!("{child:?} was moved while it was removed");
+            return Err(Error::new(Kind::Conflict, text));
+        }
+        rmdir(parent.as_fd(), Path::new(&child))?;
+        dir = parent;
+    }
+    rmdir(at, name)
+}
+
+/// Removes what is in a directory up to the first directory that is not empty; gives that.
+fn empty_but_for_directories(dir: BorrowedFd<'_>) -> Result<Option<OsString>> {
+    loop {
+        let mut removed = 0usize;
+        for entry in rustix::fs::Dir::read_from(dir).context(|| "read a directory")? {
+            let entry = entry.context(|| "read a directory")?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let child = OsStr::from_bytes(bytes);
+            let says = || format!("remove {child:?}");
+            match rustix::fs::unlinkat(dir, child, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) => {
+                    match rustix::fs::unlinkat(dir, child, AtFlags::REMOVEDIR) {
+                        Ok(()) | Err(Errno::NOENT) => {}
+                        Err(Errno::NOTEMPTY | Errno::EXIST) => return Ok(Some(child.to_owned())),
+                        Err(other) => return Err(other).context(says),
+                    }
+                }
+                Err(other) => return Err(other).context(says),
+            }
+            removed += 1;
+        }
+        if removed == 0 {
+            return Ok(None);
+        }
     }
 }
 
@@ -361,6 +429,29 @@ mod tests {
         remove_tree(root.as_fd(), "t").unwrap();
         std::fs::remove_dir_all(dir).unwrap();
         std::fs::remove_dir_all(outside).unwrap();
+    }
+
+    #[test]
+    fn a_tree_is_removed_however_deep_it_is() {
+        let (dir, root) = scratch();
+        let new = NewDir { mode: 0o700, owner: (0, 0) };
+        rustix::fs::mkdirat(&root, "t", Mode::RWXU).unwrap();
+        let mut at = open_dir(root.as_fd(), "t").unwrap();
+        for level in 0..5000 {
+            write_new(at.as_fd(), "f", b"").unwrap();
+            if level % 50 == 0 {
+                make_dir(at.as_fd(), OsStr::new("side"), new).unwrap();
+                make_dir(at.as_fd(), OsStr::new("wide"), new).unwrap();
+                write_new(open_dir(at.as_fd(), "wide").unwrap().as_fd(), "f", b"").unwrap();
+            }
+            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
+            at = open_dir(at.as_fd(), "d").unwrap();
+        }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        assert!(limit.current.is_none_or(|limit| limit < 1 << 20));
+        remove_tree(root.as_fd(), "t").unwrap();
+        assert!(std::fs::read_dir(&dir).unwrap().next().is_none());
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
