@@ -59,7 +59,6 @@ pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<Owned
     }
     let inner = [
         ("pts", "devpts", MountFlags::NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"),
-        ("shm", "tmpfs", MountFlags::NOEXEC.union(MountFlags::NODEV), "mode=1777,size=65536k"),
         ("mqueue", "mqueue", MountFlags::NOEXEC.union(MountFlags::NODEV), ""),
     ];
     for (name, kind, flags, options) in inner {
@@ -72,6 +71,7 @@ pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<Owned
             other => other.context(|| format!("mount /dev/{name}"))?,
         }
     }
+    shared_memory(dev.as_fd()).context(|| "mount /dev/shm")?;
     if !scripts.is_empty() {
         rustix::fs::mkdirat(&dev, "pipes", Mode::from_raw_mode(0o755))
             .context(|| "make /dev/pipes")?;
@@ -82,6 +82,17 @@ pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<Owned
         }
     }
     Ok(dev)
+}
+
+/// /dev/shm is a directory of the same tmpfs, with a mount of its own that executes nothing: one
+/// file system less to make for each step.
+fn shared_memory(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::fs::mkdirat(dev, "shm", Mode::from_raw_mode(0o1777))?;
+    let place = open_dir(dev, "shm")?;
+    bind(place.as_fd(), place.as_fd())?;
+    let mounted = open_in_root(dev, "shm", OFlags::PATH, Mode::empty())?;
+    let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount_remount(fd_path(mounted.as_fd()), flags, c"")
 }
 
 /// Writes a new file into the new /dev.

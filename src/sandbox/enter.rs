@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use super::proc::Masks;
 use super::{Bind, Content, Network, Spec, dev, proc};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
@@ -86,9 +87,7 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     rustix::process::umask(Mode::empty());
     let dev = dev::mount(spec.tree, spec.scripts)?;
     bind_files(spec, dev.as_fd())?;
-    let null = open_in_root(spec.tree, "dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
-        .context(|| "open /dev/null")?;
-    proc::mount(spec.tree, null.as_fd(), spec.is_privileged)?;
+    mount_proc(spec, dev.as_fd())?;
     for one in spec.binds {
         attach_bind(spec, dev.as_fd(), one).context(|| format!("mount {:?}", one.target))?;
     }
@@ -130,6 +129,19 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
 
 fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(stream, 3).context(|| "dup")
+}
+
+fn mount_proc(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
+    if spec.is_privileged {
+        return proc::mount(spec.tree, None);
+    }
+    const NOTHING: &str = ".nothing";
+    let null = open_in_root(spec.tree, "dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
+        .context(|| "open /dev/null")?;
+    rustix::fs::mkdirat(dev, NOTHING, Mode::from_raw_mode(0o555)).context(|| "make a mask")?;
+    let nothing = open_dir(dev, NOTHING).context(|| "open a mask")?;
+    proc::mount(spec.tree, Some(&Masks { null: null.as_fd(), nothing: nothing.as_fd() }))?;
+    rustix::fs::unlinkat(dev, NOTHING, AtFlags::REMOVEDIR).context(|| "remove a mask's name")
 }
 
 /// resolv.conf, hosts and hostname.

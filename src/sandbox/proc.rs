@@ -33,9 +33,16 @@ const NO_DOORS: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 const SYSFS_MAGIC: u64 = 0x6265_6572;
 
-/// Mounts /proc and /sys in the new root; `null` is an open null device of the new /dev. With
-/// `open` nothing in them is masked or read-only.
-pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>, open: bool) -> Result<()> {
+/// What is put over a masked path.
+pub struct Masks<'a> {
+    /// For files: an open null device of the new /dev.
+    pub null: BorrowedFd<'a>,
+    /// For directories: an open directory that is empty and gone, so that nothing can come into it.
+    pub nothing: BorrowedFd<'a>,
+}
+
+/// Mounts /proc and /sys in the new root. Without `masks` nothing in them is masked or read-only.
+pub fn mount(root: BorrowedFd<'_>, masks: Option<&Masks<'_>>) -> Result<()> {
     let place =
         |path: &str, flags: OFlags| open_in_root(root, path, OFlags::PATH | flags, Mode::empty());
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
@@ -43,25 +50,25 @@ pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>, open: bool) -> Result<(
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
     is_of_kind(proc.as_fd(), PROC_SUPER_MAGIC, "/proc")?;
     let sys = place("sys", OFlags::DIRECTORY).context(|| "open /sys")?;
-    let readonly = if open { MountFlags::empty() } else { MountFlags::RDONLY };
+    let readonly = if masks.is_none() { MountFlags::empty() } else { MountFlags::RDONLY };
     mount_onto("sysfs", sys.as_fd(), NO_DOORS | readonly, "").context(|| "mount /sys")?;
     let sys = place("sys", OFlags::DIRECTORY).context(|| "open /sys")?;
     is_of_kind(sys.as_fd(), SYSFS_MAGIC, "/sys")?;
-    if open {
-        return Ok(());
-    }
+    let Some(masks) = masks else { return Ok(()) };
+    // What is bound while /proc is read-only stays so when /proc itself no longer is.
+    let remount = |flags: MountFlags| {
+        rustix::mount::mount_remount(fd_path(proc.as_fd()), MountFlags::BIND | flags, c"")
+            .context(|| "remount /proc")
+    };
+    remount(NO_DOORS | MountFlags::RDONLY)?;
     for path in READ_ONLY {
-        let spot = match place(path, OFlags::NOFOLLOW) {
-            Ok(spot) => spot,
-            Err(Errno::NOENT) => continue,
+        match place(path, OFlags::NOFOLLOW) {
+            Ok(spot) => bind(spot.as_fd(), spot.as_fd()).context(|| format!("bind /{path}"))?,
+            Err(Errno::NOENT) => {}
             Err(other) => return Err(other).context(|| format!("open /{path}")),
-        };
-        bind(spot.as_fd(), spot.as_fd()).context(|| format!("bind /{path}"))?;
-        let spot = place(path, OFlags::NOFOLLOW).context(|| format!("open /{path}"))?;
-        let flags = MountFlags::BIND | MountFlags::RDONLY | NO_DOORS;
-        rustix::mount::mount_remount(fd_path(spot.as_fd()), flags, c"")
-            .context(|| format!("make /{path} read-only"))?;
+        }
     }
+    remount(NO_DOORS)?;
     for path in MASKED {
         let spot = match place(path, OFlags::NOFOLLOW) {
             Ok(spot) => spot,
@@ -69,12 +76,11 @@ pub fn mount(root: BorrowedFd<'_>, null: BorrowedFd<'_>, open: bool) -> Result<(
             Err(other) => return Err(other).context(|| format!("open /{path}")),
         };
         let mode = rustix::fs::fstat(&spot)?.st_mode;
-        let masked = if FileType::from_raw_mode(mode) == FileType::Directory {
-            mount_onto("tmpfs", spot.as_fd(), MountFlags::RDONLY | NO_DOORS, "size=0k")
-        } else {
-            bind(null, spot.as_fd())
+        let mask = match FileType::from_raw_mode(mode) {
+            FileType::Directory => masks.nothing,
+            _ => masks.null,
         };
-        masked.context(|| format!("mask /{path}"))?;
+        bind(mask, spot.as_fd()).context(|| format!("mask /{path}"))?;
     }
     Ok(())
 }
