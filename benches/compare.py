@@ -166,26 +166,30 @@ def compare(lath, work, words):
     others = rivals(work)
     table, memory = Table(), Memory()
 
-    # Steps: the same fifty echoes, set up and ended one by one.
-    run = "".join("RUN echo %d > /tmp/f\n" % number for number in range(STEPS))
-    steps = context(work, "steps", "FROM localhost/base\n" + run)
+    # Steps: the same fifty commands, set up and ended one by one; first those that change nothing.
     bwrap = ["bwrap", "--unshare-all", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev"]
+    build = [lath, "build", "-t", "steps"]
 
-    def boxes():
+    def boxes(command):
         start = time.monotonic()
         for number in range(STEPS):
-            quiet(bwrap + ["sh", "-c", "echo %d > /tmp/f" % number])
+            quiet(bwrap + ["sh", "-c", command % number])
         return (time.monotonic() - start) * 1000 / STEPS
 
-    build = [lath, "build", "-t", "steps"]
-    ours = median(3, build + ["--no-cache", steps]) / STEPS
-    table.row("a RUN step, of %d" % STEPS, ours, "bwrap --unshare-all", statistics.median(boxes() for _ in range(3)))
-    cached = median(words.rounds, build + [steps])
-    for name, theirs in others:
-        table.row("a RUN step, of %d" % STEPS, ours, name, timed(theirs + ["-t", "steps", "--no-cache", steps]) / STEPS)
-        table.row("%d steps from the cache" % STEPS, cached, name, median(3, theirs + ["-t", "steps", steps]))
-    if not others:
-        table.row("%d steps from the cache" % STEPS, cached)
+    for what, command in (("RUN echo", "echo %d"), ("RUN echo > file", "echo %d > /tmp/f")):
+        lines = "".join("RUN %s\n" % (command % number) for number in range(STEPS))
+        steps = context(work, "steps-" + what.replace(" ", ""), "FROM localhost/base\n" + lines)
+        step = "%s, a step of %d" % (what, STEPS)
+        # One after the other, so that both see the same machine.
+        pairs = [(timed(build + ["--no-cache", steps]) / STEPS, boxes(command)) for _ in range(7)]
+        ours = statistics.median(pair[0] for pair in pairs)
+        table.row(step, ours, "bwrap --unshare-all", statistics.median(pair[1] for pair in pairs))
+        cached = median(words.rounds, build + [steps])
+        for name, theirs in others:
+            table.row(step, ours, name, timed(theirs + ["-t", "steps", "--no-cache", steps]) / STEPS)
+            table.row("%d steps from the cache" % STEPS, cached, name, median(3, theirs + ["-t", "steps", steps]))
+        if not others:
+            table.row("%d steps from the cache" % STEPS, cached)
     table.row("run --rm true", median(words.rounds, [lath, "run", "--rm", "steps", "true"]), "bwrap --unshare-all", median(words.rounds, bwrap + ["true"]))
 
     # One large file and many small ones.
