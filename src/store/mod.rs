@@ -17,7 +17,7 @@ mod version;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{IFlags, Mode, OFlags};
 
 pub use cache::{CacheKey, Record};
 pub use collect::Freed;
@@ -84,6 +84,14 @@ impl Store {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
                 Err(other) => return Err(other).context(|| format!("mkdir {name:?} in the store")),
             }
+        }
+        // ext4 then gives each process's folder in tmp a block group of its own (chattr(1), +T),
+        // where it need not look past the inodes that others have just removed. Other file systems
+        // refuse or ignore it.
+        if let Ok(tmp) = self.dir("tmp")
+            && let Ok(flags) = rustix::fs::ioctl_getflags(&tmp)
+        {
+            let _ = rustix::fs::ioctl_setflags(&tmp, flags | IFlags::TOPDIR);
         }
         // Last: a store with a version is complete.
         version::write(self.fd())
