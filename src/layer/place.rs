@@ -89,7 +89,18 @@ impl Place {
         let mut links = 0;
         while let Some(part) = todo.pop() {
             if part == b".." {
-                self.leave_to(self.depth().saturating_sub(1))?;
+                // The names of entries have none, so a link has led here. In a layer that is an
+                // attack, and refused as docker does; an absolute target stays in the root, and so
+                // does all that a user adds.
+                let depth = match self.depth().checked_sub(1) {
+                    Some(depth) => depth,
+                    None if self.missing == Missing::Make => {
+                        let path = show(&parts.join(&b'/'));
+                        return Err(Error::input(format!("{path}: a link leads out of the root")));
+                    }
+                    None => 0,
+                };
+                self.leave_to(depth)?;
                 continue;
             }
             match self.step(&part).context(|| show(&self.path(&part)))? {

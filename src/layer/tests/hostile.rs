@@ -38,14 +38,9 @@ fn names_stay_inside() {
     assert_eq!(script("add('/abs')").unwrap(), "abs");
     assert_eq!(script("add('//a//./b')").unwrap(), "a/ a/b");
     assert_eq!(script("add('a/l', S, link='../../canary'); add('a/l')").unwrap(), "a/ a/l");
-    assert_eq!(script("add('l', S, link='..'); add('l/x')").unwrap(), "l->.. x");
     assert_eq!(
         script("add('l', S, link='../canary'); add('h', L, link='l'); add('h')").unwrap(),
         "h l->../canary"
-    );
-    assert_eq!(
-        script("add('l', S, link='../../../..'); add('l/.wh.canary')").unwrap(),
-        "l->../../../.."
     );
     assert_eq!(
         script("add('l', S, link='/canary'); add('l', D, mode=0); add('l/x')").unwrap(),
@@ -55,6 +50,9 @@ fn names_stay_inside() {
     for bad in [
         "add('../canary')",
         "add('a/../../canary')",
+        "add('l', S, link='..'); add('l/x')",
+        "add('l', S, link='../../../..'); add('l/.wh.canary')",
+        "add('a/l', S, link='../../canary'); add('a/l/x')",
         "add('..', D)",
         "add('h', L, link='../canary')",
         "add('l', S, link='..'); add('h', L, link='l/canary')",
