@@ -15,6 +15,7 @@ pub mod mount;
 pub mod network;
 pub mod process;
 pub mod signal;
-// Tests of a debug build unwind; the released binary aborts.
-#[cfg(all(panic = "abort", not(debug_assertions)))]
+// Tests of a debug build unwind; the released binary aborts. 32-bit ARM has an unwinder of another
+// form (EHABI), whose entry points are not all known here.
+#[cfg(all(panic = "abort", not(debug_assertions), not(target_arch = "arm")))]
 mod unwind;
