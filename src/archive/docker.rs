@@ -2,8 +2,7 @@
 //!
 //! Source: docker's image specification 1.2, "Combined Image JSON + Filesystem Changeset Format".
 
-use crate::archive::load::Candidate;
-use crate::archive::tape::Tape;
+use crate::archive::tape::{Candidate, Tape};
 use crate::error::{Context, Error, Result};
 use crate::image::digest::Digest;
 use crate::image::json::Value;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use crate::archive::stack::Stack;
-use crate::archive::tape::{Blob, Tape};
+use crate::archive::tape::{Candidate, Tape};
 use crate::archive::{docker, oci};
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Listener};
@@ -22,16 +22,6 @@ pub struct Loaded {
     pub image: ImageId,
     /// The names that the archive gave it; perhaps none.
     pub names: Vec<Reference>,
-}
-
-/// An image in an archive, not looked into yet.
-pub struct Candidate {
-    /// Names as they stand there.
-    pub names: Vec<String>,
-    /// Its config.
-    pub config: Blob,
-    /// Its layers, lowest first.
-    pub layers: Vec<Blob>,
 }
 
 /// Loads all images of an archive. Of an image for several platforms the one for `platform` is

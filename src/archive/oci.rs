@@ -3,8 +3,7 @@
 //! Source: OCI image-spec, image-layout.md and image-index.md; `io.containerd.image.name` is
 //! containerd's full name beside the tag in `org.opencontainers.image.ref.name`.
 
-use crate::archive::load::Candidate;
-use crate::archive::tape::{Blob, Tape};
+use crate::archive::tape::{Blob, Candidate, Tape};
 use crate::error::{Context, Error, Result};
 use crate::image::descriptor::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Manifest, OCI_INDEX, OCI_MANIFEST, choose,

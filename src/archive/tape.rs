@@ -42,6 +42,16 @@ enum Member {
     Link(String),
 }
 
+/// An image in an archive, not looked into yet.
+pub struct Candidate {
+    /// Names as they stand there.
+    pub names: Vec<String>,
+    /// Its config.
+    pub config: Blob,
+    /// Its layers, lowest first.
+    pub layers: Vec<Blob>,
+}
+
 /// Some bytes of an archive, with what they must be.
 #[derive(Clone, Debug)]
 pub struct Blob {
