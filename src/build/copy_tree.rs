@@ -7,13 +7,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::layer::links::Links;
 use crate::layer::walk::{Found, Visit, Walk};
-use crate::sys::fs::{open_dir, set_owner, write_all};
+use crate::sys::fs::{open_dir, open_in_root, set_owner, write_all};
 use crate::sys::signal;
 
 /// How the copies differ from what is copied.
@@ -315,12 +315,10 @@ fn link(root: BorrowedFd<'_>, first: &Path, at: BorrowedFd<'_>, name: &CStr) -> 
     Ok(rustix::fs::linkat(&dir, first, at, name, AtFlags::empty())?)
 }
 
-/// Opens a directory that was reached without links before.
+/// Opens a directory by its path from the root of the copy.
 fn open_beneath(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
+    let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+    Ok(open_in_root(root, path, flags, Mode::empty())?)
 }
 
 fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {

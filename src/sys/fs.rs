@@ -37,9 +37,24 @@ pub fn open_in_root(
         // EAGAIN: a rename somewhere on the way made the kernel unsure (man 2 openat2).
         match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, resolve) {
             Err(Errno::AGAIN | Errno::INTR) => signal_pause()?,
+            Err(Errno::NOSYS) => return open_by_walk(root, path, flags | OFlags::CLOEXEC, mode),
             other => return other,
         }
     }
+}
+
+/// The same where there is no openat2: each component is opened by itself, and never a link.
+fn open_by_walk(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlags,
+    mode: Mode,
+) -> rustix::io::Result<OwnedFd> {
+    let follow = !flags.contains(OFlags::NOFOLLOW);
+    let (parent, name) = walk_in_root(root, path, follow, &mut |_, _, is_last| {
+        if is_last { Ok(()) } else { Err(Errno::NOENT) }
+    })?;
+    rustix::fs::openat(&parent, &name, flags | OFlags::NOFOLLOW, mode)
 }
 
 fn signal_pause() -> rustix::io::Result<()> {
@@ -58,13 +73,31 @@ pub fn resolve_in_root(
     path: &Path,
     missing: &mut dyn FnMut(BorrowedFd<'_>, &OsStr, bool) -> Result<()>,
 ) -> Result<(OwnedFd, OsString)> {
+    let mut failed = None;
+    let found = walk_in_root(root, path, true, &mut |parent, name, is_last| {
+        missing(parent, name, is_last).map_err(|error| {
+            failed = Some(error);
+            Errno::CANCELED
+        })
+    });
+    match failed {
+        Some(error) => Err(error),
+        None => found.context(|| format!("{path:?}")),
+    }
+}
+
+fn walk_in_root(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    follow_last: bool,
+    missing: &mut dyn FnMut(BorrowedFd<'_>, &OsStr, bool) -> rustix::io::Result<()>,
+) -> rustix::io::Result<(OwnedFd, OsString)> {
     let mut rest = names(path);
     rest.reverse();
-    let mut dirs: Vec<OwnedFd> = vec![open_dir(root, ".").context(|| "open the root")?];
+    let mut dirs: Vec<OwnedFd> = vec![open_dir(root, ".")?];
     let mut links = 0;
-    let says = || format!("{path:?}");
     while let Some(name) = rest.pop() {
-        let Some(here) = dirs.last() else { return Err(Errno::NOENT).context(says) };
+        let here = dirs.last().ok_or(Errno::NOENT)?;
         if name == ".." {
             if dirs.len() > 1 {
                 dirs.pop();
@@ -72,12 +105,15 @@ pub fn resolve_in_root(
             continue;
         }
         match rustix::fs::statat(here, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+            Ok(stat)
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
+                    && (follow_last || !rest.is_empty()) =>
+            {
                 links += 1;
                 if links > MAX_LINKS {
-                    return Err(Errno::LOOP).context(says);
+                    return Err(Errno::LOOP);
                 }
-                let target = rustix::fs::readlinkat(here, &name, Vec::new()).context(says)?;
+                let target = rustix::fs::readlinkat(here, &name, Vec::new())?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
                 if target.is_absolute() {
                     dirs.truncate(1);
@@ -87,21 +123,15 @@ pub fn resolve_in_root(
             }
             Ok(_) => {}
             Err(Errno::NOENT) => missing(here.as_fd(), &name, rest.is_empty())?,
-            Err(other) => return Err(other).context(says),
+            Err(other) => return Err(other),
         }
         if rest.is_empty() {
-            return match dirs.pop() {
-                Some(parent) => Ok((parent, name)),
-                None => Err(Errno::NOENT).context(says),
-            };
+            return dirs.pop().map(|parent| (parent, name)).ok_or(Errno::NOENT);
         }
-        let next = open_dir(here.as_fd(), &name).context(says)?;
+        let next = open_dir(here.as_fd(), &name)?;
         dirs.push(next);
     }
-    match dirs.pop() {
-        Some(dir) => Ok((dir, OsString::from("."))),
-        None => Err(Errno::NOENT).context(says),
-    }
+    dirs.pop().map(|dir| (dir, OsString::from("."))).ok_or(Errno::NOENT)
 }
 
 fn names(path: &Path) -> Vec<OsString> {
@@ -399,8 +429,32 @@ mod tests {
         std::os::unix::fs::symlink("/etc", dir.join("abs")).unwrap();
         std::os::unix::fs::symlink("../../../../etc", dir.join("up")).unwrap();
         for path in ["abs/hostname", "up/hostname", "../../etc/hostname", "/etc/hostname"] {
-            let file = open_in_root(root.as_fd(), path, OFlags::RDONLY, Mode::empty()).unwrap();
-            assert_eq!(read_bounded(file, 100).unwrap(), b"inside", "{path}");
+            let one = open_in_root(root.as_fd(), path, OFlags::RDONLY, Mode::empty());
+            let other = open_by_walk(root.as_fd(), Path::new(path), OFlags::RDONLY, Mode::empty());
+            for file in [one, other] {
+                assert_eq!(read_bounded(file.unwrap(), 100).unwrap(), b"inside", "{path}");
+            }
+        }
+        // Both give the same where something is not as it should be.
+        std::os::unix::fs::symlink("self", dir.join("self")).unwrap();
+        std::os::unix::fs::symlink("nothing", dir.join("dangles")).unwrap();
+        for (path, flags) in [
+            ("self", OFlags::RDONLY),
+            ("dangles", OFlags::RDONLY),
+            ("etc/none", OFlags::RDONLY),
+            ("none/none", OFlags::RDONLY),
+            ("etc/hostname/x", OFlags::RDONLY),
+            ("etc/hostname", OFlags::DIRECTORY),
+            ("abs", OFlags::RDONLY | OFlags::NOFOLLOW),
+        ] {
+            let one = open_in_root(root.as_fd(), path, flags, Mode::empty()).unwrap_err();
+            let other = open_by_walk(root.as_fd(), Path::new(path), flags, Mode::empty());
+            assert_eq!(one, other.unwrap_err(), "{path}");
+        }
+        for path in ["", "/", ".", "..", "abs"] {
+            let flags = OFlags::DIRECTORY | OFlags::RDONLY;
+            open_in_root(root.as_fd(), path, flags, Mode::empty()).expect(path);
+            open_by_walk(root.as_fd(), Path::new(path), flags, Mode::empty()).expect(path);
         }
         let new = NewDir { mode: 0o750, owner: (7, 8) };
         make_dirs_in_root(root.as_fd(), Path::new("/abs/new/deep"), new).unwrap();
