@@ -11,7 +11,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::layer::entry::Xattr;
 use crate::layer::links::Links;
+use crate::layer::node::xattrs;
 use crate::layer::walk::{Found, Visit, Walk};
 use crate::sys::fs::{open_dir, open_in_root, set_owner, write_all};
 use crate::sys::signal;
@@ -345,26 +347,8 @@ fn times(stat: &Stat) -> Timestamps {
 
 /// Copies the extended attributes that an image can hold.
 fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let mut names = vec![0u8; 4 << 10];
-    let size = match rustix::fs::flistxattr(from, &mut names[..]) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
-        Ok(size) => size,
-        Err(Errno::RANGE) => {
-            names.resize(64 << 10, 0);
-            rustix::fs::flistxattr(from, &mut names[..])?
-        }
-        Err(other) => return Err(other).context(|| "read attributes"),
-    };
-    names.truncate(size);
-    for name in names.split(|byte| *byte == 0) {
-        if name != b"security.capability" && !name.starts_with(b"user.") {
-            continue;
-        }
-        let mut value = vec![0u8; 64 << 10];
-        let size =
-            rustix::fs::fgetxattr(from, name, &mut value[..]).context(|| "read attributes")?;
-        value.truncate(size);
-        match rustix::fs::fsetxattr(to, name, &value, rustix::fs::XattrFlags::empty()) {
+    for Xattr { name, value } in xattrs(from).context(|| "read attributes")? {
+        match rustix::fs::fsetxattr(to, name.as_slice(), &value, rustix::fs::XattrFlags::empty()) {
             Ok(()) | Err(Errno::OPNOTSUPP) => {}
             Err(other) => return Err(other).context(|| "write attributes"),
         }

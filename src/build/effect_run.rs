@@ -7,9 +7,9 @@ use rustix::pipe::PipeFlags;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
-use crate::image::config::ContainerConfig;
+use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::instruction::RunEffect;
-use crate::sandbox::{self, Bind, DEFAULT_PATH, Identity, Network, NetworkFiles, Running, Spec};
+use crate::sandbox::{self, Bind, Identity, Network, NetworkFiles, Running, Spec};
 
 /// What a step's process needs besides its effect.
 pub struct Surroundings<'a> {

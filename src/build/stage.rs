@@ -17,7 +17,7 @@ use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope};
 use crate::plan::{Stage, key};
 use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
 use crate::store::{CacheKey, Scratch, Workspace};
-use crate::sys::fs::{now, random_bytes};
+use crate::sys::fs::{now, random_id};
 
 /// A stage so far.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl Walk<'_> {
             }
         }
         stage.is_fresh = true;
-        let id: String = random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = random_id()?;
         let layer = match &lowered.effect {
             Effect::Config => {
                 self.tell(announce)?;

@@ -14,11 +14,9 @@ use super::{Named, Request};
 use crate::catalog::resolve;
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
-use crate::image::config::ImageConfig;
+use crate::image::config::{DEFAULT_PATH, ImageConfig};
 use crate::image::digest::ImageId;
-use crate::instruction::{
-    CopyFrom, DEFAULT_PATH, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
-};
+use crate::instruction::{CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger};
 use crate::pattern::Ignore;
 use crate::plan::{Base, Plan, Stage};
 use crate::session::Session;

@@ -7,10 +7,11 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::catalog::resolve::resolve;
 use crate::error::{Context, Error, Kind, Result};
-use crate::sandbox::{self, Bind, Content, DEFAULT_PATH, Identity, Network, NetworkFiles, Spec};
+use crate::image::config::DEFAULT_PATH;
+use crate::sandbox::{self, Bind, Content, Identity, Network, NetworkFiles, Spec};
 use crate::session::Session;
 use crate::snapshot::{Chain, Snapshot};
-use crate::sys::fs::random_bytes;
+use crate::sys::fs::random_id;
 use crate::sys::mount::clone_tree;
 
 /// What to run.
@@ -67,7 +68,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let tree = snapshot.mount(Some(under.as_fd()))?;
     let identity =
         Identity::resolve(tree.as_fd(), request.user.as_deref().unwrap_or(&config.user))?;
-    let id: String = random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = random_id()?;
     let env =
         environment(request, &config.env, &identity, request.hostname.as_deref().unwrap_or(&id));
     let binds = request.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;

@@ -6,10 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::digest::{ChainId, DiffId, Digest, ImageId};
+use super::digest::{ChainId, DiffId, Digest};
 use super::json::{Value, quote};
 use super::platform::Platform;
 use crate::error::{Context, Error, Result};
+
+/// The PATH where an image names none; docker's.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How to see whether a container is well. Times are nanoseconds; 0 means inherited.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -345,11 +348,6 @@ impl ImageConfig {
         fields.out.push('}');
         list(fields.name("history"), &self.history, &|out, line| line.write(out));
         fields.end();
-    }
-
-    /// The image id that this config has as lath writes it.
-    pub fn id(&self) -> ImageId {
-        Digest::of(self.to_text().as_bytes())
     }
 
     /// The chain ids of its layers, lowest first.

@@ -7,9 +7,6 @@ use crate::dockerfile::{Statement, blank_separated};
 use crate::error::{Error, Result};
 use crate::image::platform::Platform;
 
-/// The PATH of an image from scratch.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// `FROM [--platform=P] IMAGE [AS NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct From {

@@ -36,7 +36,7 @@ pub use copy::Copy;
 pub use entrypoint::Entrypoint;
 pub use env::Env;
 pub use expose::Expose;
-pub use from::{DEFAULT_PATH, From};
+pub use from::From;
 pub use healthcheck::Healthcheck;
 pub use label::Label;
 pub use maintainer::Maintainer;

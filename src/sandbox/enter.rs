@@ -16,6 +16,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::proc::Masks;
 use super::{Bind, Content, Network, Spec, dev, proc};
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::config::DEFAULT_PATH;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
 use crate::sys::identity::{DEFAULT_CAPABILITIES, become_user};
 use crate::sys::mount::{attach, bind, fd_path, mount_onto};
@@ -60,9 +61,6 @@ impl Program {
 }
 
 const PLAIN_DIR: NewDir = NewDir { mode: 0o755, owner: (0, 0) };
-
-/// The PATH of a container whose image names none; docker's.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Becomes the program. Returns only with the reason why it could not.
 pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-pub use enter::DEFAULT_PATH;
 pub use files::NetworkFiles;
 pub use identity::{Identity, group_id, parse_id};
 pub use mountpoint::{DIRS, FILES};

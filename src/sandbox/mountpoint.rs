@@ -5,12 +5,12 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::Spec;
 use crate::error::{Context, Error, Result};
-use crate::sys::fs::{open_dir, open_in_root, resolve_in_root};
+use crate::sys::fs::{open_dir, open_in_root, put_times_back, resolve_in_root};
 
 /// Directories that something is mounted on in every sandbox.
 pub const DIRS: &[&str] = &["proc", "sys", "dev"];
@@ -102,7 +102,7 @@ impl Mountpoints {
                 }
             }
             if untouched {
-                put_back(made.parent.as_fd(), &made.before)?;
+                put_times_back(made.parent.as_fd(), &made.before)?;
             }
         }
         Ok(())
@@ -120,13 +120,4 @@ fn make(parent: BorrowedFd<'_>, name: OsString, is_dir: bool) -> Result<Made> {
     let after = rustix::fs::fstat(parent)?;
     let parent = open_dir(parent, ".")?;
     Ok(Made { parent, name, is_dir, before, after })
-}
-
-fn put_back(dir: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
-    let time = |seconds: i64, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    let times = Timestamps {
-        last_access: time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or(0)),
-        last_modification: time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-    };
-    rustix::fs::futimens(dir, &times)
 }

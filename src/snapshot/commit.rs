@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{ContainerConfig, History, ImageConfig};
-use crate::image::digest::{ChainId, DiffId, Digest, Hasher, ImageId};
+use crate::image::digest::{ChainId, DiffId, Digest, ImageId};
 use crate::image::reference::Reference;
-use crate::layer;
+use crate::layer::{self, verify::HashingWriter};
 use crate::store::{
     CacheKey, Layer, NewImage, NewLayer, NewRecord, Publication, Record, Scratch, Store, Workspace,
 };
@@ -268,7 +268,8 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
     let parent = finished.parent.wait()?;
     let mut diff = None;
     if let Some(content) = finished.layer {
-        let mut writer = Counted { hasher: Hasher::new(), bytes: 0 };
+        let mut nowhere = std::io::sink();
+        let mut writer = HashingWriter::new(&mut nowhere);
         let (workspace, packed) = match content {
             None => {
                 std::io::Write::write_all(&mut writer, &[0u8; 1024])?;
@@ -281,13 +282,13 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
                 (Some(workspace), packed)
             }
         };
-        let diff_id = writer.hasher.finish();
+        let (diff_id, tar_bytes) = writer.finish();
         let layer = Layer {
             name: None,
             chain: Digest::chain(parent.chain.as_ref(), &diff_id),
             diff_id,
             size_bytes: packed.file_bytes,
-            tar_bytes: writer.bytes,
+            tar_bytes,
         };
         gathered.layers.push(NewLayer { workspace, layer, entries: packed.entries });
         diff = Some(diff_id);
@@ -306,21 +307,4 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
         });
     }
     Ok(done)
-}
-
-struct Counted {
-    hasher: Hasher,
-    bytes: u64,
-}
-
-impl std::io::Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -10,7 +10,9 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamp
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::sys::fs::open_dir;
+use crate::layer::node::xattrs;
+use crate::layer::walk::is_whiteout;
+use crate::sys::fs::{open_dir, put_times_back};
 use crate::sys::signal;
 
 const OPAQUE: &CStr = c"trusted.overlay.opaque";
@@ -133,10 +135,6 @@ fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
 fn is_opaque(dir: BorrowedFd<'_>) -> bool {
     let mut value = [0u8; 2];
     let count = rustix::fs::fgetxattr(dir, OPAQUE, &mut value[..]).unwrap_or(0);
@@ -215,39 +213,7 @@ fn same_entry(
 
 /// The attributes that a layer's tar holds.
 fn same_attributes(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
-    Ok(attributes(new)? == attributes(old)?)
-}
-
-fn attributes(file: BorrowedFd<'_>) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut names = vec![0u8; 0];
-    loop {
-        let size = match rustix::fs::flistxattr(file, &mut [0u8; 0][..]) {
-            Ok(size) => size,
-            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            Err(other) => return Err(other.into()),
-        };
-        names.resize(size, 0);
-        match rustix::fs::flistxattr(file, &mut names[..]) {
-            Ok(size) => {
-                names.truncate(size);
-                break;
-            }
-            Err(Errno::RANGE) => {}
-            Err(other) => return Err(other.into()),
-        }
-    }
-    let mut found = Vec::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        if name != b"security.capability" && !name.starts_with(b"user.") {
-            continue;
-        }
-        let mut value = vec![0u8; 64 << 10];
-        let size = rustix::fs::fgetxattr(file, name, &mut value[..])?;
-        value.truncate(size);
-        found.push((name.to_vec(), value));
-    }
-    found.sort_unstable();
-    Ok(found)
+    Ok(xattrs(new)? == xattrs(old)?)
 }
 
 fn same_content(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
@@ -273,15 +239,6 @@ fn same_content(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
         }
         offset += count as u64;
     }
-}
-
-fn put_times_back(dir: BorrowedFd<'_>, stat: &Stat) -> rustix::io::Result<()> {
-    let time = |seconds: i64, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    let times = Timestamps {
-        last_access: time(stat.st_atime, i64::try_from(stat.st_atime_nsec).unwrap_or(0)),
-        last_modification: time(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-    };
-    rustix::fs::futimens(dir, &times)
 }
 
 #[cfg(test)]

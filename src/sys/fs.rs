@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::signal;
@@ -402,6 +402,24 @@ fn empty_but_for_directories(dir: BorrowedFd<'_>) -> Result<Option<OsString>> {
             return Ok(None);
         }
     }
+}
+
+/// Twelve hex digits that nobody can guess: a container's id.
+pub fn random_id() -> Result<String> {
+    Ok(random_bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Gives an open directory the times again that it had (futimens(2)).
+pub fn put_times_back(dir: BorrowedFd<'_>, before: &Stat) -> rustix::io::Result<()> {
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
+    };
+    let times = Timestamps {
+        last_access: time(before.st_atime, before.st_atime_nsec),
+        last_modification: time(before.st_mtime, before.st_mtime_nsec),
+    };
+    rustix::fs::futimens(dir, &times)
 }
 
 /// The time now: seconds since 1970 and nanoseconds.

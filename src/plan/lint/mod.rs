@@ -9,11 +9,9 @@ mod rules;
 
 use crate::dockerfile::{Check, Document, Fault, Statement};
 use crate::event::Finding;
-use crate::image::config::ImageConfig;
+use crate::image::config::{DEFAULT_PATH, ImageConfig};
 use crate::image::platform::Platform;
-use crate::instruction::{
-    self, DEFAULT_PATH, Effect, From, Instruction, Lowered, Scope, parse_trigger,
-};
+use crate::instruction::{self, Effect, From, Instruction, Lowered, Scope, parse_trigger};
 use crate::plan::stage::fault;
 use crate::plan::{Base, Plan};
 use rules::{RULES, Rule, Scan};
