@@ -411,13 +411,11 @@ pub fn random_id() -> Result<String> {
 
 /// Gives an open directory the times again that it had (futimens(2)).
 pub fn put_times_back(dir: BorrowedFd<'_>, before: &Stat) -> rustix::io::Result<()> {
-    let time = |seconds: i64, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
+    let time = |tv_sec: i64, tv_nsec: i64| Timespec { tv_sec, tv_nsec };
+    // Nanoseconds have another type on 32-bit machines.
     let times = Timestamps {
-        last_access: time(before.st_atime, before.st_atime_nsec),
-        last_modification: time(before.st_mtime, before.st_mtime_nsec),
+        last_access: time(before.st_atime, i64::try_from(before.st_atime_nsec).unwrap_or(0)),
+        last_modification: time(before.st_mtime, i64::try_from(before.st_mtime_nsec).unwrap_or(0)),
     };
     rustix::fs::futimens(dir, &times)
 }
