@@ -115,6 +115,9 @@ fn walk_in_root(
                 }
                 let target = rustix::fs::readlinkat(here, &name, Vec::new())?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                if is_magic(here, &target)? {
+                    return Err(Errno::LOOP);
+                }
                 if target.is_absolute() {
                     dirs.truncate(1);
                 }
@@ -132,6 +135,14 @@ fn walk_in_root(
         dirs.push(next);
     }
     dirs.pop().map(|dir| (dir, OsString::from("."))).ok_or(Errno::NOENT)
+}
+
+/// A link of /proc to what a process has open: its text is no path to go along (proc(5)). The
+/// ones that are paths, such as /proc/self, are relative.
+fn is_magic(dir: &OwnedFd, target: &Path) -> rustix::io::Result<bool> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let is_suspect = target.is_absolute() || target.as_os_str().as_bytes().contains(&b'[');
+    Ok(is_suspect && rustix::fs::fstatfs(dir)?.f_type as u64 == PROC_SUPER_MAGIC)
 }
 
 fn names(path: &Path) -> Vec<OsString> {
