@@ -1,6 +1,7 @@
 //! `lath build`: an image from a Dockerfile.
 
-use std::collections::BTreeMap;
+mod words;
+
 use std::io::Write as _;
 
 use argh::FromArgs;
@@ -9,11 +10,10 @@ use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
 use super::{Globals, Output, arguments, exit, findings, report};
-use crate::build::{self, Named, Request, Secret, context::Place};
+use crate::build::{self, Request, context::Place};
 use crate::catalog::resolve::new_name;
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Context as _, Result};
 use crate::image::platform::Platform;
-use crate::build::Network;
 
 /// Build an image from a Dockerfile
 #[derive(FromArgs)]
@@ -168,149 +168,29 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
     Ok(Request {
         place: Place { context, dockerfile: args.file },
         tags: args.tag.iter().map(|tag| new_name(tag)).collect::<Result<_>>()?,
-        build_args: build_args(&args.build_arg, own)?,
+        build_args: words::build_args(&args.build_arg, own)?,
         target: args.target.filter(|target| !target.is_empty()),
         no_cache: args.no_cache,
-        network: network(args.network.as_deref())?,
-        labels: args.label.iter().map(|label| label_of(label)).collect::<Result<_>>()?,
+        network: words::network(args.network.as_deref())?,
+        labels: args.label.iter().map(|label| words::label_of(label)).collect::<Result<_>>()?,
         platform: args
             .platform
             .as_deref()
             .filter(|text| !text.is_empty())
             .map(Platform::parse)
             .transpose()?,
-        secrets: args.secret.iter().map(|word| secret(word, own)).collect::<Result<_>>()?,
-        sockets: args.ssh.iter().map(|word| socket(word, own)).collect::<Result<_>>()?,
-        may_be_insecure: allow(&args.allow)?,
-        contexts: args.build_context.iter().map(|word| named(word)).collect::<Result<_>>()?,
-        hosts: args.add_host.iter().map(|word| host(word)).collect::<Result<_>>()?,
+        secrets: args.secret.iter().map(|word| words::secret(word, own)).collect::<Result<_>>()?,
+        sockets: args.ssh.iter().map(|word| words::socket(word, own)).collect::<Result<_>>()?,
+        may_be_insecure: words::allow(&args.allow)?,
+        contexts: args.build_context.iter().map(|word| words::named(word)).collect::<Result<_>>()?,
+        hosts: args.add_host.iter().map(|word| words::host(word)).collect::<Result<_>>()?,
     })
-}
-
-/// Whether steps may have all powers; they have the host's network anyway.
-fn allow(words: &[String]) -> Result<bool> {
-    const KNOWN: [&str; 2] = ["network.host", "security.insecure"];
-    match words.iter().find(|word| !KNOWN.contains(&word.as_str())) {
-        None => Ok(words.iter().any(|word| word == "security.insecure")),
-        Some(word) => Err(Error::usage(format!("--allow {word}: unknown entitlement"))),
-    }
-}
-
-/// `NAME=DIR` or `NAME=docker-image://IMAGE`.
-fn named(word: &str) -> Result<(String, Named)> {
-    let (name, value) = word
-        .split_once('=')
-        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
-        .ok_or_else(|| Error::usage(format!("invalid context value {word:?}: write NAME=DIR")))?;
-    let found = match value.split_once("://") {
-        Some(("docker-image", image)) => Named::Image(image.to_owned()),
-        Some((kind, _)) => {
-            return Err(Error::usage(format!("--build-context {kind}:// is not supported yet")));
-        }
-        None => Named::Directory(value.to_owned()),
-    };
-    Ok((name.to_owned(), found))
-}
-
-/// `id=ID[,src=FILE|,env=NAME]`; an id alone is the caller's variable of that name, else a file.
-fn secret(word: &str, own: &dyn Fn(&str) -> Option<String>) -> Result<(String, Secret)> {
-    let bad = |what: &str| Error::usage(format!("--secret {word:?}: {what}"));
-    let (mut id, mut found, mut kind) = (None, None, None);
-    for field in word.split(',') {
-        match field.split_once('=').unwrap_or((field, "")) {
-            ("id", value) => id = Some(value.to_owned()),
-            ("src" | "source", value) => found = Some(Secret::File(value.to_owned())),
-            ("env", value) => found = Some(Secret::Variable(value.to_owned())),
-            ("type", value @ ("file" | "env")) => kind = Some(value.to_owned()),
-            (other, _) => return Err(bad(&format!("unexpected key {other:?}"))),
-        }
-    }
-    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| bad("write id=ID,src=FILE"))?;
-    let secret = match (found, kind.as_deref()) {
-        (Some(Secret::File(name)), Some("env")) => Secret::Variable(name),
-        (Some(found), _) => found,
-        (None, Some("env")) => Secret::Variable(id.clone()),
-        (None, None) if own(&id).is_some() => Secret::Variable(id.clone()),
-        (None, _) => Secret::File(id.clone()),
-    };
-    Ok((id, secret))
-}
-
-/// `ID[=SOCKET]`; without a socket that of the caller's agent.
-fn socket(word: &str, own: &dyn Fn(&str) -> Option<String>) -> Result<(String, String)> {
-    let (id, path) = word.split_once('=').unwrap_or((word, ""));
-    let path = match path {
-        "" => own("SSH_AUTH_SOCK"),
-        path => Some(path.to_owned()),
-    };
-    let missing = || {
-        Error::usage(format!("--ssh {word:?}: no socket"))
-            .hint("start an ssh-agent, or name its socket: --ssh ID=SOCKET")
-    };
-    Ok((id.to_owned(), path.ok_or_else(missing)?))
-}
-
-/// `NAME:ADDRESS` or `NAME=ADDRESS`.
-fn host(word: &str) -> Result<(String, String)> {
-    let (name, address) = word
-        .split_once('=')
-        .or_else(|| word.split_once(':'))
-        .ok_or_else(|| Error::usage(format!("bad format for add-host: {word:?}")))?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
-    match address.parse::<std::net::IpAddr>() {
-        Ok(address) if is_name => Ok((name.to_owned(), address.to_string())),
-        _ => Err(Error::usage(format!("invalid IP address in add-host: {address:?}"))
-            .hint("write --add-host NAME:ADDRESS")),
-    }
-}
-
-/// The last one of a name counts; a name alone has the caller's value, if there is one.
-fn build_args(
-    words: &[String],
-    own: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>> {
-    let mut args = BTreeMap::new();
-    // As docker's build client does: the caller's own goes along.
-    args.extend(own("SOURCE_DATE_EPOCH").map(|own| ("SOURCE_DATE_EPOCH".to_owned(), own)));
-    for word in words {
-        let (name, value) = match word.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (word.as_str(), own(word)),
-        };
-        if name.is_empty() {
-            return Err(Error::usage(format!("invalid build argument {word:?}: write NAME=value")));
-        }
-        match value {
-            Some(value) => args.insert(name.to_owned(), value),
-            None => args.remove(name),
-        };
-    }
-    Ok(args)
-}
-
-fn label_of(word: &str) -> Result<(String, String)> {
-    let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    if name.is_empty() {
-        return Err(Error::usage(format!("invalid label {word:?}: write NAME=value")));
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-fn network(mode: Option<&str>) -> Result<Network> {
-    match mode {
-        None | Some("" | "default" | "host") => Ok(Network::Host),
-        Some("none") => Ok(Network::None),
-        Some(other) => {
-            Err(Error::unsupported(format!("the network {other:?} is not supported yet"))
-                .hint("use --network host or --network none"))
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::Network;
     use crate::image::reference::Reference;
 
     fn parsed(words: &[&str]) -> Result<Request> {
