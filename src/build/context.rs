@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -34,7 +34,7 @@ pub struct BuildContext {
     /// Its text.
     pub text: Vec<u8>,
     /// The files; none when the Dockerfile came alone.
-    pub tree: Option<Rc<Tree>>,
+    pub tree: Option<Arc<Tree>>,
     /// Holds the files of a context that came as a tar.
     _scratch: Option<Scratch>,
 }
@@ -63,7 +63,7 @@ impl BuildContext {
             }
         };
         let ignore = ignore(root.as_fd(), beside.as_deref())?;
-        let tree = Some(Rc::new(Tree::new(root, ignore, false)));
+        let tree = Some(Arc::new(Tree::new(root, ignore, false)));
         Ok(BuildContext { dockerfile, text, tree, _scratch: None })
     }
 
@@ -101,7 +101,7 @@ impl BuildContext {
             None => read_default(files.as_fd(), "")?,
         };
         let ignore = ignore(files.as_fd(), None)?;
-        let tree = Some(Rc::new(Tree::new(files, ignore, false)));
+        let tree = Some(Arc::new(Tree::new(files, ignore, false)));
         Ok(BuildContext { dockerfile, text, tree, _scratch: Some(scratch) })
     }
 }

@@ -74,11 +74,12 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
     Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)] })
 }
 
-/// Hands the output on until the process ends; an exit code other than 0 is an error.
+/// Hands the output on until the process ends; an exit code other than 0 is an error. `output`
+/// says whether the step is still wanted.
 pub fn finish(
     run: &RunEffect,
     started: Started,
-    output: &mut dyn FnMut(Stream, &[u8]),
+    output: &mut dyn FnMut(Stream, &[u8]) -> bool,
 ) -> Result<()> {
     let ended = sandbox::pump(started.running.pid, started.streams, output);
     started.running.clean()?;

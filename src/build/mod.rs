@@ -5,9 +5,12 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod lanes;
 mod mounts;
+mod shared;
 mod source;
 mod stage;
+mod stages;
 mod walk;
 mod work;
 
@@ -28,7 +31,7 @@ pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
 pub use mounts::Secret;
-use walk::Walk;
+use shared::Shared;
 
 /// What to build.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub struct Request {
     pub target: Option<String>,
     /// `--no-cache`.
     pub no_cache: bool,
+    /// `--jobs`: how many stages may be at work at once.
+    pub jobs: usize,
     /// `--network`, for every step that does not choose its own.
     pub network: Network,
     /// `--label`, in order.
@@ -142,10 +147,10 @@ fn walk(
     plan: &Plan,
     listener: &mut dyn Listener,
 ) -> Result<ImageId> {
-    let mut walk = Walk::new(session, request, context, plan, listener)?;
-    let built = walk.all();
+    let shared = Shared::new(session, request, context, plan)?;
+    let built = stages::build(&shared, request.jobs, listener);
     // Finished steps are published whatever came after them.
-    let published = walk.finish();
+    let published = shared.work.finish();
     let image = built?;
     published?;
     listener.event(&Event::Built { image: &image });

@@ -1,12 +1,12 @@
 //! One step of a stage: from the cache, or done.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::effect_copy::{self, Sources};
 use super::effect_run::{self, Surroundings};
 use super::mounts::{self, Maker, Mounts};
+use super::shared::{Lineage, Made};
 use super::source::Tree;
 use super::walk::Walk;
 use crate::error::{Error, Result};
@@ -30,20 +30,22 @@ pub struct Building {
     pub scope: Scope,
     /// A step has run, so the cache is not asked any more.
     pub is_fresh: bool,
+    /// Everything up to here, as one hash.
+    pub lineage: Lineage,
 }
 
 /// What a step takes in.
 #[derive(Default)]
 struct Input {
     digest: Vec<u8>,
-    tree: Option<Rc<Tree>>,
+    tree: Option<Arc<Tree>>,
     sources: Option<Sources>,
 }
 
 /// What a step's effect gave.
 type NewLayer = Option<Option<(Workspace, OwnedFd)>>;
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     /// One step: from the cache, or done.
     pub fn step(
         &mut self,
@@ -61,15 +63,45 @@ impl Walk<'_> {
         };
         let content = input.digest.as_slice();
         let config = stage.scope.config.to_json().to_text();
-        let author = stage.scope.author.clone();
-        let hash = key::step_hash(&lowered, &config, author.as_ref(), self.epoch, content);
+        let author = stage.scope.author.as_ref();
+        let hash = key::step_hash(&lowered, &config, author, self.build.epoch, content);
+        stage.lineage = *blake3::hash(&[stage.lineage, hash].concat()).as_bytes();
+        let lineage = stage.lineage;
+        if let Some(made) = self.build.claim(lineage)? {
+            self.tell(announce)?;
+            self.tell(&Event::Cached)?;
+            self.tell(&Event::StepDone { image: &made.image.wait()?.id })?;
+            (stage.image, stage.chain) = (made.image, made.chain);
+            return Ok(());
+        }
+        let done = self.cached_or_done(plan, stage, announce, &lowered, &input, hash);
+        match &done {
+            Ok(()) => {
+                let made = Made { image: stage.image.clone(), chain: stage.chain.clone() };
+                self.build.made(lineage, made);
+            }
+            // Before somebody else takes the same step up.
+            Err(_) => self.build.stop(),
+        }
+        done
+    }
+
+    fn cached_or_done(
+        &mut self,
+        plan: &Stage,
+        stage: &mut Building,
+        announce: &Event<'_>,
+        lowered: &Lowered,
+        input: &Input,
+        hash: [u8; 32],
+    ) -> Result<()> {
         let mut image = StepImage {
             config: stage.scope.config.clone(),
-            author,
+            author: stage.scope.author.clone(),
             created: String::new(),
             created_by: lowered.created_by.clone(),
         };
-        if !stage.is_fresh && !self.request.no_cache {
+        if !stage.is_fresh && !self.build.request.no_cache {
             let parent = stage.image.wait()?;
             if let Some(done) = self.cached(&parent, &hash, &mut image)? {
                 self.tell(announce)?;
@@ -90,7 +122,7 @@ impl Walk<'_> {
             }
             Effect::Copy(copy) => {
                 self.tell(announce)?;
-                self.copy(stage, copy, &input)?
+                self.copy(stage, copy, input)?
             }
             Effect::Run(run) => self.run(plan, stage, run, announce, &id)?,
         };
@@ -99,9 +131,8 @@ impl Walk<'_> {
         }
         image.created = self.created();
         let key: KeyMaker = Box::new(move |parent: &ImageId| CacheKey(key::key(parent, &hash)));
-        let work = self.work.get(self.session, &self.request.hosts)?;
         let finished = Finished { parent: stage.image.clone(), step: image, layer, key: Some(key) };
-        stage.image = work.committer.step(finished);
+        stage.image = self.work()?.committer.step(finished);
         self.untold = Some(stage.image.clone());
         Ok(())
     }
@@ -118,7 +149,7 @@ impl Walk<'_> {
             }
             Effect::Run(run) => {
                 let mut hasher = blake3::Hasher::new();
-                for (name, address) in &self.request.hosts {
+                for (name, address) in &self.build.request.hosts {
                     hasher.update(format!("{name} {address}\n").as_bytes());
                 }
                 for mount in run.mounts.iter().filter(|mount| mount.kind == "bind") {
@@ -138,13 +169,13 @@ impl Walk<'_> {
         hash: &[u8; 32],
         image: &mut StepImage,
     ) -> Result<Option<Done>> {
-        let store = &self.session.store;
+        let store = &self.build.session.store;
         let Some(record) = store.cached(&CacheKey(key::key(&parent.id, hash)))? else {
             return Ok(None);
         };
         image.created = record.created;
         let done = parent.after(image, record.diff_id, &mut self.text);
-        let store = &self.session.store;
+        let store = &self.build.session.store;
         let whole = match (&done.chain, record.diff_id) {
             (Some(chain), Some(_)) => store.has_chain(chain),
             _ => true,
@@ -158,16 +189,16 @@ impl Walk<'_> {
             return Ok(chain.clone());
         }
         let done = stage.image.wait()?;
-        let work = self.work.get(self.session, &self.request.hosts)?;
+        let work = self.work()?;
         let chains = done.image.chains();
-        let chain = Chain::open(&self.session.store, Some(&work.scratch), &chains)?;
+        let chain = Chain::open(&self.build.session.store, Some(&work.scratch), &chains)?;
         stage.chain = Some(chain.clone());
         Ok(chain)
     }
 
     fn copy(&mut self, stage: &mut Building, copy: &CopyEffect, input: &Input) -> Result<NewLayer> {
         let chain = self.chain(stage)?;
-        let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
+        let scratch = self.work()?.scratch.clone();
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
         let mounted = snapshot.mount(None)?;
         let mut total = 0;
@@ -209,7 +240,7 @@ impl Walk<'_> {
             return Ok(Some(None));
         }
         let chain = self.chain(stage)?;
-        let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
+        let scratch = self.work()?.scratch.clone();
         let mounts = match self.mounts(plan, run, &scratch) {
             Ok(mounts) => mounts,
             Err(error) => {
@@ -218,29 +249,36 @@ impl Walk<'_> {
             }
         };
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
-        let work = self.work.get(self.session, &self.request.hosts)?;
+        let work = self.work()?;
         let mounted = snapshot.mount(Some(work.mountpoints.as_fd()))?;
         let started = effect_run::start(
             run,
             &Surroundings {
                 tree: mounted.as_fd(),
-                staging: &self.session.store.path().join("tmp"),
+                staging: &self.build.session.store.path().join("tmp"),
                 hostname: id,
-                network: self.request.network,
-                files: &self.work.get(self.session, &self.request.hosts)?.files,
-                may_be_insecure: self.request.may_be_insecure,
+                network: self.build.request.network,
+                files: &self.work()?.files,
+                may_be_insecure: self.build.request.may_be_insecure,
                 binds: &mounts.binds,
                 env: &mounts.env,
             },
         );
         // The process runs while the step before it gets its id.
         let told = self.tell(announce).and_then(|()| self.tell(&Event::Running { id }));
+        let build = self.build;
         let listener = self.listener();
         let ended = started.and_then(|started| {
             effect_run::finish(run, started, &mut |stream, bytes| {
                 listener.event(&Event::Output { stream, bytes });
+                !build.is_stopped()
             })
         });
+        // Killed because of another stage: that one has the error to tell.
+        let ended = match ended {
+            Err(_) if build.is_stopped() => build.go_on(),
+            ended => ended,
+        };
         drop(mounted);
         let cleaned = mounts.clean(&scratch);
         if let Err(error) = told.and(ended).and(cleaned) {
@@ -252,10 +290,10 @@ impl Walk<'_> {
 
     fn mounts(&mut self, plan: &Stage, run: &RunEffect, scratch: &Scratch) -> Result<Mounts> {
         let mut maker = Maker {
-            store: &self.session.store,
+            store: &self.build.session.store,
             scratch,
-            secrets: &self.request.secrets,
-            sockets: &self.request.sockets,
+            secrets: &self.build.request.secrets,
+            sockets: &self.build.request.sockets,
             mounts: Mounts::default(),
         };
         for mount in &run.mounts {
@@ -265,8 +303,8 @@ impl Walk<'_> {
     }
 
     fn layer(&mut self, stage: &mut Building, snapshot: Snapshot) -> Result<NewLayer> {
-        let scratch = self.work.get(self.session, &self.request.hosts)?.scratch.clone();
-        let (chain, workspace) = snapshot.finish(&scratch, self.epoch)?;
+        let scratch = self.work()?.scratch.clone();
+        let (chain, workspace) = snapshot.finish(&scratch, self.build.epoch)?;
         let layer = match (workspace, chain.top()) {
             (Some(workspace), Some(tree)) => {
                 Some((workspace, tree.try_clone_to_owned().map_err(Error::from)?))
@@ -279,7 +317,7 @@ impl Walk<'_> {
 
     /// The time of a step for the history.
     fn created(&self) -> String {
-        match self.epoch {
+        match self.build.epoch {
             Some(seconds) => rfc3339(seconds, 0),
             None => {
                 let (seconds, nanoseconds) = now();

@@ -2,15 +2,15 @@
 //! end.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::context::{self, BuildContext};
+use super::Named;
+use super::context;
 use super::mounts::Files;
+use super::shared::Shared;
 use super::source::Tree;
 use super::stage::Building;
-use super::work::Lazy;
-use super::{Named, Request};
+use super::work::Work;
 use crate::catalog::resolve;
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
@@ -18,117 +18,84 @@ use crate::image::config::{DEFAULT_PATH, ImageConfig};
 use crate::image::digest::ImageId;
 use crate::instruction::{CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger};
 use crate::pattern::Ignore;
-use crate::plan::{Base, Plan, Stage};
-use crate::session::Session;
+use crate::plan::{Base, Stage};
 use crate::snapshot::{Chain, Done, Ticket};
 
-/// A build under way.
-pub struct Walk<'a> {
-    pub(super) session: &'a Session,
-    pub(super) request: &'a Request,
-    pub(super) work: Lazy,
-    context: &'a BuildContext,
-    plan: &'a Plan,
-    listener: &'a mut dyn Listener,
+/// A way through stages, and who hears of it.
+pub struct Walk<'a, 'b> {
+    pub(super) build: &'b Shared<'a>,
+    listener: &'b mut dyn Listener,
     /// A buffer for the texts of configs.
     pub(super) text: String,
     /// The step whose image id has not been told yet.
     pub(super) untold: Option<Ticket>,
-    built: BTreeMap<usize, Building>,
     /// What `--from` has led to in the stage at hand.
-    trees: BTreeMap<String, Rc<Tree>>,
+    trees: BTreeMap<String, Arc<Tree>>,
+    /// The number of the last step that was announced.
     number: usize,
-    total: usize,
-    /// The time of all steps, when the user has set it.
-    pub(super) epoch: Option<i64>,
 }
 
-impl<'a> Walk<'a> {
-    /// Nothing done yet.
-    pub fn new(
-        session: &'a Session,
-        request: &'a Request,
-        context: &'a BuildContext,
-        plan: &'a Plan,
-        listener: &'a mut dyn Listener,
-    ) -> Result<Walk<'a>> {
-        let steps = plan.needed.iter().filter_map(|index| plan.stages.get(*index));
-        let steps: usize = steps.map(|stage| 1 + stage.steps.len()).sum();
-        let labels = usize::from(!request.labels.is_empty());
-        Ok(Walk {
-            session,
-            request,
-            work: Lazy::default(),
-            context,
-            plan,
-            listener,
-            text: String::new(),
-            untold: None,
-            built: BTreeMap::new(),
-            trees: BTreeMap::new(),
-            number: 0,
-            total: plan.global_texts.len() + steps + labels,
-            epoch: request.epoch()?,
-        })
+impl<'a, 'b> Walk<'a, 'b> {
+    /// Begins after so many steps.
+    pub fn new(build: &'b Shared<'a>, listener: &'b mut dyn Listener, number: usize) -> Self {
+        let trees = BTreeMap::new();
+        Walk { build, listener, text: String::new(), untold: None, trees, number }
     }
 
-    /// Builds every needed stage and publishes the image of the last.
-    pub fn all(&mut self) -> Result<ImageId> {
-        for text in &self.plan.global_texts {
+    /// The arguments in front of the first stage.
+    pub fn globals(&mut self) -> Result<()> {
+        for text in &self.build.plan.global_texts {
             self.number += 1;
             self.announce(text)?;
         }
-        for index in &self.plan.needed {
-            if let Some(stage) = self.plan.stages.get(*index) {
-                let building = self.stage(stage)?;
-                self.built.insert(*index, building);
-            }
-        }
-        let index = self.plan.needed.last().copied().unwrap_or_default();
-        let last = self.plan.stages.get(index).zip(self.built.remove(&index));
-        let (stage, mut last) = last.ok_or_else(|| Error::input("the Dockerfile has no stage"))?;
-        self.label(stage, &mut last)?;
+        Ok(())
+    }
+
+    /// The labels of the command line; then publishes the image of the last stage.
+    pub fn last(&mut self, stage: &Stage, mut building: Building) -> Result<ImageId> {
+        self.label(stage, &mut building)?;
         self.tell_untold()?;
-        let done = last.image.wait()?;
+        let done = building.image.wait()?;
         self.publish(&done)?;
         Ok(done.id)
     }
 
-    /// Waits until everything is on the medium that will be.
-    pub fn finish(self) -> Result<()> {
-        self.work.finish()
-    }
-
     /// The image and its names; nothing is written when they are there already.
     fn publish(&mut self, done: &Arc<Done>) -> Result<()> {
-        let store = &self.session.store;
-        let mut is_there = store.has_image(&done.id);
-        for tag in &self.request.tags {
-            is_there = is_there && store.named(tag)? == Some(done.id);
+        let Shared { session, request, .. } = self.build;
+        let mut is_there = session.store.has_image(&done.id);
+        for tag in &request.tags {
+            is_there = is_there && session.store.named(tag)? == Some(done.id);
         }
         if is_there {
             return Ok(());
         }
-        let work = self.work.get(self.session, &self.request.hosts)?;
-        work.committer.publish(Some(done.clone()), self.request.tags.clone())
+        self.work()?.committer.publish(Some(done.clone()), request.tags.clone())
     }
 
-    fn stage(&mut self, stage: &Stage) -> Result<Building> {
+    /// The means of the build.
+    pub(super) fn work(&self) -> Result<Arc<Work>> {
+        self.build.work.get(self.build.session, &self.build.request.hosts)
+    }
+
+    /// One stage from its base to its last step.
+    pub fn stage(&mut self, stage: &Stage) -> Result<Building> {
         self.trees.clear();
         self.number += 1;
         self.announce(&stage.text)?;
         let begun = self.begin(stage);
-        let mut building = begun.map_err(|error| error.at(self.context.place(stage.line)))?;
+        let mut building = begun.map_err(|error| error.at(self.build.context.place(stage.line)))?;
         for text in std::mem::take(&mut building.scope.config.on_build) {
             let done = parse_trigger(&text).and_then(|(statement, instruction)| {
                 self.instruction(&mut building, stage, &instruction, &statement.original)
             });
-            done.map_err(|error| error.at(self.context.place(stage.line)))?;
+            done.map_err(|error| error.at(self.build.context.place(stage.line)))?;
         }
         for step in &stage.steps {
+            self.build.go_on()?;
             self.number += 1;
             let done = self.instruction(&mut building, stage, &step.instruction, &step.text);
-            done.map_err(|error| error.at(self.context.place(step.line)))?;
+            done.map_err(|error| error.at(self.build.context.place(step.line)))?;
         }
         Ok(building)
     }
@@ -136,23 +103,24 @@ impl<'a> Walk<'a> {
     /// What the stage begins with.
     fn begin(&mut self, stage: &Stage) -> Result<Building> {
         let fresh = |scope: Scope| Scope {
-            build_args: self.request.build_args.clone(),
-            global_args: self.plan.global_args.clone(),
-            target_platform: self.request.platform.clone().unwrap_or_default(),
-            stage_name: self.request.target.clone().unwrap_or_default(),
-            escape: self.plan.escape,
+            build_args: self.build.request.build_args.clone(),
+            global_args: self.build.plan.global_args.clone(),
+            target_platform: self.build.request.platform.clone().unwrap_or_default(),
+            stage_name: self.build.request.target.clone().unwrap_or_default(),
+            escape: self.build.plan.escape,
             cmd_set: false,
             ..scope
         };
+        let mut lineage = None;
         let (image, chain, scope) = match &stage.base {
             Base::Stage(index) => {
-                let parent = self.built.get(index).ok_or_else(|| Error::input("no such stage"))?;
-                let done = parent.image.wait()?;
-                let scope = fresh(parent.scope.clone());
-                (done, parent.chain.clone(), scope)
+                let parent = self.build.stage(*index)?;
+                let scope = fresh(parent.scope);
+                lineage = Some(parent.lineage);
+                (parent.image.wait()?, parent.chain, scope)
             }
             Base::Scratch => {
-                let wanted = stage.platform.as_ref().or(self.request.platform.as_ref());
+                let wanted = stage.platform.as_ref().or(self.build.request.platform.as_ref());
                 let platform = wanted.cloned().unwrap_or_default();
                 let mut image = ImageConfig { platform, ..ImageConfig::default() };
                 image.config.set_env("PATH", DEFAULT_PATH);
@@ -162,7 +130,7 @@ impl<'a> Walk<'a> {
             Base::Image(name) => {
                 let done = self.base(name)?;
                 let scope = Scope { config: done.image.config.clone(), ..Scope::default() };
-                let wanted = stage.platform.as_ref().or(self.request.platform.as_ref());
+                let wanted = stage.platform.as_ref().or(self.build.request.platform.as_ref());
                 if let Some(wanted) = wanted.filter(|wanted| !done.image.platform.suits(wanted)) {
                     let text = format!(
                         "{name} is for {} and not for {wanted}, the only one in the store is used",
@@ -176,11 +144,12 @@ impl<'a> Walk<'a> {
         if stage.base != Base::Scratch {
             self.tell(&Event::StepDone { image: &image.id })?;
         }
-        Ok(Building { image: Ticket::known(image), chain, scope, is_fresh: false })
+        let lineage = lineage.unwrap_or(*image.id.bytes());
+        Ok(Building { image: Ticket::known(image), chain, scope, is_fresh: false, lineage })
     }
 
     fn base(&self, name: &str) -> Result<Done> {
-        let name = match self.request.named(name) {
+        let name = match self.build.request.named(name) {
             None => name,
             Some(Named::Image(image)) => image,
             Some(Named::Directory(path)) => {
@@ -190,7 +159,7 @@ impl<'a> Walk<'a> {
             }
         };
         crate::image::reference::Reference::parse(name)?;
-        let store = &self.session.store;
+        let store = &self.build.session.store;
         let missing = || {
             Error::not_found(format!("{name}: No such image"))
                 .hint("this lath does not pull yet: bring the image in with lath load -i FILE")
@@ -216,25 +185,25 @@ impl<'a> Walk<'a> {
                 return Err(error);
             }
         };
-        let event = Event::Step { number: self.number, total: self.total, text };
+        let event = Event::Step { number: self.number, total: self.build.total, text };
         self.step(stage, building, &event, lowered)
     }
 
     /// The files that an effect's sources are looked up in.
-    pub(super) fn tree_of(&mut self, stage: &Stage, effect: &Effect) -> Result<Option<Rc<Tree>>> {
+    pub(super) fn tree_of(&mut self, stage: &Stage, effect: &Effect) -> Result<Option<Arc<Tree>>> {
         let Effect::Copy(copy) = effect else { return Ok(None) };
-        let CopyFrom::Named(word) = &copy.from else { return Ok(self.context.tree.clone()) };
+        let CopyFrom::Named(word) = &copy.from else { return Ok(self.build.context.tree.clone()) };
         if let Some(tree) = self.trees.get(word) {
             return Ok(Some(tree.clone()));
         }
-        if let Some(Named::Directory(path)) = self.request.named(word) {
-            let tree = Rc::new(context::directory(path)?);
+        if let Some(Named::Directory(path)) = self.build.request.named(word) {
+            let tree = Arc::new(context::directory(path)?);
             self.trees.insert(word.clone(), tree.clone());
             return Ok(Some(tree));
         }
         let view = self.chain_of(stage, word)?.view()?;
         let view = view.ok_or_else(|| Error::not_found(format!("{word} has no files")))?;
-        let tree = Rc::new(Tree::new(view, Ignore::default(), true));
+        let tree = Arc::new(Tree::new(view, Ignore::default(), true));
         self.trees.insert(word.clone(), tree.clone());
         Ok(Some(tree))
     }
@@ -242,24 +211,24 @@ impl<'a> Walk<'a> {
     /// The files that a mount shows.
     pub(super) fn files_of(&self, stage: &Stage, mount: &RunMount) -> Result<Files<'a>> {
         match &mount.from {
-            Some(word) if matches!(self.request.named(word), Some(Named::Directory(_))) => {
+            Some(word) if matches!(self.build.request.named(word), Some(Named::Directory(_))) => {
                 let text = format!("from={word} of a mount: a directory is not supported yet");
                 Err(Error::unsupported(text).hint("COPY --from takes it"))
             }
             Some(word) => Ok(Files::Layers(self.chain_of(stage, word)?)),
-            None => Ok(Files::Context(self.context.tree.as_deref())),
+            None => Ok(Files::Context(self.build.context.tree.as_deref())),
         }
     }
 
     /// The layers of a stage or an image, for `--from` and `from=`.
     fn chain_of(&self, stage: &Stage, word: &str) -> Result<Chain> {
         // A named context goes before a stage of the same name.
-        let source = match self.request.named(word) {
+        let source = match self.build.request.named(word) {
             Some(_) => None,
             None => stage.sources.get(word),
         };
-        match source.and_then(|index| self.built.get(index)) {
-            Some(Building { chain: Some(chain), .. }) => Ok(chain.clone()),
+        match source.map(|index| self.build.stage(*index)).transpose()? {
+            Some(Building { chain: Some(chain), .. }) => Ok(chain),
             Some(building) => {
                 let done = building.image.wait()?;
                 self.open(&done)
@@ -269,27 +238,28 @@ impl<'a> Walk<'a> {
     }
 
     fn open(&self, done: &Done) -> Result<Chain> {
-        Chain::open(&self.session.store, self.work.scratch(), &done.image.chains())
+        let scratch = self.build.work.scratch();
+        Chain::open(&self.build.session.store, scratch.as_deref(), &done.image.chains())
     }
 
     /// `--label`: one more step, as docker's classic builder has it.
     fn label(&mut self, stage: &Stage, building: &mut Building) -> Result<()> {
-        if self.request.labels.is_empty() {
+        if self.build.request.labels.is_empty() {
             return Ok(());
         }
         let mut created_by = "LABEL".to_owned();
-        for (name, value) in &self.request.labels {
+        for (name, value) in &self.build.request.labels {
             building.scope.config.labels.insert(name.clone(), value.clone());
             created_by.push_str(&format!(" {name}={value}"));
         }
         self.number += 1;
         let text = created_by.clone();
-        let event = Event::Step { number: self.number, total: self.total, text: &text };
+        let event = Event::Step { number: self.number, total: self.build.total, text: &text };
         self.step(stage, building, &event, Lowered { effect: Effect::Config, created_by })
     }
 
     fn announce(&mut self, text: &str) -> Result<()> {
-        self.tell(&Event::Step { number: self.number, total: self.total, text })
+        self.tell(&Event::Step { number: self.number, total: self.build.total, text })
     }
 
     /// Tells the image id of the step before, and then this event.

@@ -2,9 +2,9 @@
 //! that comes from the cache makes neither, and writes nothing.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::sandbox::{self, NetworkFiles};
 use crate::session::Session;
 use crate::snapshot::Committer;
@@ -24,31 +24,36 @@ pub struct Work {
 
 /// Means that are made when they are first needed.
 #[derive(Default)]
-pub struct Lazy(Option<Work>);
+pub struct Lazy(Mutex<Option<Arc<Work>>>);
 
 impl Lazy {
     /// The means.
-    pub fn get(&mut self, session: &Session, hosts: &[(String, String)]) -> Result<&Work> {
-        if self.0.is_none() {
-            let scratch = Arc::new(session.scratch()?);
-            let committer = Committer::start(session.store.clone(), scratch.clone())?;
-            let mountpoints = session.store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
-            self.0 =
-                Some(Work { mountpoints, scratch, committer, files: NetworkFiles::of_host(hosts) });
+    pub fn get(&self, session: &Session, hosts: &[(String, String)]) -> Result<Arc<Work>> {
+        let mut work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(work) = &*work {
+            return Ok(work.clone());
         }
-        self.0.as_ref().ok_or_else(|| crate::error::Error::usage("no scratch"))
+        let scratch = Arc::new(session.scratch()?);
+        let committer = Committer::start(session.store.clone(), scratch.clone())?;
+        let mountpoints = session.store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
+        let files = NetworkFiles::of_host(hosts);
+        let made = Arc::new(Work { mountpoints, scratch, committer, files });
+        *work = Some(made.clone());
+        Ok(made)
     }
 
     /// The scratch folder, if one was needed so far.
-    pub fn scratch(&self) -> Option<&Scratch> {
-        self.0.as_ref().map(|work| work.scratch.as_ref())
+    pub fn scratch(&self) -> Option<Arc<Scratch>> {
+        let work = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        work.as_ref().map(|work| work.scratch.clone())
     }
 
     /// Waits until all finished steps are published; whatever else happened, they are not lost.
     pub fn finish(self) -> Result<()> {
-        match self.0 {
-            Some(work) => work.committer.finish(),
-            None => Ok(()),
-        }
+        let Some(work) = self.0.into_inner().unwrap_or_else(PoisonError::into_inner) else {
+            return Ok(());
+        };
+        let busy = || Error::new(Kind::System, "a step is still at work");
+        Arc::into_inner(work).ok_or_else(busy)?.committer.finish()
     }
 }

@@ -101,6 +101,9 @@ impl Plan {
             Order { plan: &plan, state: vec![Visited::No; plan.stages.len()], needed: Vec::new() };
         order.visit(target).map_err(|fault| vec![fault])?;
         plan.needed = order.needed;
+        // Nobody can need what comes later, so the order of the text does too, and is the one
+        // that its writer has in mind.
+        plan.needed.sort_unstable();
         Ok(plan)
     }
 

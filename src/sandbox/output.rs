@@ -14,15 +14,17 @@ use crate::sys::{process, signal};
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Hands on a process's output until it ends; gives its exit code. While it says nothing `each`
-/// gets no bytes now and then. An ending signal kills it and is the error then.
+/// gets no bytes now and then. An ending signal kills it and is the error then; so it is when
+/// `each` says false.
 pub fn pump(
     pid: Pid,
     streams: [(Stream, OwnedFd); 2],
-    each: &mut dyn FnMut(Stream, &[u8]),
+    each: &mut dyn FnMut(Stream, &[u8]) -> bool,
 ) -> Result<i32> {
     let mut open: Vec<(Stream, OwnedFd)> = streams.into();
     let mut buffer = vec![0u8; 16 << 10];
     let mut killed = None;
+    let mut is_wanted = true;
     while !open.is_empty() {
         let mut watched: Vec<PollFd<'_>> =
             open.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::IN)).collect();
@@ -31,7 +33,7 @@ pub fn pump(
             watched.push(PollFd::new(pipe, PollFlags::IN));
         }
         match poll(&mut watched, Some(&PAUSE)) {
-            Ok(0) => each(Stream::Out, &[]),
+            Ok(0) => is_wanted &= each(Stream::Out, &[]),
             Ok(_) | Err(Errno::INTR) => {}
             Err(other) => {
                 process::kill(pid, libc::SIGKILL);
@@ -40,12 +42,7 @@ pub fn pump(
         }
         let ready: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
         signal::take();
-        if let Some(number) = signal::interrupted()
-            && killed.is_none()
-        {
-            process::kill(pid, libc::SIGKILL);
-            killed = Some(number);
-        }
+        kill_when_told(pid, is_wanted, &mut killed);
         let mut closed = Vec::new();
         for (at, (stream, fd)) in open.iter().enumerate() {
             if ready.get(at) != Some(&true) {
@@ -53,7 +50,7 @@ pub fn pump(
             }
             match rustix::io::read(fd.as_fd(), &mut buffer) {
                 Ok(0) => closed.push(at),
-                Ok(count) => each(*stream, buffer.get(..count).unwrap_or_default()),
+                Ok(count) => is_wanted &= each(*stream, buffer.get(..count).unwrap_or_default()),
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(_) => closed.push(at),
             }
@@ -63,25 +60,41 @@ pub fn pump(
         }
     }
     // A process may close its output and live on.
-    let code = supervise_until_end(pid, &mut killed)?;
+    let code = loop {
+        if let Some(code) = process::ended(pid)? {
+            break code;
+        }
+        is_wanted &= each(Stream::Out, &[]);
+        kill_when_told(pid, is_wanted, &mut killed);
+        wait_for_end(pid)?;
+    };
     match killed {
         None => Ok(code),
         Some(number) => Err(Error::new(Kind::Interrupted(number), "interrupted")),
     }
 }
 
-fn supervise_until_end(pid: Pid, killed: &mut Option<i32>) -> Result<i32> {
-    loop {
-        if let Some(code) = process::ended(pid)? {
-            return Ok(code);
-        }
-        if let Some(number) = signal::interrupted()
-            && killed.is_none()
-        {
-            process::kill(pid, libc::SIGKILL);
-            *killed = Some(number);
-        }
-        wait_for_signal()?;
+fn kill_when_told(pid: Pid, is_wanted: bool, killed: &mut Option<i32>) {
+    let told = signal::interrupted().or((!is_wanted).then_some(libc::SIGTERM));
+    if killed.is_none() && told.is_some() {
+        process::kill(pid, libc::SIGKILL);
+        *killed = told;
+    }
+}
+
+/// Waits a while for the end of a process. The pipe of the signals does not tell it: there may be
+/// other threads with processes of their own, and one of them reads that SIGCHLD.
+fn wait_for_end(pid: Pid) -> Result<()> {
+    /// Where there are no process descriptors (kernel 5.3).
+    const NAP: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+    let flags = rustix::process::PidfdFlags::empty();
+    let waited = match rustix::process::pidfd_open(pid, flags) {
+        Ok(fd) => poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&PAUSE)),
+        Err(_) => poll(&mut [], Some(&NAP)),
+    };
+    match waited {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(other) => Err(other).context(|| "poll"),
     }
 }
 
@@ -132,10 +145,29 @@ mod tests {
         let code = pump(Pid::from_child(&child), streams, &mut |_, bytes| {
             pauses += usize::from(bytes.is_empty());
             said.extend_from_slice(bytes);
+            true
         });
         // It is waited for already.
         let _ = child.wait();
         assert_eq!((code.unwrap(), said.as_slice()), (3, b"x\n".as_slice()));
         assert!(pauses >= 2, "{pauses}");
+    }
+
+    #[test]
+    fn a_process_that_nobody_wants_any_more_is_killed() {
+        signal::watch().unwrap();
+        // With its output open, and closed.
+        for script in ["echo x; exec sleep 100", "exec >/dev/null 2>&1; exec sleep 100"] {
+            let mut command = Command::new("/bin/sh");
+            let child = command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = child.spawn().unwrap();
+            let streams = [
+                (Stream::Out, OwnedFd::from(child.stdout.take().unwrap())),
+                (Stream::Err, OwnedFd::from(child.stderr.take().unwrap())),
+            ];
+            let ended = pump(Pid::from_child(&child), streams, &mut |_, _| false);
+            let _ = child.wait();
+            assert_eq!(ended.unwrap_err().kind(), Kind::Interrupted(libc::SIGTERM), "{script}");
+        }
     }
 }

@@ -124,6 +124,16 @@ impl Scratch {
         Ok(Workspace { name, dir })
     }
 
+    /// A file without a name: it is gone when it is closed.
+    pub fn nameless_file(&self) -> Result<std::fs::File> {
+        let name = self.count.fetch_add(1, Ordering::Relaxed).to_string();
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, &name, flags, Mode::from_raw_mode(0o600))
+            .context(|| "create a file in the store's tmp")?;
+        rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()).context(|| "unlink it again")?;
+        Ok(std::fs::File::from(file))
+    }
+
     /// A workspace that was kept.
     pub fn spare_workspace(&self) -> Option<Workspace> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).workspaces.pop()

@@ -43,6 +43,9 @@ pub struct Args {
     /// write the id of the image to a file
     #[argh(option, arg_name = "file")]
     iidfile: Option<String>,
+    /// how many stages may be built side by side (default: as many as there are processors)
+    #[argh(option, arg_name = "number")]
+    jobs: Option<usize>,
     /// a label for the image
     #[argh(option, arg_name = "name=value")]
     label: Vec<String>,
@@ -92,6 +95,7 @@ pub const SHAPE: Shape = Shape {
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
         Opt::value("iidfile", None),
+        Opt::value("jobs", None),
         Opt::values("label", None),
         Opt::value("network", None),
         Opt::switch("no-cache", None),
@@ -171,6 +175,7 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
         build_args: words::build_args(&args.build_arg, own)?,
         target: args.target.filter(|target| !target.is_empty()),
         no_cache: args.no_cache,
+        jobs: words::jobs(args.jobs)?,
         network: words::network(args.network.as_deref())?,
         labels: args.label.iter().map(|label| words::label_of(label)).collect::<Result<_>>()?,
         platform: args

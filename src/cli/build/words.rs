@@ -14,6 +14,15 @@ pub fn allow(words: &[String]) -> Result<bool> {
     }
 }
 
+/// Stages at once; without a word as many as this process has processors.
+pub fn jobs(word: Option<usize>) -> Result<usize> {
+    match word {
+        Some(0) => Err(Error::usage("--jobs 0: nothing would ever be built").hint("write 1 or more")),
+        Some(jobs) => Ok(jobs),
+        None => Ok(rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)),
+    }
+}
+
 /// `NAME=DIR` or `NAME=docker-image://IMAGE`.
 pub fn named(word: &str) -> Result<(String, Named)> {
     let (name, value) = word
