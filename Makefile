@@ -6,7 +6,7 @@ TARGETS := $(basename $(notdir $(wildcard targets/*.toml)))
 triple = $(shell sed -n 's/^target = "\(.*\)"/\1/p' targets/$(1).toml)
 CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
 LATH := target/$(call triple,$(ARCH))/release/lath
-TEST_PROGRAMS := busybox python3 tar gzip skopeo umoci podman
+TEST_PROGRAMS := busybox python3 tar gzip skopeo umoci podman strace
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets

@@ -15,7 +15,7 @@ use crate::layer::reader::is_header;
 use crate::layer::unpack_into;
 use crate::pattern::Ignore;
 use crate::session::Session;
-use crate::store::Scratch;
+use crate::store::{Scratch, Store};
 use crate::sys::fs::{open_in_root, read_bounded};
 
 /// Where the Dockerfile and the files for COPY are.
@@ -63,8 +63,11 @@ impl BuildContext {
             }
         };
         let ignore = ignore(root.as_fd(), beside.as_deref())?;
-        let tree = Some(Arc::new(Tree::new(root, ignore, false)));
-        Ok(BuildContext { dockerfile, text, tree, _scratch: None })
+        let mut tree = Tree::new(root, ignore, false);
+        if let Some(session) = session {
+            tree = tree.remembered(&session.store);
+        }
+        Ok(BuildContext { dockerfile, text, tree: Some(Arc::new(tree)), _scratch: None })
     }
 
     /// A tar of a context on standard input, or a Dockerfile alone.
@@ -107,10 +110,10 @@ impl BuildContext {
 }
 
 /// A directory of `--build-context`, with an ignore file of its own.
-pub fn directory(path: &str) -> Result<Tree> {
+pub fn directory(path: &str, store: &Arc<Store>) -> Result<Tree> {
     let root = open_directory(path)?;
     let ignore = ignore(root.as_fd(), None)?;
-    Ok(Tree::new(root, ignore, false))
+    Ok(Tree::new(root, ignore, false).remembered(store))
 }
 
 fn open_directory(path: &str) -> Result<OwnedFd> {

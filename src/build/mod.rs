@@ -11,6 +11,7 @@ mod shared;
 mod source;
 mod stage;
 mod stages;
+mod stat_cache;
 mod walk;
 mod work;
 

@@ -5,13 +5,16 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::stat_cache::{self, Reader, StatCache};
 use crate::error::{Context, Error, Result};
 use crate::layer::walk::{Visit, Walk};
 use crate::pattern::{Glob, Ignore, Part};
+use crate::store::Store;
 use crate::sys::fs::{BUFFER, open_in_root};
 use crate::sys::mount::fd_path;
 use crate::sys::signal;
@@ -22,6 +25,8 @@ pub struct Tree {
     ignore: Ignore,
     /// Owners are kept; in a build context they are nobody's.
     pub keeps_owner: bool,
+    /// What is known of its files from earlier builds.
+    cache: Option<StatCache>,
 }
 
 /// A source that was found.
@@ -57,7 +62,14 @@ fn name_of(path: &Path) -> Result<CString> {
 impl Tree {
     /// The tree below an open directory.
     pub fn new(root: OwnedFd, ignore: Ignore, keeps_owner: bool) -> Tree {
-        Tree { root, ignore, keeps_owner }
+        Tree { root, ignore, keeps_owner, cache: None }
+    }
+
+    /// The same, whose unchanged files are not read again.
+    pub fn remembered(mut self, store: &Arc<Store>) -> Tree {
+        let path = rustix::fs::readlink(fd_path(self.root()), Vec::new());
+        self.cache = path.ok().and_then(|path| StatCache::of(store, self.root(), path.to_bytes()));
+        self
     }
 
     /// The root.
@@ -207,15 +219,31 @@ impl Tree {
         excludes: &Ignore,
         into: &mut blake3::Hasher,
     ) -> Result<()> {
-        frame(into, found.path.as_os_str().as_bytes());
-        if !found.is_dir() {
-            let file = match FileType::from_raw_mode(found.stat.st_mode) {
-                FileType::RegularFile => Some(self.open_file(&found.real)?),
-                _ => None,
-            };
-            return self.digest_entry(&found.stat, file, b"", into);
+        let mut known = self.cache.as_ref().map(StatCache::reader);
+        let digested = self.digest_all(found, excludes, into, known.as_mut());
+        if let Some(known) = known {
+            known.finish(self.root());
         }
-        self.digest_entry(&found.stat, None, b"", into)?;
+        digested
+    }
+
+    fn digest_all(
+        &self,
+        found: &Found,
+        excludes: &Ignore,
+        into: &mut blake3::Hasher,
+        mut known: Option<&mut Reader<'_>>,
+    ) -> Result<()> {
+        frame(into, found.path.as_os_str().as_bytes());
+        self.digest_entry(&found.stat, b"", into);
+        if !found.is_dir() {
+            if FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile {
+                let path = found.real.as_os_str().as_bytes();
+                let mut open = || self.open_file(&found.real);
+                frame(into, &content(path, &found.stat, known, &mut open)?);
+            }
+            return Ok(());
+        }
         let dir = self.open_dir(&found.real)?;
         let mut walk = Walk::new(dir.as_fd(), false)?;
         loop {
@@ -232,27 +260,28 @@ impl Tree {
                         is_dir && !excludes.may_include_below(entry.path)
                     } else {
                         frame(into, entry.path);
-                        let kind = FileType::from_raw_mode(entry.stat.st_mode);
                         let name = OsStr::from_bytes(entry.name);
-                        let (file, target) = match kind {
-                            FileType::RegularFile => {
+                        let kind = FileType::from_raw_mode(entry.stat.st_mode);
+                        if kind == FileType::Symlink {
+                            let target = rustix::fs::readlinkat(entry.parent, name, Vec::new())
+                                .context(|| format!("read {path:?}"))?;
+                            self.digest_entry(&entry.stat, target.to_bytes(), into);
+                        } else {
+                            self.digest_entry(&entry.stat, b"", into);
+                        }
+                        if kind == FileType::RegularFile {
+                            let mut open = || {
                                 let flags = OFlags::RDONLY
                                     | OFlags::NOFOLLOW
                                     | OFlags::CLOEXEC
                                     | OFlags::NONBLOCK;
-                                let file =
-                                    rustix::fs::openat(entry.parent, name, flags, Mode::empty())
-                                        .context(|| format!("open {path:?}"))?;
-                                (Some(file), Vec::new())
-                            }
-                            FileType::Symlink => {
-                                let target = rustix::fs::readlinkat(entry.parent, name, Vec::new())
-                                    .context(|| format!("read {path:?}"))?;
-                                (None, target.into_bytes())
-                            }
-                            _ => (None, Vec::new()),
-                        };
-                        self.digest_entry(&entry.stat, file, &target, into)?;
+                                rustix::fs::openat(entry.parent, name, flags, Mode::empty())
+                                    .context(|| format!("open {path:?}"))
+                            };
+                            let path = path.as_os_str().as_bytes();
+                            let known = known.as_deref_mut();
+                            frame(into, &content(path, &entry.stat, known, &mut open)?);
+                        }
                         false
                     }
                 }
@@ -263,13 +292,7 @@ impl Tree {
         }
     }
 
-    fn digest_entry(
-        &self,
-        stat: &Stat,
-        file: Option<OwnedFd>,
-        target: &[u8],
-        into: &mut blake3::Hasher,
-    ) -> Result<()> {
+    fn digest_entry(&self, stat: &Stat, target: &[u8], into: &mut blake3::Hasher) {
         into.update(&stat.st_mode.to_le_bytes());
         into.update(&stat.st_rdev.to_le_bytes());
         if self.keeps_owner {
@@ -277,11 +300,25 @@ impl Tree {
             into.update(&stat.st_gid.to_le_bytes());
         }
         frame(into, target);
-        if let Some(file) = file {
-            frame(into, &digest_file(file.as_fd())?);
-        }
-        Ok(())
     }
+}
+
+/// The digest of a file's content: from what is known, else read.
+fn content(
+    path: &[u8],
+    stat: &Stat,
+    known: Option<&mut Reader<'_>>,
+    open: &mut dyn FnMut() -> Result<OwnedFd>,
+) -> Result<[u8; 32]> {
+    let Some(known) = known else { return digest_file(open()?.as_fd()) };
+    if let Some(digest) = known.digest(path, stat) {
+        return Ok(digest);
+    }
+    let since = stat_cache::now();
+    let file = open()?;
+    let digest = digest_file(file.as_fd())?;
+    known.keep(path, (stat, &rustix::fs::fstat(&file)?), since, &digest);
+    Ok(digest)
 }
 
 fn frame(into: &mut blake3::Hasher, bytes: &[u8]) {

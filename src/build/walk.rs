@@ -197,7 +197,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             return Ok(Some(tree.clone()));
         }
         if let Some(Named::Directory(path)) = self.build.request.named(word) {
-            let tree = Arc::new(context::directory(path)?);
+            let tree = Arc::new(context::directory(path, &self.build.session.store)?);
             self.trees.insert(word.clone(), tree.clone());
             return Ok(Some(tree));
         }

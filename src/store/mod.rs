@@ -4,6 +4,7 @@
 
 mod cache;
 mod collect;
+mod contexts;
 mod images;
 mod layers;
 mod lock;
