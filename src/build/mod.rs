@@ -228,7 +228,8 @@ fn violation(findings: &[Finding]) -> Error {
 /// A build argument that no ARG takes is most likely a slip of the pen.
 fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
     let unused = request.build_args.keys().filter(|name| {
-        !plan.declared.contains(*name) && !PREDEFINED_ARGS.contains(&name.to_lowercase().as_str())
+        !plan.declared.contains(*name)
+            && !PREDEFINED_ARGS.contains(&name.to_ascii_lowercase().as_str())
     });
     let unused: Vec<&str> = unused.map(String::as_str).collect();
     if !unused.is_empty() {

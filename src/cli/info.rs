@@ -10,6 +10,7 @@ use super::{Globals, Output, exit, safe};
 use crate::error::Result;
 use crate::image::json::Value;
 use crate::session::Session;
+use crate::sys::kernel::processors;
 use crate::sys::kernel::Kernel;
 
 /// Show facts about the store and this machine
@@ -71,7 +72,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
 /// docker's fields.
 fn facts(session: &Session) -> Result<Value> {
     let kernel = &session.kernel;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = processors();
     let images = session.store.images()?.len();
     let root = session.store.path().display().to_string();
     let mut facts = Value::default();

@@ -296,7 +296,7 @@ fn execute(spec: &Spec<'_>, program: &Program) -> Error {
                 "is it a program for another processor, or a script without #! in its first line?",
             ),
         other => {
-            let text = Error::from(other).text().to_lowercase();
+            let text = Error::from(other).text().to_ascii_lowercase();
             Error::new(Kind::Denied, format!("exec: {name:?}: {text}"))
         }
     }

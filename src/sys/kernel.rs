@@ -49,3 +49,7 @@ impl Kernel {
 fn memory_bytes(units: impl TryInto<u64>, unit: u32) -> u64 {
     units.try_into().unwrap_or(0).saturating_mul(u64::from(unit.max(1)))
 }
+/// How many processors this process may use (sched_getaffinity(2)); 1 when that is not told.
+pub fn processors() -> usize {
+    rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)
+}

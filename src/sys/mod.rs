@@ -15,6 +15,8 @@ pub mod mount;
 pub mod network;
 pub mod process;
 pub mod signal;
+#[cfg(all(target_env = "musl", not(debug_assertions)))]
+mod thread_name;
 // Tests of a debug build unwind; the released binary aborts. 32-bit ARM has an unwinder of another
 // form (EHABI), whose entry points are not all known here.
 #[cfg(all(panic = "abort", not(debug_assertions), not(target_arch = "arm")))]

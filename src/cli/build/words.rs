@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::build::{Named, Network, Secret};
 use crate::error::{Error, Result};
+use crate::sys::kernel::processors;
 
 /// Whether steps may have all powers; they have the host's network anyway.
 pub fn allow(words: &[String]) -> Result<bool> {
@@ -19,7 +20,7 @@ pub fn jobs(word: Option<usize>) -> Result<usize> {
     match word {
         Some(0) => Err(Error::usage("--jobs 0: nothing would ever be built").hint("write 1 or more")),
         Some(jobs) => Ok(jobs),
-        None => Ok(rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count() as usize)),
+        None => Ok(processors()),
     }
 }
 

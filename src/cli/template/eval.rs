@@ -169,7 +169,7 @@ impl<'v> Machine<'v> {
             };
             value = match next {
                 Some(next) => next,
-                None if self.is_header => Cow::Owned(Value::String(name.to_uppercase())),
+                None if self.is_header => Cow::Owned(Value::String(name.to_ascii_uppercase())),
                 None => return Err(self.missing(operand, name, &value)),
             };
         }
@@ -246,8 +246,8 @@ fn call<'v>(name: &str, arguments: Vec<Shared<'v>>) -> Result<Shared<'v>, String
             Value::Null => 0,
             _ => return Err("error calling len: no length".to_owned()),
         }),
-        "lower" => Value::String(shown(&first).to_lowercase()),
-        "upper" => Value::String(shown(&first).to_uppercase()),
+        "lower" => Value::String(shown(&first).to_ascii_lowercase()),
+        "upper" => Value::String(shown(&first).to_ascii_uppercase()),
         "title" => Value::String(title(&shown(&first))),
         "join" | "split" => {
             let by = rest.next().map(|by| shown(&by)).unwrap_or_default();
@@ -337,10 +337,9 @@ fn print_all<'v>(
 fn title(text: &str) -> String {
     let mut begins = true;
     text.chars()
-        .flat_map(|c| {
+        .map(|c| {
             let upper = std::mem::replace(&mut begins, c.is_whitespace());
-            let changed = if upper { c.to_uppercase().next() } else { None };
-            std::iter::once(changed.unwrap_or(c))
+            if upper { c.to_ascii_uppercase() } else { c }
         })
         .collect()
 }
