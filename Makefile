@@ -5,8 +5,10 @@ ARCH := $(shell uname -m)
 TARGETS := $(basename $(notdir $(wildcard targets/*.toml)))
 triple = $(shell sed -n 's/^target = "\(.*\)"/\1/p' targets/$(1).toml)
 CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
+# What the tests of the readers are held against.
+PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
-TEST_PROGRAMS := busybox python3 tar gzip skopeo umoci podman strace
+TEST_PROGRAMS := busybox python3 tar $(PACKERS) skopeo umoci podman strace
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
@@ -30,10 +32,12 @@ fmt:
 lint:
 	@tools/need cc
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 
 unit: ## tests of the pure parts, and the rules of the house
-	@tools/need cc
+	@tools/need cc $(PACKERS)
 	cargo test --locked --lib --bins --test floors
+	cargo test --locked --lib --no-default-features
 
 system: build ## tests that use the static binary as a user would (root; ../shared/bases for the base images)
 	@tools/need $(TEST_PROGRAMS)
@@ -46,7 +50,7 @@ conformance: build ## BuildKit's results for 700 small Dockerfiles (../shared/co
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
 
-dist: ## dist/TARGET/lath for every target in targets/, proven static and within its budget
+dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/, static and within budget
 	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)))
 	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::chmod::Chmod;
 use super::copy_tree::{Copier, Skip, Style};
 use super::source::{Found, Tree};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::instruction::{CopyEffect, Source};
 use crate::layer;
 use crate::pattern::Ignore;
@@ -344,21 +344,22 @@ impl Job<'_> {
     }
 }
 
-/// Whether a file is a tar, compressed or not, by its content as docker sees it. What is
-/// compressed in a way that this lath cannot read is an archive, so that it is told.
+/// Whether a file is a tar, compressed or not, by its content as docker sees it: what is damaged
+/// at its very start is a file like any other. What this lath cannot or will not decompress, or
+/// what is damaged further on, may be a tar, so that it is told.
 fn is_archive(tree: &Tree, found: &Found) -> Result<bool> {
-    use layer::compress::{Format, decompress};
     let file = std::fs::File::from(tree.open_file(&found.real)?);
-    let mut start = Vec::new();
-    file.take(Format::MAGIC_BYTES as u64).read_to_end(&mut start)?;
-    match Format::detect(&start) {
-        Format::Plain | Format::Gzip => {}
-        _ => return Ok(true),
-    }
-    let file = std::fs::File::from(tree.open_file(&found.real)?);
-    let (_, mut content) = decompress(Box::new(file))?;
+    let (_, mut content) = layer::compress::decompress(Box::new(file)).map_err(as_it_is)?;
     let mut block = Vec::new();
-    // A gzip that is damaged at its very start is a file like any other.
-    let read = content.by_ref().take(512).read_to_end(&mut block);
-    Ok(read.is_ok() && layer::reader::is_header(&block))
+    match content.by_ref().take(512).read_to_end(&mut block).map_err(Error::from) {
+        Ok(_) => Ok(layer::reader::is_header(&block)),
+        Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Input) => {
+            Err(as_it_is(error))
+        }
+        Err(_) => Ok(false),
+    }
+}
+
+fn as_it_is(error: Error) -> Error {
+    error.hint("COPY takes the file as it is")
 }

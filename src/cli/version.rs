@@ -22,6 +22,13 @@ pub struct Args {
 /// The options, for the normaliser.
 pub const SHAPE: Shape = Shape { options: &[Opt::value("format", Some('f'))], ..Shape::PLAIN };
 
+/// What may be left out of a binary, and whether it is in this one.
+const FEATURES: &[(&str, bool)] = &[
+    ("bzip2", cfg!(feature = "bzip2")),
+    ("xz", cfg!(feature = "xz")),
+    ("zstd", cfg!(feature = "zstd")),
+];
+
 /// Prints the version.
 pub fn run(args: Args, _: Vec<String>, _: &Globals, out: &mut Output) -> Result<i32> {
     let facts = facts();
@@ -49,6 +56,9 @@ fn facts() -> Value {
     own.set("Version", Some(Value::string(env!("CARGO_PKG_VERSION"))));
     own.set("Os", Some(Value::string(std::env::consts::OS)));
     own.set("Arch", Some(Value::string(std::env::consts::ARCH)));
+    let there = FEATURES.iter().filter(|(_, is_there)| *is_there);
+    let names: Vec<&str> = there.map(|(name, _)| *name).collect();
+    own.set("Features", Some(Value::string(names.join(" "))));
     let mut facts = Value::default();
     facts.set("Client", Some(own.clone()));
     facts.set("Server", Some(own));

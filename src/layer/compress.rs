@@ -1,16 +1,28 @@
-//! How a layer or an archive is compressed, told by its first bytes; gzip both ways.
+//! How a layer or an archive is compressed, told by its first bytes, and its bytes decompressed.
 //!
-//! Streams in fixed memory. Source: RFC 1952 for gzip; zstd, xz and bzip2 are known by name only.
+//! Streams; memory is the window of the format and no more. gzip is always there and the only one
+//! that is written; the readers of the others are features of the binary.
 
-use std::io::{self, Read, Write};
-
-use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
-use miniz_oxide::deflate::stream::deflate;
-use miniz_oxide::inflate::stream::{InflateState, inflate};
-use miniz_oxide::{DataFormat, MZFlush, MZStatus};
+use std::io::{self, Read};
 
 use crate::error::{Error, Result};
-use crate::layer::crc32::Crc32;
+
+mod gzip;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "zstd")]
+mod xxh64;
+#[cfg(feature = "zstd")]
+mod zstd;
+
+pub use gzip::{Gunzip, Gzip};
+
+const BUFFER: usize = 64 << 10;
+
+/// The largest window or dictionary that is read, in MiB: what a stranger's archive may make
+/// lath allocate. It is what `zstd -d` allows, and twice what `xz -9` asks for.
+#[cfg(any(feature = "xz", feature = "zstd"))]
+const MAX_WINDOW_MIB: u32 = 128;
 
 /// How bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,360 +66,103 @@ impl Format {
     }
 }
 
-/// Finds out how `input` is compressed, and reads it decompressed.
+/// Finds out how `input` is compressed, and reads it decompressed. An error of kind
+/// `Unsupported`, here or from the reader, says that this lath cannot or will not read it;
+/// damage is `Corrupt`, or `Input` when it is not at the start although nothing was read yet.
 pub fn decompress<'a>(mut input: Box<dyn Read + 'a>) -> Result<(Format, Box<dyn Read + 'a>)> {
     let mut start = Vec::with_capacity(Format::MAGIC_BYTES);
     input.by_ref().take(Format::MAGIC_BYTES as u64).read_to_end(&mut start)?;
     let format = Format::detect(&start);
     let whole: Box<dyn Read + 'a> = Box::new(io::Cursor::new(start).chain(input));
-    match format {
-        Format::Plain => Ok((format, whole)),
-        Format::Gzip => Ok((format, Box::new(Gunzip::new(whole)))),
-        Format::Zstd | Format::Xz | Format::Bzip2 => {
+    let plain: Box<dyn Read + 'a> = match format {
+        Format::Plain => whole,
+        Format::Gzip => Box::new(Gunzip::new(whole)),
+        #[cfg(feature = "zstd")]
+        Format::Zstd => Box::new(zstd::Unzstd::new(whole)),
+        #[cfg(feature = "xz")]
+        Format::Xz => {
+            let input = io::BufReader::with_capacity(BUFFER, whole);
+            // The limit counts what the decoder needs beside the dictionary, 104 KiB.
+            let limit = (MAX_WINDOW_MIB << 10) + 128;
+            let reader = lzma_rust2::XzReader::new_mem_limit(input, true, limit);
+            Box::new(Foreign::new(format, Box::new(reader)))
+        }
+        #[cfg(feature = "bzip2")]
+        Format::Bzip2 => {
+            let input = io::BufReader::with_capacity(BUFFER, whole);
+            let reader = bzip2::bufread::MultiBzDecoder::new(input);
+            Box::new(Foreign::new(format, Box::new(reader)))
+        }
+        #[allow(unreachable_patterns, reason = "with all features nothing is left")]
+        _ => {
             let name = format.name();
-            Err(Error::unsupported(format!("this lath cannot read {name} yet"))
-                .hint("give it uncompressed or compressed with gzip"))
+            return Err(Error::unsupported(format!("this lath was built without {name}"))
+                .hint("take a lath that has this feature, or compress with gzip"));
         }
+    };
+    Ok((format, plain))
+}
+
+/// A decompressor of another crate: its errors become lath's, and after one nothing is read.
+#[cfg(any(feature = "xz", feature = "bzip2"))]
+struct Foreign<'a> {
+    format: Format,
+    /// Nothing after an error.
+    reader: Option<Box<dyn Read + 'a>>,
+}
+
+#[cfg(any(feature = "xz", feature = "bzip2"))]
+impl<'a> Foreign<'a> {
+    fn new(format: Format, reader: Box<dyn Read + 'a>) -> Self {
+        Foreign { format, reader: Some(reader) }
+    }
+
+    fn error(&self, error: io::Error) -> io::Error {
+        let is_of_input = error.raw_os_error().is_some()
+            || error.get_ref().is_some_and(|inner| inner.is::<Error>());
+        if is_of_input {
+            return error;
+        }
+        match error.kind() {
+            io::ErrorKind::OutOfMemory => too_large(self.format),
+            io::ErrorKind::Unsupported => {
+                let name = self.format.name();
+                Error::unsupported(format!("the {name} data uses what lath does not know"))
+            }
+            io::ErrorKind::UnexpectedEof => damaged(self.format, "it ends too early"),
+            _ => damaged(self.format, "its content is not what it should be"),
+        }
+        .into()
     }
 }
 
-const BUFFER: usize = 64 << 10;
-
-/// Decompresses gzip, all members of it.
-pub struct Gunzip<'a> {
-    input: Box<dyn Read + 'a>,
-    buffer: Box<[u8]>,
-    /// What of the buffer is not used yet.
-    next: usize,
-    end: usize,
-    state: Box<InflateState>,
-    crc: Crc32,
-    bytes: u32,
-    place: Place,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Before the first member.
-    Begin,
-    Member,
-    /// After a member.
-    Between,
-    End,
-}
-
-impl<'a> Gunzip<'a> {
-    /// A stream whose next bytes are a gzip header.
-    pub fn new(input: Box<dyn Read + 'a>) -> Gunzip<'a> {
-        Gunzip {
-            input,
-            buffer: vec![0; BUFFER].into(),
-            next: 0,
-            end: 0,
-            state: InflateState::new_boxed(DataFormat::Raw),
-            crc: Crc32::new(),
-            bytes: 0,
-            place: Place::Begin,
-        }
-    }
-
-    fn fill(&mut self) -> Result<&[u8]> {
-        if self.next == self.end {
-            self.next = 0;
-            self.end = loop {
-                match self.input.read(&mut self.buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => break read?,
-                }
-            };
-        }
-        Ok(self.buffer.get(self.next..self.end).unwrap_or_default())
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        let byte = *self.fill()?.first().ok_or_else(cut_short)?;
-        self.next += 1;
-        Ok(byte)
-    }
-
-    fn word(&mut self) -> Result<u32> {
-        Ok(u32::from_le_bytes([self.byte()?, self.byte()?, self.byte()?, self.byte()?]))
-    }
-
-    fn header(&mut self) -> Result<()> {
-        let magic = [self.byte()?, self.byte()?, self.byte()?];
-        let flags = self.byte()?;
-        if magic != [0x1f, 0x8b, 8] || flags & 0xe0 != 0 {
-            return Err(damaged("its header is not one of gzip"));
-        }
-        for _ in 0..6 {
-            self.byte()?;
-        }
-        if flags & 4 != 0 {
-            let length = u16::from_le_bytes([self.byte()?, self.byte()?]);
-            for _ in 0..length {
-                self.byte()?;
-            }
-        }
-        for text in [8, 16] {
-            while flags & text != 0 && self.byte()? != 0 {}
-        }
-        if flags & 2 != 0 {
-            self.byte()?;
-            self.byte()?;
-        }
-        self.state.reset(DataFormat::Raw);
-        self.bytes = 0;
-        self.crc.take();
-        self.place = Place::Member;
-        Ok(())
-    }
-
-    /// What follows a member: another one, zeros up to the end of a tape's block, or the end.
-    fn between(&mut self) -> Result<()> {
-        if self.fill()?.first() == Some(&0x1f) {
-            return self.header();
-        }
-        loop {
-            let rest = self.fill()?;
-            if rest.iter().any(|byte| *byte != 0) {
-                return Err(damaged("something that is not gzip follows it"));
-            }
-            if rest.is_empty() {
-                self.place = Place::End;
-                return Ok(());
-            }
-            self.next = self.end;
-        }
-    }
-
-    fn member(&mut self, out: &mut [u8]) -> Result<usize> {
-        let at_end = self.fill()?.is_empty();
-        let input = self.buffer.get(self.next..self.end).unwrap_or_default();
-        let done = inflate(&mut self.state, input, out, MZFlush::None);
-        self.next += done.bytes_consumed;
-        let fresh = out.get(..done.bytes_written).unwrap_or_default();
-        self.crc.update(fresh);
-        self.bytes = self.bytes.wrapping_add(fresh.len() as u32);
-        match done.status {
-            Ok(MZStatus::StreamEnd) => {
-                if self.word()? != self.crc.take() || self.word()? != self.bytes {
-                    return Err(damaged("its checksum is not that of its content"));
-                }
-                self.place = Place::Between;
-            }
-            Ok(_) => {}
-            // Nothing came out and nothing more comes in.
-            Err(miniz_oxide::MZError::Buf) if at_end => return Err(cut_short()),
-            Err(miniz_oxide::MZError::Buf) => {}
-            Err(_) => return Err(damaged("its content is not deflate")),
-        }
-        if at_end && done.bytes_written == 0 && self.place == Place::Member {
-            return Err(cut_short());
-        }
-        Ok(done.bytes_written)
-    }
-}
-
-impl Read for Gunzip<'_> {
+#[cfg(any(feature = "xz", feature = "bzip2"))]
+impl Read for Foreign<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
-        loop {
-            match self.place {
-                Place::End => return Ok(0),
-                Place::Begin => self.header()?,
-                Place::Between => self.between()?,
-                Place::Member => {
-                    let read = self.member(out)?;
-                    if read > 0 {
-                        return Ok(read);
-                    }
-                }
+        let Some(reader) = &mut self.reader else {
+            return Err(damaged(self.format, "it was read after an error").into());
+        };
+        match reader.read(out) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                self.reader = None;
+                Err(self.error(error))
             }
+            read => read,
         }
     }
 }
 
-fn damaged(how: &str) -> Error {
-    Error::corrupt(format!("the gzip data is damaged: {how}"))
+/// That the window is larger than what a stranger may have.
+#[cfg(any(feature = "xz", feature = "bzip2", feature = "zstd"))]
+fn too_large(format: Format) -> Error {
+    let name = format.name();
+    Error::unsupported(format!("the {name} data needs a window of more than 128 MiB"))
+        .hint("compress it with a smaller one: zstd --long=27, xz -9")
 }
 
-fn cut_short() -> Error {
-    damaged("it ends too early")
-}
-
-/// Compresses as gzip: same bytes and level, same output.
-pub struct Gzip<'a> {
-    out: &'a mut dyn Write,
-    compressor: Box<CompressorOxide>,
-    buffer: Box<[u8]>,
-    crc: Crc32,
-    bytes: u32,
-}
-
-impl<'a> Gzip<'a> {
-    /// Writes the header. `level` goes from 0 (stored) to 9 (smallest).
-    pub fn new(out: &'a mut dyn Write, level: u8) -> Result<Gzip<'a>> {
-        // No name, no time, "unknown" as the system.
-        out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
-        let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);
-        Ok(Gzip {
-            out,
-            compressor: Box::new(CompressorOxide::new(flags)),
-            buffer: vec![0; BUFFER].into(),
-            crc: Crc32::new(),
-            bytes: 0,
-        })
-    }
-
-    fn deflate(&mut self, mut bytes: &[u8], flush: MZFlush) -> io::Result<()> {
-        loop {
-            let done = deflate(&mut self.compressor, bytes, &mut self.buffer, flush);
-            self.out.write_all(self.buffer.get(..done.bytes_written).unwrap_or_default())?;
-            bytes = bytes.get(done.bytes_consumed..).unwrap_or_default();
-            match done.status {
-                Ok(MZStatus::StreamEnd) => return Ok(()),
-                Ok(_) if flush == MZFlush::None && bytes.is_empty() => return Ok(()),
-                Ok(_) => {}
-                Err(miniz_oxide::MZError::Buf) if bytes.is_empty() => return Ok(()),
-                Err(_) => return Err(damaged("deflate failed").into()),
-            }
-        }
-    }
-
-    /// Writes what is left and the trailer.
-    pub fn finish(mut self) -> Result<()> {
-        self.deflate(&[], MZFlush::Finish)?;
-        let crc = self.crc.take();
-        self.out.write_all(&crc.to_le_bytes())?;
-        self.out.write_all(&self.bytes.to_le_bytes())?;
-        Ok(self.out.flush()?)
-    }
-}
-
-impl Write for Gzip<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !bytes.is_empty() {
-            self.deflate(bytes, MZFlush::None)?;
-            self.crc.update(bytes);
-            self.bytes = self.bytes.wrapping_add(bytes.len() as u32);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::process::{Command, Stdio};
-
-    fn pipe(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
-        let mut child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_vec();
-        let feeder = std::thread::spawn(move || stdin.write_all(&input));
-        let output = child.wait_with_output().unwrap();
-        feeder.join().unwrap().unwrap();
-        assert!(output.status.success(), "{program}");
-        output.stdout
-    }
-
-    fn text(length: usize) -> Vec<u8> {
-        let mut state = 1u64;
-        (0..length)
-            .map(|_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 60) as u8
-            })
-            .collect()
-    }
-
-    fn gzip(bytes: &[u8], level: u8) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut gzip = Gzip::new(&mut out, level).unwrap();
-        bytes.chunks(10_000).for_each(|part| gzip.write_all(part).unwrap());
-        gzip.finish().unwrap();
-        out
-    }
-
-    fn gunzip(bytes: &[u8]) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        let (_, mut reader) = decompress(Box::new(bytes))?;
-        reader.read_to_end(&mut out)?;
-        Ok(out)
-    }
-
-    #[test]
-    fn gzip_reads_what_was_written_and_the_other_way_round() {
-        for length in [0, 1, 65_536, 300_000] {
-            let plain = text(length);
-            for level in [0, 1, 6, 9] {
-                let packed = gzip(&plain, level);
-                assert_eq!(pipe("gzip", &["-d"], &packed), plain, "{length} {level}");
-                assert_eq!(gunzip(&packed).unwrap(), plain, "{length} {level}");
-                assert_eq!(gzip(&plain, level), packed);
-            }
-            assert_eq!(gunzip(&pipe("gzip", &[], &plain)).unwrap(), plain);
-        }
-    }
-
-    #[test]
-    fn members_and_padding_are_read_and_rubbish_is_not() {
-        let one = gzip(b"one", 6);
-        let two = gzip(b"two", 6);
-        let cases: [(Vec<u8>, Option<&str>); 6] = [
-            ([one.clone(), two.clone()].concat(), Some("onetwo")),
-            ([one.clone(), vec![0; 700]].concat(), Some("one")),
-            ([one.clone(), b"x".to_vec()].concat(), None),
-            ([one.clone(), vec![0, 1]].concat(), None),
-            (one[..one.len() - 1].to_vec(), None),
-            (one[..13].to_vec(), None),
-        ];
-        for (packed, expected) in cases {
-            let expected = expected.map(|text| text.as_bytes().to_vec());
-            assert_eq!(gunzip(&packed).ok(), expected, "{packed:02x?}");
-        }
-        for at in [10, one.len() - 8, one.len() - 4] {
-            let mut bent = one.clone();
-            bent[at] ^= 0x10;
-            assert!(gunzip(&bent).is_err(), "{at}");
-        }
-    }
-
-    #[test]
-    fn all_fields_of_the_header_are_skipped() {
-        let plain = gzip(b"x", 6);
-        let mut full = vec![0x1f, 0x8b, 8, 0x1e, 1, 2, 3, 4, 0, 3];
-        full.extend_from_slice(b"\x03\x00abcname\0comment\0\xaa\xbb");
-        full.extend_from_slice(&plain[10..]);
-        assert_eq!(gunzip(&full).unwrap(), b"x");
-    }
-
-    #[test]
-    fn other_formats_are_known_by_name() {
-        for (start, format) in [
-            (b"\x28\xb5\x2f\xfd".as_slice(), Format::Zstd),
-            (b"\x50\x2a\x4d\x18", Format::Zstd),
-            (b"\xfd7zXZ\0", Format::Xz),
-            (b"BZh9", Format::Bzip2),
-            (b"BZhx", Format::Plain),
-            (b"", Format::Plain),
-        ] {
-            assert_eq!(Format::detect(start), format);
-            assert_eq!(decompress(Box::new(start)).is_err(), format != Format::Plain);
-        }
-        let error = decompress(Box::new(b"BZh9".as_slice())).map(|_| ()).unwrap_err();
-        assert_eq!(error.text(), "this lath cannot read bzip2 yet");
-    }
+fn damaged(format: Format, how: &str) -> Error {
+    Error::corrupt(format!("the {} data is damaged: {how}", format.name()))
 }

@@ -21,6 +21,7 @@ use crate::layer::place::{Missing, Place, attributes_of};
 use crate::layer::reader::Reader;
 use crate::layer::recipe::{Recipe, kept_name};
 use crate::layer::walk::is_whiteout;
+use crate::sys::fs::copy_stream;
 use crate::sys::signal;
 
 const BUFFER: usize = 256 << 10;
@@ -80,7 +81,10 @@ pub fn unpack_into(
     let rules = Rules { is_layer: false, under, owner };
     let mut unpacker = Unpacker::new(root, None, None, rules)?;
     unpacker.make_destination()?;
-    unpacker.run(Reader::new(tar, None))
+    let unpacked = unpacker.run(Reader::new(tar, None))?;
+    // What checks the whole of a compressed file stands at its end, behind that of the tar.
+    copy_stream(tar, &mut std::io::sink())?;
+    Ok(unpacked)
 }
 
 /// What is different between a layer and a tar that a user adds.

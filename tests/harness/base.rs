@@ -71,6 +71,16 @@ pub fn tar_of(members: &[Member<'_>]) -> Vec<u8> {
 
 /// An OCI layout, as a tar, of one image with these layers (plain tars) and a name.
 pub fn layout_of(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
+    packed_layout_of(name, layers, layers, "")
+}
+
+/// The same with the layers also as they lie there, and the end of their media type: `+zstd`.
+pub fn packed_layout_of(
+    name: &str,
+    layers: &[Vec<u8>],
+    packed: &[Vec<u8>],
+    suffix: &str,
+) -> Vec<u8> {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -90,9 +100,9 @@ pub fn layout_of(name: &str, layers: &[Vec<u8>]) -> Vec<u8> {
     );
     let kind = "application/vnd.oci.image";
     let config = blob(config.as_bytes());
-    let layers: Vec<_> = layers
+    let layers: Vec<_> = packed
         .iter()
-        .map(|layer| format!("{{\"mediaType\":\"{kind}.layer.v1.tar\",{}}}", blob(layer)))
+        .map(|layer| format!("{{\"mediaType\":\"{kind}.layer.v1.tar{suffix}\",{}}}", blob(layer)))
         .collect();
     let manifest = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"{kind}.manifest.v1+json\",\

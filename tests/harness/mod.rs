@@ -22,7 +22,7 @@ mod process;
 mod store;
 
 pub use apk::ApkServer;
-pub use base::{Member, busybox_tar, layout_of, tar_of};
+pub use base::{Member, busybox_tar, layout_of, packed_layout_of, tar_of};
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
 pub use process::{Output, Running, finish, host, host_with};
