@@ -27,7 +27,9 @@ use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
 use crate::plan::Plan;
-use crate::plan::lint::{self, Outcome, Subject};
+use crate::plan::lint::{self, Here, Outcome, Subject};
+use crate::plan::outline::Outliner;
+pub use crate::plan::outline::{Lines, Outline, Target};
 pub use crate::sandbox::Network;
 use crate::session::Session;
 use context::BuildContext;
@@ -99,7 +101,7 @@ impl Request {
 }
 
 /// What `check` has found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Checked {
     /// The Dockerfile's name.
     pub file: String,
@@ -107,21 +109,29 @@ pub struct Checked {
     pub text: Vec<u8>,
     /// What the linter says, in the order of the lines.
     pub findings: Vec<Finding>,
+    /// What the target takes, and which targets there are.
+    pub outline: Outline,
+    /// The first statement that a build could not do.
+    pub fault: Option<Error>,
 }
 
-/// Says what is wrong or likely not meant in a Dockerfile, and builds nothing. Without a session
-/// nothing is known of base images.
+/// Says what a Dockerfile takes and what is wrong or likely not meant in it, and builds nothing.
+/// Without a session nothing is known of base images.
 pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
     let context = BuildContext::open(&request.place, session)?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let every_stage = request.target.is_none();
     let rules = rules(&document, request)?;
-    let outcome = lint(session, request, &context, &document, &plan, &rules, every_stage);
-    if let Some(fault) = outcome.fault {
-        return Err(told(vec![fault], &context));
-    }
-    Ok(Checked { findings: outcome.findings, file: context.dockerfile, text: context.text })
+    let scope = scope(request);
+    let mut outliner = Outliner::new(&document, &plan, &scope);
+    let outcome = lint(session, request, &context, &document, &plan, &rules, Some(&mut outliner));
+    Ok(Checked {
+        findings: outcome.findings,
+        outline: outliner.finish(),
+        fault: outcome.fault.map(|fault| told(vec![fault], &context)),
+        file: context.dockerfile,
+        text: context.text,
+    })
 }
 
 /// Builds an image; when it returns the image and its names are on the medium.
@@ -130,7 +140,7 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
     let rules = rules(&document, request)?;
-    let list = lint(Some(session), request, &context, &document, &plan, &rules, false).findings;
+    let list = lint(Some(session), request, &context, &document, &plan, &rules, None).findings;
     let done = match list.is_empty() || !rules.error {
         true => walk(session, request, &context, &plan, listener),
         false => Err(violation(&list)),
@@ -185,6 +195,7 @@ fn rules(document: &Document, request: &Request) -> Result<Check> {
     }
 }
 
+/// With an outliner all stages are looked at, unless one is asked for.
 fn lint(
     session: Option<&Session>,
     request: &Request,
@@ -192,8 +203,9 @@ fn lint(
     document: &Document,
     plan: &Plan,
     rules: &Check,
-    every_stage: bool,
+    mut outliner: Option<&mut Outliner<'_>>,
 ) -> Outcome {
+    let every_stage = outliner.is_some() && request.target.is_none();
     let base = |name: &str| -> Option<ImageConfig> {
         let store = &session?.store;
         let found = resolve::find(store, name).ok()??;
@@ -202,14 +214,12 @@ fn lint(
     let ignored =
         |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
     let scope = scope(request);
-    lint::check(&Subject {
-        document,
-        plan,
-        rules,
-        scope,
-        every_stage,
-        base: &base,
-        ignored: &ignored,
+    let subject =
+        Subject { document, plan, rules, scope, every_stage, base: &base, ignored: &ignored };
+    lint::check(&subject, &mut |stage, here: &Here<'_>| {
+        if let Some(outliner) = &mut outliner {
+            outliner.hear(stage, here);
+        }
     })
 }
 

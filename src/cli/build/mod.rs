@@ -1,5 +1,7 @@
 //! `lath build`: an image from a Dockerfile.
 
+mod call;
+mod settled;
 mod words;
 
 use std::io::Write as _;
@@ -9,7 +11,7 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
-use super::{Globals, Output, arguments, exit, findings, report};
+use super::{Globals, Output, arguments, exit, report};
 use crate::build::{self, Request, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Result};
@@ -31,6 +33,9 @@ pub struct Args {
     /// a value for an ARG; a name alone hands the caller's variable on
     #[argh(option, arg_name = "name=value")]
     build_arg: Vec<String>,
+    /// instead of a build: check, outline or targets; with ,format=json
+    #[argh(option, arg_name = "what")]
+    call: Option<String>,
     /// say what is wrong or likely not meant in the Dockerfile, and build nothing
     #[argh(switch)]
     check: bool,
@@ -91,6 +96,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("allow", None),
         Opt::values("build-arg", None),
         Opt::values("build-context", None),
+        Opt::value("call", None),
         Opt::switch("check", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
@@ -108,18 +114,18 @@ pub const SHAPE: Shape = Shape {
         Opt::values("tag", Some('t')),
         Opt::value("target", None),
     ],
+    settled: settled::SETTLED,
     planned: PLANNED,
     ..Shape::PLAIN
 };
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "annotation", "attest", "builder", "cache-from",
-    "cache-to", "call", "cgroup-parent", "compress", "cpu-period", "cpu-quota",
-    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "disable-content-trust", "isolation", "load",
-    "memory", "m", "memory-swap", "metadata-file", "no-cache-filter", "output", "o", "policy",
-    "provenance", "pull", "push", "sbom", "security-opt", "shm-size", "squash",
-    "stream", "ulimit",
+    "annotation", "cache-from",
+    "cache-to", "cgroup-parent", "cpu-period", "cpu-quota",
+    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "load",
+    "memory", "m", "memory-swap", "metadata-file", "output", "o", "policy",
+    "push", "security-opt", "squash",
 ];
 
 /// Builds the image and shows the progress.
@@ -129,12 +135,11 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         (true, _) => Mode::Quiet,
         (false, word) => Mode::parse(word.unwrap_or("auto"))?,
     };
-    let checks = args.check;
+    let word = if args.check { "check" } else { args.call.as_deref().unwrap_or_default() };
+    let call = call::Call::parse(word)?;
     let request = request(args, &|name| std::env::var(name).ok())?;
-    if checks {
-        let checked = build::check(globals.find().as_ref(), &request)?;
-        findings::page(out, &checked)?;
-        return Ok(if checked.findings.is_empty() { exit::SUCCESS } else { exit::FAILED });
+    if let Some(call) = call {
+        return call.answer(build::check(globals.find().as_ref(), &request)?, out);
     }
     let session = globals.open()?;
     if let Some(path) = &iidfile {

@@ -5,7 +5,7 @@ mod volume;
 
 use argh::FromArgs;
 
-use super::normalize::{Opt, Shape, Tail};
+use super::normalize::{Opt, Settled, Shape, Tail};
 use super::{Globals, Output, exit, report};
 use crate::container::{self, Request};
 use crate::error::{Error, Kind, Result};
@@ -67,6 +67,11 @@ pub const SHAPE: Shape = Shape {
         Opt::values("volume", Some('v')),
         Opt::value("workdir", Some('w')),
     ],
+    settled: &[Settled {
+        opt: Opt::switch("disable-content-trust", None),
+        values: &["true"],
+        hint: "docker's content trust is not there",
+    }],
     planned: PLANNED,
     tail: Tail::After(1),
     runs_program: true,
@@ -79,7 +84,7 @@ const PLANNED: &[&str] = &[
     "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "c", "cpus", "cpuset-cpus",
     "cpuset-mems", "detach", "d", "detach-keys", "device", "device-cgroup-rule",
     "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops",
-    "disable-content-trust", "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
+    "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
     "gpus", "group-add", "health-cmd", "health-interval", "health-retries",
     "health-start-interval", "health-start-period", "health-timeout", "init", "io-maxbandwidth",
     "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label", "l", "label-file",
