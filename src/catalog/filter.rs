@@ -33,7 +33,7 @@ impl Filters {
                 return Err(Error::usage(text));
             };
             let value = value.trim();
-            match name.trim().to_lowercase().as_str() {
+            match name.trim().to_ascii_lowercase().as_str() {
                 "dangling" => filters.dangling = Some(truth(value)?),
                 "label" => filters.labels.push(match value.split_once('=') {
                     Some((label, value)) => (label.to_owned(), Some(value.to_owned())),

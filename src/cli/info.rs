@@ -71,7 +71,8 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
 /// docker's fields.
 fn facts(session: &Session) -> Result<Value> {
     let kernel = &session.kernel;
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    // As docker counts them: those that it may run on, whatever a cgroup grants of their time.
+    let cpus = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count());
     let images = session.store.images()?.len();
     let root = session.store.path().display().to_string();
     let mut facts = Value::default();

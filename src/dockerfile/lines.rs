@@ -221,7 +221,7 @@ pub(super) fn split_statement(line: &str) -> Statement {
     let (keyword, rest) = line.split_once(blank).unwrap_or((line, ""));
     let (flags, rest) = flags::split(rest);
     Statement {
-        keyword: keyword.to_uppercase(),
+        keyword: keyword.to_ascii_uppercase(),
         keyword_written: keyword.to_owned(),
         flags,
         rest: rest.trim().to_owned(),

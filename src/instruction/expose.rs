@@ -48,7 +48,7 @@ fn parse_spec(spec: &str) -> Result<(u16, u16, String)> {
             .hint("write a port as 80, 8000-8010, 53/udp; the protocol is tcp, udp or sctp"))
     };
     let (ports, protocol) = match spec.rsplit_once('/') {
-        Some((ports, protocol)) if !protocol.is_empty() => (ports, protocol.to_lowercase()),
+        Some((ports, protocol)) if !protocol.is_empty() => (ports, protocol.to_ascii_lowercase()),
         Some((ports, _)) => (ports, "tcp".to_owned()),
         None => (spec, "tcp".to_owned()),
     };

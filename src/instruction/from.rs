@@ -62,7 +62,9 @@ impl Meaning for From {
                     .hint("write FROM IMAGE or FROM IMAGE AS NAME"));
             }
         };
-        if let Some(name) = name.as_deref().filter(|name| !is_stage_name(&name.to_lowercase())) {
+        if let Some(name) =
+            name.as_deref().filter(|name| !is_stage_name(&name.to_ascii_lowercase()))
+        {
             return Err(Error::input(format!(
                 "invalid name for build stage: {name:?}, name can't start with a number or contain \
                  symbols"
@@ -72,7 +74,7 @@ impl Meaning for From {
         Ok(From {
             image_written: image,
             platform_written: flags.text("platform"),
-            name: name.as_deref().map(str::to_lowercase),
+            name: name.as_deref().map(str::to_ascii_lowercase),
             name_written: name,
             as_written,
         })

@@ -35,7 +35,7 @@ impl Meaning for Healthcheck {
         }
         let flags = Flags::check(statement, FLAGS)?;
         let mut check = config::Healthcheck::default();
-        match kind.to_uppercase().as_str() {
+        match kind.to_ascii_uppercase().as_str() {
             "NONE" if command.is_empty() => check.test.push("NONE".to_owned()),
             "NONE" => return Err(Error::input("HEALTHCHECK NONE takes no arguments")),
             "CMD" => {

@@ -20,7 +20,7 @@ impl Meaning for Onbuild {
             return Err(at_least_one("ONBUILD"));
         };
         Flags::check(statement, &[])?;
-        match word.to_uppercase().as_str() {
+        match word.to_ascii_uppercase().as_str() {
             "ONBUILD" => {
                 return Err(Error::input("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"));
             }

@@ -164,7 +164,7 @@ pub(super) mod tests {
     #[test]
     fn names_are_read_in_any_case() {
         for keyword in KEYWORDS {
-            let lower = keyword.to_lowercase();
+            let lower = keyword.to_ascii_lowercase();
             let message = form(&format!("{lower} \u{1}")).err().unwrap_or_default();
             assert!(!message.contains("unknown instruction"), "{lower}: {message}");
         }

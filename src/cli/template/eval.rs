@@ -55,7 +55,7 @@ impl<'v> Machine<'v> {
                 Node::Show(pipe) => {
                     let value = self.pipe(pipe, dot)?;
                     match value.as_ref() {
-                        Value::Null => self.out.push_str("<no value>"),
+                        Value::Null => self.out.push_str(nothing(pipe)),
                         value => print(&mut self.out, value, 0),
                     }
                 }
@@ -169,7 +169,7 @@ impl<'v> Machine<'v> {
             };
             value = match next {
                 Some(next) => next,
-                None if self.is_header => Cow::Owned(Value::String(name.to_uppercase())),
+                None if self.is_header => Cow::Owned(Value::String(name.to_ascii_uppercase())),
                 None => return Err(self.missing(operand, name, &value)),
             };
         }
@@ -205,6 +205,20 @@ impl<'v> Machine<'v> {
 
 fn numbered<'v>(values: impl Iterator<Item = Shared<'v>>) -> Vec<(Value, Shared<'v>)> {
     values.enumerate().map(|(at, value)| (Value::number(at as u64), value)).collect()
+}
+
+/// How Go prints a field that holds nothing: docker's fields have types.
+fn nothing(pipe: &Pipe) -> &'static str {
+    let [Stage { function: None, operands, .. }] = pipe.stages.as_slice() else {
+        return "<no value>";
+    };
+    let name = operands.first().and_then(|operand| operand.fields.last());
+    match name.map_or("", String::as_str) {
+        "Labels" | "Volumes" | "ExposedPorts" => "map[]",
+        "Cmd" | "Entrypoint" | "Env" | "OnBuild" | "Shell" => "[]",
+        "Healthcheck" => "<nil>",
+        _ => "<no value>",
+    }
 }
 
 /// Go's truth: nothing, zero and empty are false.
@@ -246,8 +260,9 @@ fn call<'v>(name: &str, arguments: Vec<Shared<'v>>) -> Result<Shared<'v>, String
             Value::Null => 0,
             _ => return Err("error calling len: no length".to_owned()),
         }),
-        "lower" => Value::String(shown(&first).to_lowercase()),
-        "upper" => Value::String(shown(&first).to_uppercase()),
+        // Character by character, as Go does it; the whole text's would bring 10 KB along.
+        "lower" => Value::String(shown(&first).chars().flat_map(char::to_lowercase).collect()),
+        "upper" => Value::String(shown(&first).chars().flat_map(char::to_uppercase).collect()),
         "title" => Value::String(title(&shown(&first))),
         "join" | "split" => {
             let by = rest.next().map(|by| shown(&by)).unwrap_or_default();
