@@ -5,6 +5,7 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod explain;
 mod lanes;
 mod mounts;
 mod shared;
@@ -26,11 +27,11 @@ use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
-use crate::plan::Plan;
 use crate::plan::lint::{self, Here, Outcome, Subject};
 use crate::plan::outline::Outliner;
-pub use crate::plan::outline::{Lines, Outline, Target};
-pub use crate::sandbox::Network;
+pub use crate::plan::outline::{Entry, Outline};
+use crate::plan::{Plan, Stage};
+pub use crate::sandbox::{Limits, Network};
 use crate::session::Session;
 use context::BuildContext;
 pub use mounts::Secret;
@@ -51,6 +52,12 @@ pub struct Request {
     pub no_cache: bool,
     /// `--jobs`: how many stages may be at work at once.
     pub jobs: usize,
+    /// `--no-cache-filter`: stages that are not taken from the cache.
+    pub no_cache_stages: Vec<String>,
+    /// `--explain`: say why a step is not taken from the cache.
+    pub explain: bool,
+    /// `--shm-size` and `--ulimit`, for every step. As in BuildKit they are part of its key.
+    pub limits: Limits,
     /// `--network`, for every step that does not choose its own.
     pub network: Network,
     /// `--label`, in order.
@@ -83,6 +90,12 @@ impl Request {
     fn named(&self, name: &str) -> Option<&Named> {
         let mut known = self.contexts.iter().rev();
         known.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, named)| named)
+    }
+
+    /// Whether the steps of a stage are done again.
+    fn does_again(&self, stage: &Stage) -> bool {
+        let mut stages = self.no_cache_stages.iter();
+        self.no_cache || stages.any(|name| name.eq_ignore_ascii_case(&stage.name))
     }
 
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.
@@ -235,15 +248,22 @@ fn violation(findings: &[Finding]) -> Error {
         .hint("\"check=error=true\" asks for this; lath build --check shows the lines")
 }
 
-/// A build argument that no ARG takes is most likely a slip of the pen.
+/// A build argument that no ARG takes, or a stage that is not there, is most likely a slip of the pen.
 fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
     let unused = request.build_args.keys().filter(|name| {
-        !plan.declared.contains(*name) && !PREDEFINED_ARGS.contains(&name.to_lowercase().as_str())
+        !plan.declared.contains(*name)
+            && !PREDEFINED_ARGS.contains(&name.to_ascii_lowercase().as_str())
     });
     let unused: Vec<&str> = unused.map(String::as_str).collect();
     if !unused.is_empty() {
         let text = format!("One or more build-args [{}] were not consumed", unused.join(" "));
         listener.event(&Event::Warning { text: &text });
+    }
+    for name in &request.no_cache_stages {
+        if !plan.stages.iter().any(|stage| stage.name.eq_ignore_ascii_case(name)) {
+            let text = format!("--no-cache-filter {name}: there is no such stage");
+            listener.event(&Event::Warning { text: &text });
+        }
     }
 }
 

@@ -54,8 +54,10 @@ impl Platform {
         let host = Platform::host();
         Ok(match parts.as_slice() {
             [os] if os.eq_ignore_ascii_case("linux") => host,
-            [os] if ["windows", "darwin", "freebsd"].contains(&os.to_lowercase().as_str()) => {
-                Platform { os: os.to_lowercase(), ..host }
+            [os] if ["windows", "darwin", "freebsd"]
+                .contains(&os.to_ascii_lowercase().as_str()) =>
+            {
+                Platform { os: os.to_ascii_lowercase(), ..host }
             }
             [architecture] => Platform::normal("linux", architecture, ""),
             [os, architecture] => Platform::normal(os, architecture, ""),
@@ -66,21 +68,34 @@ impl Platform {
 
     /// With the usual names for the usual aliases (containerd's `platforms.Normalize`).
     pub fn normal(os: &str, architecture: &str, variant: &str) -> Platform {
-        let variant = variant.to_lowercase();
-        let (architecture, variant) = match (architecture.to_lowercase().as_str(), variant.as_str())
-        {
-            ("x86_64" | "x86-64" | "amd64", "v1" | "") => ("amd64".to_owned(), String::new()),
-            ("x86_64" | "x86-64" | "amd64", other) => ("amd64".to_owned(), other.to_owned()),
-            ("i386" | "i686" | "x86" | "386", _) => ("386".to_owned(), String::new()),
-            ("aarch64" | "arm64", "8" | "v8" | "") => ("arm64".to_owned(), String::new()),
-            ("aarch64" | "arm64", other) => ("arm64".to_owned(), other.to_owned()),
-            ("armhf", _) => ("arm".to_owned(), "v7".to_owned()),
-            ("armel", _) => ("arm".to_owned(), "v6".to_owned()),
-            ("arm", "" | "7") => ("arm".to_owned(), "v7".to_owned()),
-            ("arm", "5" | "6" | "8") => ("arm".to_owned(), format!("v{variant}")),
-            (other, variant) => (other.to_owned(), variant.to_owned()),
-        };
-        Platform { os: os.to_lowercase(), architecture, variant }
+        let variant = variant.to_ascii_lowercase();
+        let (architecture, variant) =
+            match (architecture.to_ascii_lowercase().as_str(), variant.as_str()) {
+                ("x86_64" | "x86-64" | "amd64", "v1" | "") => ("amd64".to_owned(), String::new()),
+                ("x86_64" | "x86-64" | "amd64", other) => ("amd64".to_owned(), other.to_owned()),
+                ("i386" | "i686" | "x86" | "386", _) => ("386".to_owned(), String::new()),
+                ("aarch64" | "arm64", "8" | "v8" | "") => ("arm64".to_owned(), String::new()),
+                ("aarch64" | "arm64", other) => ("arm64".to_owned(), other.to_owned()),
+                ("armhf", _) => ("arm".to_owned(), "v7".to_owned()),
+                ("armel", _) => ("arm".to_owned(), "v6".to_owned()),
+                ("arm", "" | "7") => ("arm".to_owned(), "v7".to_owned()),
+                ("arm", "5" | "6" | "8") => ("arm".to_owned(), format!("v{variant}")),
+                (other, variant) => (other.to_owned(), variant.to_owned()),
+            };
+        Platform { os: os.to_ascii_lowercase(), architecture, variant }
+    }
+
+    /// The error of a program of an image for `self` that could not be executed: where this
+    /// processor cannot run it and the kernel knows no emulator, it says so.
+    pub fn explain(&self, error: Error) -> Error {
+        let host = Platform::host();
+        if !error.text().ends_with("exec format error") || self.suits(&host) {
+            return error;
+        }
+        let text = format!("{}: the image is for {self}, this device is {host}", error.text());
+        Error::new(error.kind(), text).hint(
+            "register an emulator with the kernel (qemu-user, binfmt_misc), or take another image",
+        )
     }
 
     /// Whether an image for `self` is what somebody who asked for `wanted` can take: the same

@@ -4,68 +4,44 @@
 //! first FROM counts when a FROM or a stage that is needed uses it; what a stage declares counts
 //! always. A description is a comment above that begins with the name.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
 
 use super::Plan;
 use super::lint::Here;
-use crate::dockerfile::{Document, Expander, Pair, Statement};
+use crate::dockerfile::{Document, Expander, Statement};
 use crate::instruction::{self, Effect, From, Instruction, Scope};
 
-/// First and last line, from 1.
-pub type Lines = (usize, usize);
-
-/// A build argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Argument {
-    /// Its name.
+/// One thing that is listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// `arg`, `secret`, `ssh`, `cache` or `target`.
+    pub kind: String,
+    /// Its name or id; empty for a target without one.
     pub name: String,
     /// What the comment above says; empty without one.
     pub description: String,
-    /// Its value in a build with these options; empty without one.
+    /// An argument's value in a build with these options, a target's base as written; empty
+    /// without one.
     pub value: String,
-    /// Where it is declared.
-    pub lines: Lines,
-}
-
-/// A secret, a socket or a cache of a `RUN --mount`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mounted {
-    /// `secret`, `ssh` or `cache`.
-    pub kind: String,
-    /// Its id.
-    pub id: String,
-    /// The step fails without it.
-    pub required: bool,
-    /// The statement.
-    pub lines: Lines,
-}
-
-/// A stage as something to build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Its name; empty without one.
-    pub name: String,
-    /// What the comment above its FROM says.
-    pub description: String,
-    /// Its base, as written.
-    pub base: String,
-    /// `--platform`, as written.
+    /// A target's `--platform`, as written.
     pub platform: String,
-    /// The FROM.
-    pub lines: Lines,
+    /// The step fails without it; of targets: it is what is built when none is named.
+    pub is_needed: bool,
+    /// First and last line, from 1.
+    pub lines: (usize, usize),
+    /// How near to the target its stage is; of several of one name the nearest counts.
+    nearness: usize,
 }
 
-/// What the target at hand takes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a Dockerfile offers and takes.
+#[derive(Debug, Default)]
 pub struct Outline {
     /// All stages, in order.
-    pub targets: Vec<Target>,
-    /// Which of them it is.
+    pub targets: Vec<Entry>,
+    /// Which of them is looked at.
     pub target: usize,
-    /// In the order of their lines.
-    pub args: Vec<Argument>,
-    /// The same.
-    pub mounts: Vec<Mounted>,
+    /// What that one takes, in the order of the lines.
+    pub takes: Vec<Entry>,
 }
 
 /// Gathers an outline while the linter walks.
@@ -74,32 +50,24 @@ pub struct Outliner<'a> {
     scope: &'a Scope,
     outline: Outline,
     /// The arguments in front of the first FROM, with the names that their values come from.
-    globals: Vec<(Argument, BTreeSet<String>)>,
+    globals: Vec<(Entry, Vec<String>)>,
     /// Names of those that are used.
-    used: BTreeSet<String>,
-    /// With the stages that they stand in.
-    args: Vec<(usize, Argument)>,
-    mounts: Vec<(usize, Mounted)>,
+    used: Vec<String>,
 }
 
 impl<'a> Outliner<'a> {
     /// Looks at all that stands outside of the stages. `scope` as for `Plan::new`.
     pub fn new(document: &Document, plan: &'a Plan, scope: &'a Scope) -> Outliner<'a> {
-        let mut outliner = Outliner {
-            plan,
-            scope,
-            outline: Outline::default(),
-            globals: Vec::new(),
-            used: BTreeSet::new(),
-            args: Vec::new(),
-            mounts: Vec::new(),
-        };
-        outliner.outline.target = plan.needed.last().copied().unwrap_or_default();
+        let target = plan.needed.last().copied().unwrap_or_default();
+        let outline = Outline { target, ..Outline::default() };
+        let mut outliner = Outliner { plan, scope, outline, globals: Vec::new(), used: Vec::new() };
         for statement in &document.statements {
             match instruction::parse(statement, plan.escape) {
-                Ok(Instruction::From(from)) => outliner.begin(statement, &from),
+                Ok(Instruction::From(from)) => outliner.begin(statement, from),
                 Ok(Instruction::Arg(arg)) if outliner.outline.targets.is_empty() => {
-                    arg.pairs.iter().for_each(|pair| outliner.global(statement, pair));
+                    for pair in arg.pairs {
+                        outliner.global(statement, &pair.name, pair.value.as_deref());
+                    }
                 }
                 _ => {}
             }
@@ -107,37 +75,34 @@ impl<'a> Outliner<'a> {
         outliner
     }
 
-    fn begin(&mut self, statement: &Statement, from: &From) {
-        let written = |text: &Option<String>| text.clone().unwrap_or_default();
-        let name = written(&from.name);
-        if self.plan.needed.contains(&self.outline.targets.len()) {
+    fn begin(&mut self, statement: &Statement, from: From) {
+        let number = self.outline.targets.len();
+        let platform = from.platform_written.unwrap_or_default();
+        if self.plan.needed.contains(&number) {
             self.used.append(&mut self.asked(&from.image_written));
-            self.used.append(&mut self.asked(&written(&from.platform_written)));
+            self.used.append(&mut self.asked(&platform));
         }
-        self.outline.targets.push(Target {
-            description: description(statement, &name),
-            name,
-            base: from.image_written.clone(),
-            platform: written(&from.platform_written),
-            lines: lines(statement),
-        });
+        let mut target = entry(statement, "target", &from.name.unwrap_or_default());
+        target.value = from.image_written;
+        target.platform = platform;
+        target.is_needed = number + 1 == self.plan.stages.len();
+        self.outline.targets.push(target);
     }
 
-    fn global(&mut self, statement: &Statement, pair: &Pair) {
+    fn global(&mut self, statement: &Statement, name: &str, default: Option<&str>) {
+        let mut global = entry(statement, "arg", name);
         let value = self.plan.global_args.get(self.globals.len());
-        let value = value.and_then(|(_, value)| value.clone()).unwrap_or_default();
-        let asked = match &pair.value {
-            Some(default) if !self.scope.build_args.contains_key(&pair.name) => self.asked(default),
-            _ => BTreeSet::new(),
-        };
-        self.globals.push((argument(statement, &pair.name, value), asked));
+        global.value = value.and_then(|(_, value)| value.clone()).unwrap_or_default();
+        let default = default.filter(|_| !self.scope.build_args.contains_key(name));
+        let asked = self.asked(default.unwrap_or_default());
+        self.globals.push((global, asked));
     }
 
     /// The variables that a word asks for.
-    fn asked(&self, word: &str) -> BTreeSet<String> {
-        let names = std::cell::RefCell::new(BTreeSet::new());
+    fn asked(&self, word: &str) -> Vec<String> {
+        let names = RefCell::new(Vec::new());
         let lookup = |name: &str| {
-            names.borrow_mut().insert(name.to_owned());
+            names.borrow_mut().push(name.to_owned());
             let known = self.plan.global_args.iter().rev().find(|(known, _)| known == name);
             known.and_then(|(_, value)| value.clone())
         };
@@ -148,85 +113,81 @@ impl<'a> Outliner<'a> {
 
     /// Takes a statement of a stage.
     pub fn hear(&mut self, stage: usize, here: &Here<'_>) {
-        if !self.plan.needed.contains(&stage) {
+        let Some(nearness) = self.plan.needed.iter().position(|needed| *needed == stage) else {
             return;
+        };
+        if let Instruction::Arg(arg) = here.instruction {
+            for pair in &arg.pairs {
+                let name = &pair.name;
+                let is_given = pair.value.is_some() || here.scope.build_args.contains_key(name);
+                if !is_given && here.scope.global(name).is_some() {
+                    self.used.push(name.clone());
+                    continue;
+                }
+                let mut argument = entry(here.statement, "arg", name);
+                let value = here.scope.args.iter().find(|(own, _)| own == name);
+                argument.value = value.and_then(|(_, value)| value.clone()).unwrap_or_default();
+                argument.nearness = nearness + 1;
+                self.add(argument);
+            }
         }
-        let statement = here.statement;
-        match (here.instruction, here.effect) {
-            (Instruction::Arg(arg), _) => {
-                for Pair { name, value } in &arg.pairs {
-                    let is_given = value.is_some() || here.scope.build_args.contains_key(name);
-                    if !is_given && here.scope.global(name).is_some() {
-                        self.used.insert(name.clone());
-                        continue;
-                    }
-                    let value = here.scope.args.iter().find(|(own, _)| own == name);
-                    let value = value.and_then(|(_, value)| value.clone()).unwrap_or_default();
-                    self.args.push((stage, argument(statement, name, value)));
+        if let Effect::Run(run) = here.effect {
+            for mount in &run.mounts {
+                if matches!(mount.kind.as_str(), "secret" | "ssh" | "cache") {
+                    let mut mounted = entry(here.statement, &mount.kind, &mount.id);
+                    mounted.description.clear();
+                    mounted.is_needed = mount.required;
+                    mounted.nearness = nearness + 1;
+                    self.add(mounted);
                 }
             }
-            (_, Effect::Run(run)) => {
-                let known = |kind: &str| matches!(kind, "secret" | "ssh" | "cache");
-                for mount in run.mounts.iter().filter(|mount| known(&mount.kind)) {
-                    let (kind, id) = (mount.kind.clone(), mount.id.clone());
-                    let lines = lines(statement);
-                    let mounted = Mounted { kind, id, required: mount.required, lines };
-                    self.mounts.push((stage, mounted));
-                }
-            }
-            _ => {}
         }
     }
 
-    /// All of it. Of several of one name that of the target counts, then those of the stages
-    /// that it needs.
+    /// Puts an entry where its line belongs, unless another one of its name counts.
+    fn add(&mut self, new: Entry) {
+        let takes = &mut self.outline.takes;
+        let is_same = |old: &Entry| (&old.kind, &old.name) == (&new.kind, &new.name);
+        if let Some(at) = takes.iter().position(is_same) {
+            let old = takes.get(at).map_or(0, |old| old.nearness);
+            // In one stage the last ARG counts, and the first mount.
+            if old > new.nearness || (old == new.nearness && new.kind != "arg") {
+                return;
+            }
+            takes.remove(at);
+        }
+        let at = takes.iter().position(|old| old.lines > new.lines).unwrap_or(takes.len());
+        takes.insert(at, new);
+    }
+
+    /// All of it.
     pub fn finish(mut self) -> Outline {
-        let place = |stage: &usize| self.plan.needed.iter().rposition(|needed| needed == stage);
-        self.args.sort_by_key(|(stage, _)| std::cmp::Reverse(place(stage)));
-        self.mounts.sort_by_key(|(stage, _)| std::cmp::Reverse(place(stage)));
-        let mut outline = self.outline;
-        for (_, argument) in self.args {
-            add(&mut outline.args, argument, |one, other| one.name == other.name);
-        }
-        // The last of a name counts. A value comes from arguments that stand before it.
-        for (argument, asked) in self.globals.into_iter().rev() {
-            if self.used.contains(&argument.name) {
-                self.used.extend(asked);
-                add(&mut outline.args, argument, |one, other| one.name == other.name);
+        // A value comes from arguments that stand before it; the last of a name counts.
+        while let Some((global, mut asked)) = self.globals.pop() {
+            if self.used.contains(&global.name) {
+                self.used.append(&mut asked);
+                let is_there = |old: &Entry| old.kind == "arg" && old.name == global.name;
+                if !self.outline.takes.iter().any(is_there) {
+                    self.add(global);
+                }
             }
         }
-        for (_, mounted) in self.mounts {
-            add(&mut outline.mounts, mounted, |one, other| {
-                (&one.kind, &one.id) == (&other.kind, &other.id)
-            });
-        }
-        outline.args.sort_by_key(|argument| argument.lines);
-        outline.mounts.sort_by_key(|mounted| mounted.lines);
-        outline
+        self.outline
     }
 }
 
-fn add<T>(list: &mut Vec<T>, new: T, is_same: fn(&T, &T) -> bool) {
-    if !list.iter().any(|old| is_same(old, &new)) {
-        list.push(new);
-    }
-}
-
-fn argument(statement: &Statement, name: &str, value: String) -> Argument {
-    let description = description(statement, name);
-    Argument { name: name.to_owned(), description, value, lines: lines(statement) }
-}
-
-fn lines(statement: &Statement) -> Lines {
-    (statement.line, statement.last_line)
-}
-
-/// `# NAME what it is`
-fn description(statement: &Statement, name: &str) -> String {
+/// An entry with the comment `# NAME what it is`.
+fn entry(statement: &Statement, kind: &str, name: &str) -> Entry {
     let mut texts = statement.comments.iter().filter_map(|comment| {
         comment.strip_prefix(name).filter(|_| !name.is_empty())?.strip_prefix(' ')
     });
-    texts.next().unwrap_or_default().to_owned()
+    Entry {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        description: texts.next().unwrap_or_default().to_owned(),
+        lines: (statement.line, statement.last_line),
+        ..Entry::default()
+    }
 }
 
 #[cfg(test)]
@@ -268,7 +229,7 @@ mod tests {
                     FROM third AS target\nCOPY --from=first /etc/passwd /\n\nFROM second\n";
         let outline = outline(text, Some("target"), &[("BAR", "678")]);
         let told = outline
-            .args
+            .takes
             .iter()
             .map(|arg| (&*arg.name, &*arg.value, &*arg.description, arg.lines.0));
         let told = told.collect::<Vec<_>>();
@@ -299,9 +260,10 @@ mod tests {
                     RUN --mount=type=ssh,id=ssh3 true\n\nFROM second\n";
         let outline = outline(text, Some("target"), &[("BAR", "678")]);
         let told = outline
-            .mounts
+            .takes
             .iter()
-            .map(|mount| (&*mount.kind, &*mount.id, mount.required, mount.lines.0));
+            .filter(|entry| entry.kind != "arg")
+            .map(|mount| (&*mount.kind, &*mount.name, mount.is_needed, mount.lines.0));
         assert_eq!(
             told.collect::<Vec<_>>(),
             [
@@ -323,7 +285,7 @@ mod tests {
         let targets = outline(text, None, &[]).targets;
         let told = targets
             .iter()
-            .map(|target| (&*target.name, &*target.base, &*target.description, target.lines.0));
+            .map(|target| (&*target.name, &*target.value, &*target.description, target.lines.0));
         assert_eq!(
             told.collect::<Vec<_>>(),
             [
@@ -340,7 +302,7 @@ mod tests {
         let text =
             "# V is a version\nARG V=1\nARG W=2\nFROM scratch\nARG V\nARG W=3\nARG TARGETARCH\n";
         let outline = outline(text, None, &[]);
-        let told = outline.args.iter().map(|arg| (&*arg.name, &*arg.value, arg.lines.0));
+        let told = outline.takes.iter().map(|arg| (&*arg.name, &*arg.value, arg.lines.0));
         assert_eq!(told.collect::<Vec<_>>(), [("V", "1", 2), ("W", "3", 6)]);
     }
 }

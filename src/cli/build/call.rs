@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use crate::build::{Checked, Lines, Outline};
+use crate::build::{Checked, Entry, Outline};
 use crate::cli::table::Table;
 use crate::cli::{Output, exit, findings, safe};
 use crate::error::{Error, Result};
@@ -77,44 +77,32 @@ impl Call {
 }
 
 fn outline(out: &mut dyn Write, outline: &Outline) -> Result<()> {
-    let target = outline.targets.get(outline.target);
-    if let Some(target) = target.filter(|target| !target.name.is_empty()) {
-        match target.description.as_str() {
-            "" => writeln!(out, "TARGET: {}", target.name)?,
-            about => {
-                writeln!(out, "TARGET:      {}\nDESCRIPTION: {}", target.name, safe::text(about))?;
-            }
-        }
-        out.write_all(b"\n")?;
+    if let Some(target) = outline.targets.get(outline.target)
+        && !target.name.is_empty()
+    {
+        let about = safe::text(&target.description);
+        let (gap, head) = if about.is_empty() { ("", "") } else { ("     ", "\nDESCRIPTION: ") };
+        writeln!(out, "TARGET: {gap}{}{head}{about}\n", target.name)?;
     }
-    let rows = outline.args.iter().map(|arg| [&*arg.name, &arg.value, &arg.description]);
-    table(out, &["BUILD ARG", "VALUE", "DESCRIPTION"], rows)?;
-    for (kind, header) in [("secret", "SECRET"), ("ssh", "SSH"), ("cache", "CACHE MOUNT")] {
-        let mounts = outline.mounts.iter().filter(|mount| mount.kind == kind);
-        let rows = mounts.map(|mount| [&*mount.id, if mount.required { "true" } else { "" }]);
-        let columns = [header, "REQUIRED"];
+    for (kind, header) in [
+        ("arg", &["BUILD ARG", "VALUE", "DESCRIPTION"][..]),
+        ("secret", &["SECRET", "REQUIRED"]),
+        ("ssh", &["SSH", "REQUIRED"]),
         // A cache cannot be missing.
-        table(out, columns.get(..2 - usize::from(kind == "cache")).unwrap_or_default(), rows)?;
-    }
-    Ok(())
-}
-
-/// A table and a blank line, if there is any row.
-fn table<'a, const N: usize>(
-    out: &mut dyn Write,
-    header: &[&str],
-    rows: impl Iterator<Item = [&'a str; N]>,
-) -> Result<()> {
-    let mut table = Table::new(header);
-    table.is_narrow = true;
-    let mut is_empty = true;
-    for row in rows {
-        is_empty = false;
-        table.row(row.iter().take(header.len()));
-    }
-    if !is_empty {
-        table.write(out)?;
-        out.write_all(b"\n")?;
+        ("cache", &["CACHE MOUNT"]),
+    ] {
+        let mut table = Table::new(header);
+        table.is_narrow = true;
+        let mut is_empty = true;
+        for entry in outline.takes.iter().filter(|entry| entry.kind == kind) {
+            is_empty = false;
+            let second = if entry.is_needed { "true" } else { &entry.value };
+            table.row([&entry.name, second, &entry.description].iter().take(header.len()));
+        }
+        if !is_empty {
+            table.write(out)?;
+            out.write_all(b"\n")?;
+        }
     }
     Ok(())
 }
@@ -122,109 +110,94 @@ fn table<'a, const N: usize>(
 fn targets(out: &mut dyn Write, outline: &Outline) -> Result<()> {
     let mut table = Table::new(&["TARGET", "DESCRIPTION"]);
     table.is_narrow = true;
-    for (at, target) in outline.targets.iter().enumerate() {
-        let is_default = at + 1 == outline.targets.len();
-        let blank = if target.name.is_empty() || !is_default { "" } else { " " };
-        let default = if is_default { "(default)" } else { "" };
-        table.row([&format!("{}{blank}{default}", target.name), &target.description]);
+    for target in &outline.targets {
+        let mut name = target.name.clone();
+        if target.is_needed {
+            name.push_str(if name.is_empty() { "(default)" } else { " (default)" });
+        }
+        table.row([&*name, &target.description, ""].iter().take(2));
     }
     Ok(table.write(out)?)
 }
 
-/// An object with the fields that are not empty.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    let mut object = Value::default();
-    for (name, value) in fields {
-        let is_empty = match &value {
-            Value::Array(values) => values.is_empty(),
-            Value::Bool(is_on) => !is_on,
-            value => value.as_str() == Some(""),
-        };
-        object.set(name, (!is_empty).then_some(value));
+fn json(what: What, checked: &Checked) -> Value {
+    let outline = &checked.outline;
+    let mut all = Value::default();
+    let mut list = Vec::new();
+    let data = Value::String(base64(&checked.text));
+    match what {
+        What::Check => {
+            for finding in &checked.findings {
+                let mut warning = Value::default();
+                put(&mut warning, "ruleName", finding.rule);
+                put(&mut warning, "url", &finding.url());
+                put(&mut warning, "detail", &finding.message);
+                warning.set("location", Some(location(finding.lines)));
+                list.push(warning);
+            }
+            all.set("warnings", Some(Value::Array(list)));
+            let mut source = Value::default();
+            put(&mut source, "filename", &checked.file);
+            put(&mut source, "language", "Dockerfile");
+            source.set("data", Some(data));
+            all.set("sources", Some(Value::Array(vec![source])));
+            return all;
+        }
+        What::Outline => {
+            if let Some(target) = outline.targets.get(outline.target) {
+                put(&mut all, "name", &target.name);
+                put(&mut all, "description", &target.description);
+            }
+            for (kind, list) in
+                [("arg", "args"), ("secret", "secrets"), ("ssh", "ssh"), ("cache", "cache")]
+            {
+                let entries = outline.takes.iter().filter(|entry| entry.kind == kind);
+                let entries: Vec<Value> = entries.map(entry).collect();
+                all.set(list, (!entries.is_empty()).then_some(Value::Array(entries)));
+            }
+        }
+        What::Targets => {
+            list.extend(outline.targets.iter().map(entry));
+            all.set("targets", Some(Value::Array(list)));
+        }
     }
+    all.set("sources", Some(Value::Array(vec![data])));
+    all
+}
+
+/// A field, unless it is empty.
+fn put(object: &mut Value, name: &str, value: &str) {
+    if !value.is_empty() {
+        object.set(name, Some(Value::string(value)));
+    }
+}
+
+fn entry(entry: &Entry) -> Value {
+    let mut object = Value::default();
+    let (flag, value) = match entry.kind.as_str() {
+        "target" => ("default", "base"),
+        _ => ("required", "value"),
+    };
+    put(&mut object, if entry.kind == "cache" { "ID" } else { "name" }, &entry.name);
+    object.set(flag, entry.is_needed.then_some(Value::Bool(true)));
+    put(&mut object, "description", &entry.description);
+    put(&mut object, value, &entry.value);
+    put(&mut object, "platform", &entry.platform);
+    object.set("location", Some(location(entry.lines)));
     object
 }
 
-fn json(what: What, checked: &Checked) -> Value {
-    let text = |text: &str| Value::string(text);
-    let outline = &checked.outline;
-    let source = || text(&base64(&checked.text));
-    match what {
-        What::Check => {
-            let warning = |finding: &crate::event::Finding| {
-                object([
-                    ("ruleName", text(finding.rule)),
-                    ("url", text(&finding.url())),
-                    ("detail", text(&finding.message)),
-                    ("location", location(finding.lines)),
-                ])
-            };
-            let mut all = Value::default();
-            let warnings = checked.findings.iter().map(warning);
-            all.set("warnings", Some(Value::Array(warnings.collect())));
-            let source = object([
-                ("filename", text(&checked.file)),
-                ("language", text("Dockerfile")),
-                ("data", source()),
-            ]);
-            all.set("sources", Some(Value::Array(vec![source])));
-            all
-        }
-        What::Outline => {
-            let target = outline.targets.get(outline.target);
-            let own = |field: fn(&crate::build::Target) -> &str| text(target.map_or("", field));
-            let args = outline.args.iter().map(|arg| {
-                object([
-                    ("name", text(&arg.name)),
-                    ("description", text(&arg.description)),
-                    ("value", text(&arg.value)),
-                    ("location", location(arg.lines)),
-                ])
-            });
-            let mounts = |kind: &str, name: &str| {
-                let mounts = outline.mounts.iter().filter(|mount| mount.kind == kind);
-                let mounts = mounts.map(|mount| {
-                    object([
-                        (name, text(&mount.id)),
-                        ("required", Value::Bool(mount.required)),
-                        ("location", location(mount.lines)),
-                    ])
-                });
-                Value::Array(mounts.collect())
-            };
-            object([
-                ("name", own(|target| &target.name)),
-                ("description", own(|target| &target.description)),
-                ("args", Value::Array(args.collect())),
-                ("secrets", mounts("secret", "name")),
-                ("ssh", mounts("ssh", "name")),
-                ("cache", mounts("cache", "ID")),
-                ("sources", Value::Array(vec![source()])),
-            ])
-        }
-        What::Targets => {
-            let targets = outline.targets.iter().enumerate().map(|(at, target)| {
-                object([
-                    ("name", text(&target.name)),
-                    ("default", Value::Bool(at + 1 == outline.targets.len())),
-                    ("description", text(&target.description)),
-                    ("base", text(&target.base)),
-                    ("platform", text(&target.platform)),
-                    ("location", location(target.lines)),
-                ])
-            });
-            object([
-                ("targets", Value::Array(targets.collect())),
-                ("sources", Value::Array(vec![source()])),
-            ])
-        }
-    }
-}
-
-fn location((first, last): Lines) -> Value {
-    let line = |line: usize| object([("line", Value::number(line as u64))]);
-    let range = object([("start", line(first)), ("end", line(last))]);
-    object([("ranges", Value::Array(vec![range]))])
+fn location((first, last): (usize, usize)) -> Value {
+    let line = |line: usize| {
+        let mut place = Value::default();
+        place.set("line", Some(Value::number(line as u64)));
+        Some(place)
+    };
+    let (mut range, mut location) = (Value::default(), Value::default());
+    range.set("start", line(first));
+    range.set("end", line(last));
+    location.set("ranges", Some(Value::Array(vec![range])));
+    location
 }
 
 /// RFC 4648, with its padding.

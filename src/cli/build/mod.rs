@@ -12,7 +12,7 @@ use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
 use super::{Globals, Output, arguments, exit, report};
-use crate::build::{self, Request, context::Place};
+use crate::build::{self, Limits, Request, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Result};
 use crate::image::platform::Platform;
@@ -39,6 +39,9 @@ pub struct Args {
     /// say what is wrong or likely not meant in the Dockerfile, and build nothing
     #[argh(switch)]
     check: bool,
+    /// say for each step that is not from the cache why
+    #[argh(switch)]
+    explain: bool,
     /// the Dockerfile, "-" for standard input (default: Dockerfile in the context)
     #[argh(option, short = 'f', arg_name = "file")]
     file: Option<String>,
@@ -60,6 +63,9 @@ pub struct Args {
     /// do every step again
     #[argh(switch)]
     no_cache: bool,
+    /// do the steps of these stages again
+    #[argh(option, arg_name = "stages")]
+    no_cache_filter: Vec<String>,
     /// what the image is for, e.g. linux/arm/v7
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
@@ -75,6 +81,9 @@ pub struct Args {
     /// a secret for RUN --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME
     #[argh(option, arg_name = "secret")]
     secret: Vec<String>,
+    /// size of /dev/shm for the steps, e.g. 64m
+    #[argh(option, arg_name = "bytes")]
+    shm_size: Option<String>,
     /// a socket for RUN --mount=type=ssh: default, or ID=SOCKET
     #[argh(option, arg_name = "socket")]
     ssh: Vec<String>,
@@ -84,6 +93,9 @@ pub struct Args {
     /// the stage to build
     #[argh(option, arg_name = "stage")]
     target: Option<String>,
+    /// a limit of the steps: name=soft[:hard], e.g. nofile=1024
+    #[argh(option, arg_name = "limit")]
+    ulimit: Vec<String>,
     /// directory of the files for COPY, or "-": the Dockerfile alone on standard input
     #[argh(positional, arg_name = "path")]
     paths: Vec<String>,
@@ -98,6 +110,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("build-context", None),
         Opt::value("call", None),
         Opt::switch("check", None),
+        Opt::switch("explain", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
         Opt::value("iidfile", None),
@@ -105,14 +118,17 @@ pub const SHAPE: Shape = Shape {
         Opt::values("label", None),
         Opt::value("network", None),
         Opt::switch("no-cache", None),
+        Opt::values("no-cache-filter", None),
         Opt::value("platform", None),
         Opt::value("progress", None),
         Opt::switch("quiet", Some('q')),
         Opt::truth("rm", None),
         Opt::values("secret", None),
+        Opt::value("shm-size", None),
         Opt::values("ssh", None),
         Opt::values("tag", Some('t')),
         Opt::value("target", None),
+        Opt::values("ulimit", None),
     ],
     settled: settled::SETTLED,
     planned: PLANNED,
@@ -181,6 +197,9 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
         target: args.target.filter(|target| !target.is_empty()),
         no_cache: args.no_cache,
         jobs: words::jobs(args.jobs)?,
+        no_cache_stages: words::stages(args.no_cache, &args.no_cache_filter)?,
+        explain: args.explain,
+        limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
         network: words::network(args.network.as_deref())?,
         labels: args.label.iter().map(|label| words::label_of(label)).collect::<Result<_>>()?,
         platform: args

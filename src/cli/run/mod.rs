@@ -7,7 +7,7 @@ use argh::FromArgs;
 
 use super::normalize::{Opt, Settled, Shape, Tail};
 use super::{Globals, Output, exit, report};
-use crate::container::{self, Request};
+use crate::container::{self, Limits, Request};
 use crate::error::{Error, Kind, Result};
 
 /// Run a program in a container
@@ -38,6 +38,12 @@ pub struct Args {
     /// remove the container at its end (always so)
     #[argh(switch)]
     rm: bool,
+    /// size of /dev/shm, e.g. 64m
+    #[argh(option, arg_name = "bytes")]
+    shm_size: Option<String>,
+    /// a limit: name=soft[:hard], e.g. nofile=1024
+    #[argh(option, arg_name = "limit")]
+    ulimit: Vec<String>,
     /// user or number, perhaps with :group
     #[argh(option, short = 'u', arg_name = "user")]
     user: Option<String>,
@@ -63,6 +69,8 @@ pub const SHAPE: Shape = Shape {
         Opt::value("network", None),
         Opt::value("net", None),
         Opt::switch("rm", None),
+        Opt::value("shm-size", None),
+        Opt::values("ulimit", None),
         Opt::value("user", Some('u')),
         Opt::values("volume", Some('v')),
         Opt::value("workdir", Some('w')),
@@ -92,8 +100,8 @@ const PLANNED: &[&str] = &[
     "memory-reservation", "memory-swap", "memory-swappiness", "mount", "name", "net-alias",
     "network-alias", "no-healthcheck", "oom-kill-disable", "oom-score-adj", "pid", "pids-limit",
     "platform", "privileged", "publish", "p", "publish-all", "P", "pull", "quiet", "q",
-    "read-only", "restart", "runtime", "security-opt", "shm-size", "sig-proxy", "stop-signal",
-    "stop-timeout", "storage-opt", "sysctl", "tmpfs", "tty", "t", "ulimit", "use-api-socket",
+    "read-only", "restart", "runtime", "security-opt", "sig-proxy", "stop-signal",
+    "stop-timeout", "storage-opt", "sysctl", "tmpfs", "tty", "t", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
 
@@ -145,6 +153,7 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         volumes: volume::parse_all(&args.volume)?,
         no_network: no_network(args.network.or(args.net).as_deref())?,
         hostname: args.hostname,
+        limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
         interactive: args.interactive,
     })
 }
