@@ -56,8 +56,19 @@ pub enum Event<'a> {
         /// The statement, on one line, as written.
         text: &'a str,
     },
+    /// The step is a FROM whose base has triggers (ONBUILD). Each comes as a step with the same
+    /// number.
+    Triggers {
+        /// How many.
+        count: usize,
+    },
     /// The step's result was found in the cache.
     Cached,
+    /// The step's result was not found in the cache, and the user wants to know why.
+    NotCached {
+        /// A few words.
+        why: &'a str,
+    },
     /// The step's temporary container exists; `id` has 12 hex digits.
     Running {
         /// The container's id.

@@ -94,6 +94,10 @@ fn skopeo_umoci_and_podman_read_what_is_saved() {
     lath.build("hub/x:1", IMAGE);
     let tar = lath.text("x.tar");
     lath.ok(&["save", "-o", &tar, "hub/x:1"]);
+    let index = harness::host("tar", &["-xOf", &tar, "index.json"]);
+    // As docker save has it: the tag alone, and containerd's full name beside it.
+    assert!(index.contains("\"org.opencontainers.image.ref.name\":\"1\""), "{index}");
+    assert!(index.contains("\"io.containerd.image.name\":\"docker.io/hub/x:1\""), "{index}");
     // As a docker archive, as an OCI archive, and by way of a layout.
     let inspected = harness::host("skopeo", &["inspect", &format!("docker-archive:{tar}")]);
     assert!(inspected.contains("\"A=b\""), "{inspected}");

@@ -150,7 +150,8 @@ fn named(descriptor: &Descriptor, names: &[Reference]) -> Vec<Value> {
         let mut line = descriptor.clone();
         let full = format!("{}:{}", name.full_name(), name.tag_or_latest());
         line.annotations.push((IMAGE_NAME.to_owned(), full));
-        line.annotations.push((REF_NAME.to_owned(), name.to_string()));
+        let tag = name.tag_or_latest().to_owned();
+        line.annotations.push((REF_NAME.to_owned(), tag));
         line.to_json()
     };
     names.iter().map(line).collect()

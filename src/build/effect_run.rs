@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::instruction::RunEffect;
-use crate::sandbox::{self, Bind, Identity, Network, NetworkFiles, Running, Spec};
+use crate::sandbox::{self, Bind, Identity, Limits, Network, NetworkFiles, Running, Spec};
 
 /// What a step's process needs besides its effect.
 pub struct Surroundings<'a> {
@@ -23,6 +23,8 @@ pub struct Surroundings<'a> {
     pub network: Network,
     /// Name servers and hosts.
     pub files: &'a NetworkFiles,
+    /// What it may use at most.
+    pub limits: &'a Limits,
     /// `--allow security.insecure`
     pub may_be_insecure: bool,
     /// Mounts besides the usual ones.
@@ -68,6 +70,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
         files: around.files,
         binds: around.binds,
         scripts: &run.scripts,
+        limits: around.limits,
         is_privileged,
         stdio: [null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()],
     })?;

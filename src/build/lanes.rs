@@ -146,7 +146,9 @@ fn write(event: &Event<'_>, into: &mut Vec<u8>) {
         Event::Step { number, total, text } => {
             (b's', [*number as u64, *total as u64], text.as_bytes())
         }
+        Event::Triggers { count } => (b't', [*count as u64, 0], b""),
         Event::Cached => (b'c', [0, 0], b""),
+        Event::NotCached { why } => (b'n', [0, 0], why.as_bytes()),
         Event::Running { id } => (b'r', [0, 0], id.as_bytes()),
         Event::Output { stream, bytes } => (b'o', [u64::from(*stream == Stream::Err), 0], bytes),
         Event::Removed { id } => (b'x', [0, 0], id.as_bytes()),
@@ -187,7 +189,9 @@ fn replay(from: &mut dyn Read, listener: &mut dyn Listener) -> Result<()> {
         let image;
         let event = match kind {
             [b's'] => Event::Step { number: first as usize, total: second as usize, text },
+            [b't'] => Event::Triggers { count: first as usize },
             [b'c'] => Event::Cached,
+            [b'n'] => Event::NotCached { why: text },
             [b'r'] => Event::Running { id: text },
             [b'o'] => {
                 let stream = if first == 0 { Stream::Out } else { Stream::Err };
@@ -245,6 +249,8 @@ mod tests {
         listener.event(&Event::Moved { what: "copy", done_bytes: 6, total_bytes: Some(7) });
         listener.event(&Event::Warning { text: "beware" });
         listener.event(&Event::Removed { id: "0123456789ab" });
+        listener.event(&Event::Triggers { count: stage + 1 });
+        listener.event(&Event::NotCached { why: "it is new" });
         listener.event(&Event::Cached);
         listener.event(&Event::StepDone { image: &Digest::of(text.as_bytes()) });
     }

@@ -5,6 +5,7 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod explain;
 mod lanes;
 mod mounts;
 mod shared;
@@ -26,9 +27,11 @@ use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
-use crate::plan::Plan;
-use crate::plan::lint::{self, Outcome, Subject};
-pub use crate::sandbox::Network;
+use crate::plan::lint::{self, Here, Outcome, Subject};
+use crate::plan::outline::Outliner;
+pub use crate::plan::outline::{Entry, Outline};
+use crate::plan::{Plan, Stage};
+pub use crate::sandbox::{Limits, Network};
 use crate::session::Session;
 use context::BuildContext;
 pub use mounts::Secret;
@@ -49,6 +52,12 @@ pub struct Request {
     pub no_cache: bool,
     /// `--jobs`: how many stages may be at work at once.
     pub jobs: usize,
+    /// `--no-cache-filter`: stages that are not taken from the cache.
+    pub no_cache_stages: Vec<String>,
+    /// `--explain`: say why a step is not taken from the cache.
+    pub explain: bool,
+    /// `--shm-size` and `--ulimit`, for every step. As in BuildKit they are part of its key.
+    pub limits: Limits,
     /// `--network`, for every step that does not choose its own.
     pub network: Network,
     /// `--label`, in order.
@@ -83,6 +92,12 @@ impl Request {
         known.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, named)| named)
     }
 
+    /// Whether the steps of a stage are done again.
+    fn does_again(&self, stage: &Stage) -> bool {
+        let mut stages = self.no_cache_stages.iter();
+        self.no_cache || stages.any(|name| name.eq_ignore_ascii_case(&stage.name))
+    }
+
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.
     fn epoch(&self) -> Result<Option<i64>> {
         let Some(text) = self.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty())
@@ -99,7 +114,7 @@ impl Request {
 }
 
 /// What `check` has found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Checked {
     /// The Dockerfile's name.
     pub file: String,
@@ -107,21 +122,29 @@ pub struct Checked {
     pub text: Vec<u8>,
     /// What the linter says, in the order of the lines.
     pub findings: Vec<Finding>,
+    /// What the target takes, and which targets there are.
+    pub outline: Outline,
+    /// The first statement that a build could not do.
+    pub fault: Option<Error>,
 }
 
-/// Says what is wrong or likely not meant in a Dockerfile, and builds nothing. Without a session
-/// nothing is known of base images.
+/// Says what a Dockerfile takes and what is wrong or likely not meant in it, and builds nothing.
+/// Without a session nothing is known of base images.
 pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
     let context = BuildContext::open(&request.place, session)?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let every_stage = request.target.is_none();
     let rules = rules(&document, request)?;
-    let outcome = lint(session, request, &context, &document, &plan, &rules, every_stage);
-    if let Some(fault) = outcome.fault {
-        return Err(told(vec![fault], &context));
-    }
-    Ok(Checked { findings: outcome.findings, file: context.dockerfile, text: context.text })
+    let scope = scope(request);
+    let mut outliner = Outliner::new(&document, &plan, &scope);
+    let outcome = lint(session, request, &context, &document, &plan, &rules, Some(&mut outliner));
+    Ok(Checked {
+        findings: outcome.findings,
+        outline: outliner.finish(),
+        fault: outcome.fault.map(|fault| told(vec![fault], &context)),
+        file: context.dockerfile,
+        text: context.text,
+    })
 }
 
 /// Builds an image; when it returns the image and its names are on the medium.
@@ -130,7 +153,7 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
     let rules = rules(&document, request)?;
-    let list = lint(Some(session), request, &context, &document, &plan, &rules, false).findings;
+    let list = lint(Some(session), request, &context, &document, &plan, &rules, None).findings;
     let done = match list.is_empty() || !rules.error {
         true => walk(session, request, &context, &plan, listener),
         false => Err(violation(&list)),
@@ -185,6 +208,7 @@ fn rules(document: &Document, request: &Request) -> Result<Check> {
     }
 }
 
+/// With an outliner all stages are looked at, unless one is asked for.
 fn lint(
     session: Option<&Session>,
     request: &Request,
@@ -192,8 +216,9 @@ fn lint(
     document: &Document,
     plan: &Plan,
     rules: &Check,
-    every_stage: bool,
+    mut outliner: Option<&mut Outliner<'_>>,
 ) -> Outcome {
+    let every_stage = outliner.is_some() && request.target.is_none();
     let base = |name: &str| -> Option<ImageConfig> {
         let store = &session?.store;
         let found = resolve::find(store, name).ok()??;
@@ -202,14 +227,12 @@ fn lint(
     let ignored =
         |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
     let scope = scope(request);
-    lint::check(&Subject {
-        document,
-        plan,
-        rules,
-        scope,
-        every_stage,
-        base: &base,
-        ignored: &ignored,
+    let subject =
+        Subject { document, plan, rules, scope, every_stage, base: &base, ignored: &ignored };
+    lint::check(&subject, &mut |stage, here: &Here<'_>| {
+        if let Some(outliner) = &mut outliner {
+            outliner.hear(stage, here);
+        }
     })
 }
 
@@ -225,7 +248,7 @@ fn violation(findings: &[Finding]) -> Error {
         .hint("\"check=error=true\" asks for this; lath build --check shows the lines")
 }
 
-/// A build argument that no ARG takes is most likely a slip of the pen.
+/// A build argument that no ARG takes, or a stage that is not there, is most likely a slip of the pen.
 fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
     let unused = request.build_args.keys().filter(|name| {
         !plan.declared.contains(*name)
@@ -235,6 +258,12 @@ fn warn_of_unused(plan: &Plan, request: &Request, listener: &mut dyn Listener) {
     if !unused.is_empty() {
         let text = format!("One or more build-args [{}] were not consumed", unused.join(" "));
         listener.event(&Event::Warning { text: &text });
+    }
+    for name in &request.no_cache_stages {
+        if !plan.stages.iter().any(|stage| stage.name.eq_ignore_ascii_case(name)) {
+            let text = format!("--no-cache-filter {name}: there is no such stage");
+            listener.event(&Event::Warning { text: &text });
+        }
     }
 }
 

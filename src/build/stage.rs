@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::effect_copy::{self, Sources};
 use super::effect_run::{self, Surroundings};
+use super::explain;
 use super::mounts::{self, Maker, Mounts};
 use super::shared::{Lineage, Made};
 use super::source::Tree;
@@ -101,7 +102,7 @@ impl Walk<'_, '_> {
             created: String::new(),
             created_by: lowered.created_by.clone(),
         };
-        if !stage.is_fresh && !self.build.request.no_cache {
+        if !stage.is_fresh && !self.build.request.does_again(plan) {
             let parent = stage.image.wait()?;
             if let Some(done) = self.cached(&parent, &hash, &mut image)? {
                 self.tell(announce)?;
@@ -111,6 +112,11 @@ impl Walk<'_, '_> {
                 stage.chain = None;
                 return Ok(());
             }
+        }
+        let brief = key::Brief::new(lowered, &input.digest);
+        if self.build.request.explain {
+            let why = self.why(plan, stage, lowered, &hash, &brief)?;
+            self.why = Some(why);
         }
         stage.is_fresh = true;
         let id = random_id()?;
@@ -131,7 +137,13 @@ impl Walk<'_, '_> {
         }
         image.created = self.created();
         let key: KeyMaker = Box::new(move |parent: &ImageId| CacheKey(key::key(parent, &hash)));
-        let finished = Finished { parent: stage.image.clone(), step: image, layer, key: Some(key) };
+        let finished = Finished {
+            parent: stage.image.clone(),
+            step: image,
+            layer,
+            key: Some(key),
+            brief: brief.to_text(),
+        };
         stage.image = self.work()?.committer.step(finished);
         self.untold = Some(stage.image.clone());
         Ok(())
@@ -152,6 +164,7 @@ impl Walk<'_, '_> {
                 for (name, address) in &self.build.request.hosts {
                     hasher.update(format!("{name} {address}\n").as_bytes());
                 }
+                hasher.update(self.build.request.limits.key().as_bytes());
                 for mount in run.mounts.iter().filter(|mount| mount.kind == "bind") {
                     let files = self.files_of(plan, mount)?;
                     mounts::digest(mount, &files, &mut hasher)?;
@@ -181,6 +194,28 @@ impl Walk<'_, '_> {
             _ => true,
         };
         Ok(whole.then_some(done))
+    }
+
+    /// Why a step has to be done.
+    fn why(
+        &self,
+        plan: &Stage,
+        stage: &Building,
+        lowered: &Lowered,
+        hash: &[u8; 32],
+        brief: &key::Brief,
+    ) -> Result<String> {
+        if self.build.request.does_again(plan) {
+            let option =
+                if self.build.request.no_cache { "--no-cache" } else { "--no-cache-filter" };
+            return Ok(option.to_owned());
+        }
+        if stage.is_fresh {
+            return Ok("an earlier step of the stage was not cached".to_owned());
+        }
+        let parent = stage.image.wait()?;
+        let key = CacheKey(key::key(&parent.id, hash));
+        explain::why(&self.build.session.store, &key, &parent, lowered, brief)
     }
 
     /// The layers of the image so far, opened when they are first needed.
@@ -259,11 +294,16 @@ impl Walk<'_, '_> {
                 hostname: id,
                 network: self.build.request.network,
                 files: &self.work()?.files,
+                limits: &self.build.request.limits,
                 may_be_insecure: self.build.request.may_be_insecure,
                 binds: &mounts.binds,
                 env: &mounts.env,
             },
         );
+        let started = match started {
+            Err(error) => Err(stage.image.wait()?.image.platform.explain(error)),
+            started => started,
+        };
         // The process runs while the step before it gets its id.
         let told = self.tell(announce).and_then(|()| self.tell(&Event::Running { id }));
         let build = self.build;

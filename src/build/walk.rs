@@ -29,6 +29,8 @@ pub struct Walk<'a, 'b> {
     pub(super) text: String,
     /// The step whose image id has not been told yet.
     pub(super) untold: Option<Ticket>,
+    /// Why the step that is announced next is not from the cache.
+    pub(super) why: Option<String>,
     /// What `--from` has led to in the stage at hand.
     trees: BTreeMap<String, Arc<Tree>>,
     /// The number of the last step that was announced.
@@ -39,7 +41,7 @@ impl<'a, 'b> Walk<'a, 'b> {
     /// Begins after so many steps.
     pub fn new(build: &'b Shared<'a>, listener: &'b mut dyn Listener, number: usize) -> Self {
         let trees = BTreeMap::new();
-        Walk { build, listener, text: String::new(), untold: None, trees, number }
+        Walk { build, listener, text: String::new(), untold: None, why: None, trees, number }
     }
 
     /// The arguments in front of the first stage.
@@ -85,7 +87,11 @@ impl<'a, 'b> Walk<'a, 'b> {
         self.announce(&stage.text)?;
         let begun = self.begin(stage);
         let mut building = begun.map_err(|error| error.at(self.build.context.place(stage.line)))?;
-        for text in std::mem::take(&mut building.scope.config.on_build) {
+        let triggers = std::mem::take(&mut building.scope.config.on_build);
+        if !triggers.is_empty() {
+            self.tell(&Event::Triggers { count: triggers.len() })?;
+        }
+        for text in triggers {
             let done = parse_trigger(&text).and_then(|(statement, instruction)| {
                 self.instruction(&mut building, stage, &instruction, &statement.original)
             });
@@ -130,21 +136,18 @@ impl<'a, 'b> Walk<'a, 'b> {
             Base::Image(name) => {
                 let done = self.base(name)?;
                 let scope = Scope { config: done.image.config.clone(), ..Scope::default() };
-                let wanted = stage.platform.as_ref().or(self.build.request.platform.as_ref());
-                if let Some(wanted) = wanted.filter(|wanted| !done.image.platform.suits(wanted)) {
-                    let text = format!(
-                        "{name} is for {} and not for {wanted}, the only one in the store is used",
-                        done.image.platform
-                    );
-                    self.listener.event(&Event::Warning { text: &text });
-                }
                 (Arc::new(done), None, fresh(scope))
             }
         };
-        if stage.base != Base::Scratch {
+        // With triggers the image after them is told.
+        if stage.base != Base::Scratch && scope.config.on_build.is_empty() {
             self.tell(&Event::StepDone { image: &image.id })?;
         }
-        let lineage = lineage.unwrap_or(*image.id.bytes());
+        let mut lineage = lineage.unwrap_or(*image.id.bytes());
+        // The same steps of a stage that may be taken from the cache do not do for this one.
+        if self.build.request.does_again(stage) {
+            lineage = *blake3::hash(&lineage).as_bytes();
+        }
         Ok(Building { image: Ticket::known(image), chain, scope, is_fresh: false, lineage })
     }
 
@@ -266,6 +269,11 @@ impl<'a, 'b> Walk<'a, 'b> {
     pub(super) fn tell(&mut self, event: &Event<'_>) -> Result<()> {
         self.tell_untold()?;
         self.listener.event(event);
+        if let Event::Step { .. } = event
+            && let Some(why) = self.why.take()
+        {
+            self.listener.event(&Event::NotCached { why: &why });
+        }
         Ok(())
     }
 

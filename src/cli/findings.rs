@@ -71,7 +71,12 @@ mod tests {
     fn a_page_shows_the_lines() {
         let shown = |text: &str, findings| {
             let mut out = Vec::new();
-            let checked = Checked { file: "Dockerfile".into(), text: text.into(), findings };
+            let checked = Checked {
+                file: "Dockerfile".into(),
+                text: text.into(),
+                findings,
+                ..Checked::default()
+            };
             page(&mut out, &checked).unwrap();
             String::from_utf8(out).unwrap()
         };

@@ -57,6 +57,17 @@ impl Opt {
     }
 }
 
+/// An option of docker's that can only say what is so here anyway.
+#[derive(Debug)]
+pub struct Settled {
+    /// How it is written.
+    pub opt: Opt,
+    /// What it may say; every other value is refused.
+    pub values: &'static [&'static str],
+    /// What to do instead of the others.
+    pub hint: &'static str,
+}
+
 /// Where the words begin that are handed on as they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
@@ -71,6 +82,8 @@ pub enum Tail {
 pub struct Shape {
     /// The options, as in the argh struct.
     pub options: &'static [Opt],
+    /// Those that change nothing; argh does not know them.
+    pub settled: &'static [Settled],
     /// What docker has and lath does not have yet, without dashes; one letter is a short option.
     pub planned: &'static [&'static str],
     /// Where its raw tail begins.
@@ -82,7 +95,7 @@ pub struct Shape {
 impl Shape {
     /// A command with no options and no tail; the rest of a const is filled from it.
     pub const PLAIN: Shape =
-        Shape { options: &[], planned: &[], tail: Tail::None, runs_program: false };
+        Shape { options: &[], settled: &[], planned: &[], tail: Tail::None, runs_program: false };
 }
 
 /// What stands before the command's own words.
@@ -327,10 +340,20 @@ fn options(word: &str, words: &mut Words, shape: &Shape, found: &mut Vec<Found>)
         return short_options(word, words, shape, found);
     };
     let name = name.split('=').next().unwrap_or_default();
-    let Some(opt) = shape.options.iter().find(|opt| opt.long == name) else {
+    if let Some(opt) = shape.options.iter().find(|opt| opt.long == name) {
+        return take_long(opt, word, words, found);
+    }
+    let settled = shape.settled.iter().find(|settled| settled.opt.long == name);
+    let Some(Settled { opt, values, hint }) = settled else {
         return Err(unknown_long(name, shape));
     };
-    take_long(opt, word, words, found)
+    take_long(opt, word, words, found)?;
+    let value = found.pop().and_then(|found| found.value).unwrap_or_default();
+    if values.contains(&value.as_str()) {
+        return Ok(());
+    }
+    let value = super::safe::text(&value);
+    Err(Error::usage(format!("--{name}={value} is not supported yet")).hint(*hint))
 }
 
 fn take_long(opt: &Opt, word: &str, words: &mut Words, found: &mut Vec<Found>) -> Result<()> {

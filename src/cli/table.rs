@@ -13,12 +13,15 @@ const GAP: usize = 3;
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    /// Columns may be less than ten wide, as in buildx's tables.
+    pub is_narrow: bool,
 }
 
 impl Table {
     /// A table with the names of its columns.
     pub fn new(header: &[&str]) -> Table {
-        Table { rows: vec![header.iter().map(|&name| name.to_owned()).collect()] }
+        let rows = vec![header.iter().map(|&name| name.to_owned()).collect()];
+        Table { rows, is_narrow: false }
     }
 
     /// A table without a header.
@@ -55,11 +58,12 @@ impl Table {
 
     /// The width of each column, its gap included. Last cells count for none.
     fn widths(&self) -> Vec<usize> {
+        let least = if self.is_narrow { 0 } else { LEAST };
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {
             let inner = row.len().saturating_sub(1);
             for (at, cell) in row.iter().take(inner).enumerate() {
-                let width = (cell.chars().count() + GAP).max(LEAST);
+                let width = (cell.chars().count() + GAP).max(least);
                 match widths.get_mut(at) {
                     Some(widest) => *widest = width.max(*widest),
                     None => widths.push(width),

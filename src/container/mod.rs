@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use crate::catalog::resolve::resolve;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::DEFAULT_PATH;
+pub use crate::sandbox::Limits;
 use crate::sandbox::{self, Bind, Content, Identity, Network, NetworkFiles, Spec};
 use crate::session::Session;
 use crate::snapshot::{Chain, Snapshot};
@@ -35,6 +36,8 @@ pub struct Request {
     pub no_network: bool,
     /// `--hostname`.
     pub hostname: Option<String>,
+    /// `--shm-size` and `--ulimit`.
+    pub limits: Limits,
     /// `-i`: standard input stays open.
     pub interactive: bool,
 }
@@ -91,6 +94,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
         files: &files,
         binds: &binds,
         scripts: &[],
+        limits: &request.limits,
         is_privileged: false,
         stdio: [
             if request.interactive { input.as_fd() } else { null.as_fd() },
@@ -103,7 +107,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
         Err(error) => {
             drop(tree);
             snapshot.discard(&scratch)?;
-            return Err(error);
+            return Err(image.platform.explain(error));
         }
     };
     let ended = sandbox::supervise(running.pid);

@@ -85,6 +85,19 @@ impl Platform {
         Platform { os: os.to_ascii_lowercase(), architecture, variant }
     }
 
+    /// The error of a program of an image for `self` that could not be executed: where this
+    /// processor cannot run it and the kernel knows no emulator, it says so.
+    pub fn explain(&self, error: Error) -> Error {
+        let host = Platform::host();
+        if !error.text().ends_with("exec format error") || self.suits(&host) {
+            return error;
+        }
+        let text = format!("{}: the image is for {self}, this device is {host}", error.text());
+        Error::new(error.kind(), text).hint(
+            "register an emulator with the kernel (qemu-user, binfmt_misc), or take another image",
+        )
+    }
+
     /// Whether an image for `self` is what somebody who asked for `wanted` can take: the same
     /// architecture and, on ARM, no newer variant.
     pub fn suits(&self, wanted: &Platform) -> bool {

@@ -74,7 +74,7 @@ impl Meaning for From {
         Ok(From {
             image_written: image,
             platform_written: flags.text("platform"),
-            name: name.as_deref().map(str::to_lowercase),
+            name: name.as_deref().map(str::to_ascii_lowercase),
             name_written: name,
             as_written,
         })

@@ -212,7 +212,7 @@ fn set(read: &mut Read, key: &str, value: String, field: &str) -> Result<()> {
         }
         "size" => {
             only_for(read, key, &["tmpfs"])?;
-            read.mount.size_bytes = bytes(&value).ok_or_else(invalid)?;
+            read.mount.size_bytes = parse_size(&value).ok_or_else(invalid)?;
         }
         "mode" => read.mount.mode = Some(number(8)?),
         "uid" => read.uid = Some(number(10)?),
@@ -315,7 +315,7 @@ fn fields(text: &str) -> Option<Vec<String>> {
 }
 
 /// A size as docker reads it: `64m`, `1.5g`, `1024`, all in steps of 1024.
-fn bytes(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
     let unit = unit.trim_start().to_ascii_lowercase();
@@ -495,7 +495,7 @@ mod tests {
             ("1x", None),
             ("99999999999p", None),
         ] {
-            match (bytes(text), wanted) {
+            match (parse_size(text), wanted) {
                 (Some(read), Some(wanted)) => assert!(read.abs_diff(wanted) < 16, "{text} {read}"),
                 (read, wanted) => assert_eq!(read, wanted, "{text}"),
             }

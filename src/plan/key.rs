@@ -54,6 +54,11 @@ impl Fields {
     pub fn finish(&self) -> [u8; 32] {
         *self.0.finalize().as_bytes()
     }
+
+    /// The first eight bytes of it.
+    fn short(&self) -> u64 {
+        self.finish().iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    }
 }
 
 impl Default for Fields {
@@ -81,17 +86,57 @@ pub fn step_hash(
     content: &[u8],
 ) -> [u8; 32] {
     let mut fields = Fields::new();
-    match &lowered.effect {
-        Effect::Config => fields.text("effect", "config"),
-        Effect::Run(run) => run_fields(&mut fields, run),
-        Effect::Copy(copy) => copy_fields(&mut fields, copy),
-    }
+    effect_fields(&mut fields, &lowered.effect);
     fields.text("created by", &lowered.created_by);
     fields.text("config", config);
     fields.option("author", author);
     fields.option("epoch", epoch.map(|seconds| seconds.to_string()).as_ref());
     fields.bytes("content", content);
     fields.finish()
+}
+
+/// Short hashes of what a step's key is made of, to say later what has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    /// The line of the history.
+    pub text: u64,
+    /// The effect: what the line does not show.
+    pub effect: u64,
+    /// The files that it takes in, and the like.
+    pub content: u64,
+}
+
+impl Brief {
+    /// Of a step.
+    pub fn new(lowered: &Lowered, content: &[u8]) -> Brief {
+        let mut text = Fields::new();
+        text.text("created by", &lowered.created_by);
+        let mut effect = Fields::new();
+        effect_fields(&mut effect, &lowered.effect);
+        let mut files = Fields::new();
+        files.bytes("content", content);
+        Brief { text: text.short(), effect: effect.short(), content: files.short() }
+    }
+
+    /// One line.
+    pub fn to_text(&self) -> String {
+        format!("{:x} {:x} {:x}", self.text, self.effect, self.content)
+    }
+
+    /// Reads it back.
+    pub fn parse(text: &str) -> Option<Brief> {
+        let mut words = text.split(' ').map(|word| u64::from_str_radix(word, 16).ok());
+        let mut next = || words.next().flatten();
+        Some(Brief { text: next()?, effect: next()?, content: next()? })
+    }
+}
+
+fn effect_fields(fields: &mut Fields, effect: &Effect) {
+    match effect {
+        Effect::Config => fields.text("effect", "config"),
+        Effect::Run(run) => run_fields(fields, run),
+        Effect::Copy(copy) => copy_fields(fields, copy),
+    }
 }
 
 fn run_fields(fields: &mut Fields, run: &RunEffect) {

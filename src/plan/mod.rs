@@ -3,6 +3,7 @@
 
 pub mod key;
 pub mod lint;
+pub mod outline;
 mod stage;
 
 pub use stage::{Base, Plan, Stage, Step};

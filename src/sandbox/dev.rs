@@ -33,8 +33,13 @@ const LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// Mounts /dev in the new root and fills it. The umask must be 0. Gives the directory.
-pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<OwnedFd> {
+/// Mounts /dev in the new root and fills it. The umask must be 0. Gives the directory. `shm_bytes`
+/// is the size of /dev/shm, 0 for the usual one.
+pub fn mount(
+    root: BorrowedFd<'_>,
+    scripts: &[(String, String)],
+    shm_bytes: u64,
+) -> Result<OwnedFd> {
     let place = open_in_root(root, "dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
         .context(|| "open /dev")?;
     let flags = MountFlags::NOSUID | MountFlags::STRICTATIME;
@@ -71,7 +76,7 @@ pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<Owned
             other => other.context(|| format!("mount /dev/{name}"))?,
         }
     }
-    shared_memory(dev.as_fd()).context(|| "mount /dev/shm")?;
+    shared_memory(dev.as_fd(), shm_bytes).context(|| "mount /dev/shm")?;
     if !scripts.is_empty() {
         rustix::fs::mkdirat(&dev, "pipes", Mode::from_raw_mode(0o755))
             .context(|| "make /dev/pipes")?;
@@ -85,10 +90,14 @@ pub fn mount(root: BorrowedFd<'_>, scripts: &[(String, String)]) -> Result<Owned
 }
 
 /// /dev/shm is a directory of the same tmpfs, with a mount of its own that executes nothing: one
-/// file system less to make for each step.
-fn shared_memory(dev: BorrowedFd<'_>) -> rustix::io::Result<()> {
+/// file system less to make for each step. Of another size it is a file system of its own.
+fn shared_memory(dev: BorrowedFd<'_>, bytes: u64) -> rustix::io::Result<()> {
     rustix::fs::mkdirat(dev, "shm", Mode::from_raw_mode(0o1777))?;
     let place = open_dir(dev, "shm")?;
+    if bytes > 0 {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        return mount_onto("tmpfs", place.as_fd(), flags, &format!("mode=1777,size={bytes}"));
+    }
     bind(place.as_fd(), place.as_fd())?;
     let mounted = open_in_root(dev, "shm", OFlags::PATH, Mode::empty())?;
     let flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

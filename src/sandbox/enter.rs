@@ -83,7 +83,7 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     .context(|| format!("open {:?}", spec.staging))?;
     attach(spec.tree, staging.as_fd()).context(|| "mount the root")?;
     rustix::process::umask(Mode::empty());
-    let dev = dev::mount(spec.tree, spec.scripts)?;
+    let dev = dev::mount(spec.tree, spec.scripts, spec.limits.shm_bytes)?;
     bind_files(spec, dev.as_fd())?;
     mount_proc(spec, dev.as_fd())?;
     for one in spec.binds {
@@ -116,6 +116,8 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
         true => rustix::thread::capabilities(None).context(|| "read capabilities")?.permitted,
         false => DEFAULT_CAPABILITIES,
     };
+    // Late, so that they hold for the program alone, and while it is still allowed.
+    spec.limits.apply()?;
     become_user(who.uid, who.gid, &who.groups, held)?;
     // Whoever was killed before the death signal was asked for sends none.
     let mut watched = [PollFd::new(&program.parent, PollFlags::IN)];

@@ -5,6 +5,7 @@ mod dev;
 mod enter;
 mod files;
 mod identity;
+mod limits;
 mod mountpoint;
 mod output;
 mod proc;
@@ -16,6 +17,7 @@ use rustix::process::Pid;
 
 pub use files::NetworkFiles;
 pub use identity::{Identity, group_id, parse_id};
+pub use limits::Limits;
 pub use mountpoint::{DIRS, FILES};
 pub use output::{pump, supervise};
 
@@ -92,6 +94,8 @@ pub struct Spec<'a> {
     pub scripts: &'a [(String, String)],
     /// Standard input, output and error.
     pub stdio: [BorrowedFd<'a>; 3],
+    /// What it may use at most.
+    pub limits: &'a Limits,
     /// All of the caller's capabilities, and nothing of /proc and /sys masked or read-only.
     pub is_privileged: bool,
 }

@@ -131,6 +131,8 @@ pub struct Finished {
     pub layer: Option<Option<(Workspace, OwnedFd)>>,
     /// Makes the cache key from the parent's id; `None` for a step that is not to be cached.
     pub key: Option<KeyMaker>,
+    /// The same in short, for `--explain`.
+    pub brief: String,
 }
 
 enum Message {
@@ -303,6 +305,7 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
                 diff_id: diff,
                 parent: parent.is_stored.then_some(parent.id),
                 image: done.id,
+                brief: finished.brief,
             },
         });
     }

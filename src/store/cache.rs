@@ -35,6 +35,8 @@ pub struct Record {
     pub parent: Option<ImageId>,
     /// The image after the step.
     pub image: ImageId,
+    /// What its key was made of, in short (`plan::key::Brief`); empty in older records.
+    pub brief: String,
 }
 
 impl Record {
@@ -45,6 +47,9 @@ impl Record {
         }
         if let Some(parent) = &self.parent {
             text.push_str(&format!("parent {parent}\n"));
+        }
+        if !self.brief.is_empty() {
+            text.push_str(&format!("brief {}\n", self.brief));
         }
         text
     }
@@ -60,6 +65,7 @@ impl Record {
             diff_id: digest("diff")?,
             parent: digest("parent")?,
             image: digest("image")??,
+            brief: fields.get("brief").unwrap_or_default().to_owned(),
         })
     }
 }
@@ -86,10 +92,7 @@ impl Store {
     }
 
     /// All records, with their paths, in no order; stops when `each` says false.
-    pub(super) fn each_record(
-        &self,
-        each: &mut dyn FnMut(&str, &Record) -> Result<bool>,
-    ) -> Result<()> {
+    pub fn each_record(&self, each: &mut dyn FnMut(&str, &Record) -> Result<bool>) -> Result<()> {
         let mut on = true;
         self.each_name("cache", &mut |start| {
             let dir = format!("cache/{start}");
@@ -117,6 +120,7 @@ mod tests {
             diff_id: Some(Digest::of(b"a")),
             parent: None,
             image: Digest::of(b"b"),
+            brief: "1 2 3".into(),
         };
         let text = record.to_text();
         assert_eq!(Record::parse(&text), Some(record));

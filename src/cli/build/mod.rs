@@ -1,5 +1,7 @@
 //! `lath build`: an image from a Dockerfile.
 
+mod call;
+mod settled;
 mod words;
 
 use std::io::Write as _;
@@ -9,8 +11,8 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
-use super::{Globals, Output, arguments, exit, findings, report};
-use crate::build::{self, Request, context::Place};
+use super::{Globals, Output, arguments, exit, report};
+use crate::build::{self, Limits, Request, context::Place};
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Result};
 use crate::image::platform::Platform;
@@ -31,9 +33,15 @@ pub struct Args {
     /// a value for an ARG; a name alone hands the caller's variable on
     #[argh(option, arg_name = "name=value")]
     build_arg: Vec<String>,
+    /// instead of a build: check, outline or targets; with ,format=json
+    #[argh(option, arg_name = "what")]
+    call: Option<String>,
     /// say what is wrong or likely not meant in the Dockerfile, and build nothing
     #[argh(switch)]
     check: bool,
+    /// say for each step that is not from the cache why
+    #[argh(switch)]
+    explain: bool,
     /// the Dockerfile, "-" for standard input (default: Dockerfile in the context)
     #[argh(option, short = 'f', arg_name = "file")]
     file: Option<String>,
@@ -55,6 +63,9 @@ pub struct Args {
     /// do every step again
     #[argh(switch)]
     no_cache: bool,
+    /// do the steps of these stages again
+    #[argh(option, arg_name = "stages")]
+    no_cache_filter: Vec<String>,
     /// what the image is for, e.g. linux/arm/v7
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
@@ -70,6 +81,9 @@ pub struct Args {
     /// a secret for RUN --mount=type=secret: id=ID,src=FILE or id=ID,env=NAME
     #[argh(option, arg_name = "secret")]
     secret: Vec<String>,
+    /// size of /dev/shm for the steps, e.g. 64m
+    #[argh(option, arg_name = "bytes")]
+    shm_size: Option<String>,
     /// a socket for RUN --mount=type=ssh: default, or ID=SOCKET
     #[argh(option, arg_name = "socket")]
     ssh: Vec<String>,
@@ -79,6 +93,9 @@ pub struct Args {
     /// the stage to build
     #[argh(option, arg_name = "stage")]
     target: Option<String>,
+    /// a limit of the steps: name=soft[:hard], e.g. nofile=1024
+    #[argh(option, arg_name = "limit")]
+    ulimit: Vec<String>,
     /// directory of the files for COPY, or "-": the Dockerfile alone on standard input
     #[argh(positional, arg_name = "path")]
     paths: Vec<String>,
@@ -91,7 +108,9 @@ pub const SHAPE: Shape = Shape {
         Opt::values("allow", None),
         Opt::values("build-arg", None),
         Opt::values("build-context", None),
+        Opt::value("call", None),
         Opt::switch("check", None),
+        Opt::switch("explain", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
         Opt::value("iidfile", None),
@@ -99,27 +118,30 @@ pub const SHAPE: Shape = Shape {
         Opt::values("label", None),
         Opt::value("network", None),
         Opt::switch("no-cache", None),
+        Opt::values("no-cache-filter", None),
         Opt::value("platform", None),
         Opt::value("progress", None),
         Opt::switch("quiet", Some('q')),
         Opt::truth("rm", None),
         Opt::values("secret", None),
+        Opt::value("shm-size", None),
         Opt::values("ssh", None),
         Opt::values("tag", Some('t')),
         Opt::value("target", None),
+        Opt::values("ulimit", None),
     ],
+    settled: settled::SETTLED,
     planned: PLANNED,
     ..Shape::PLAIN
 };
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "annotation", "attest", "builder", "cache-from",
-    "cache-to", "call", "cgroup-parent", "compress", "cpu-period", "cpu-quota",
-    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "disable-content-trust", "isolation", "load",
-    "memory", "m", "memory-swap", "metadata-file", "no-cache-filter", "output", "o", "policy",
-    "provenance", "pull", "push", "sbom", "security-opt", "shm-size", "squash",
-    "stream", "ulimit",
+    "annotation", "cache-from",
+    "cache-to", "cgroup-parent", "cpu-period", "cpu-quota",
+    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "load",
+    "memory", "m", "memory-swap", "metadata-file", "output", "o", "policy",
+    "push", "security-opt", "squash",
 ];
 
 /// Builds the image and shows the progress.
@@ -129,12 +151,11 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         (true, _) => Mode::Quiet,
         (false, word) => Mode::parse(word.unwrap_or("auto"))?,
     };
-    let checks = args.check;
+    let word = if args.check { "check" } else { args.call.as_deref().unwrap_or_default() };
+    let call = call::Call::parse(word)?;
     let request = request(args, &|name| std::env::var(name).ok())?;
-    if checks {
-        let checked = build::check(globals.find().as_ref(), &request)?;
-        findings::page(out, &checked)?;
-        return Ok(if checked.findings.is_empty() { exit::SUCCESS } else { exit::FAILED });
+    if let Some(call) = call {
+        return call.answer(build::check(globals.find().as_ref(), &request)?, out);
     }
     let session = globals.open()?;
     if let Some(path) = &iidfile {
@@ -176,6 +197,9 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
         target: args.target.filter(|target| !target.is_empty()),
         no_cache: args.no_cache,
         jobs: words::jobs(args.jobs)?,
+        no_cache_stages: words::stages(args.no_cache, &args.no_cache_filter)?,
+        explain: args.explain,
+        limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
         network: words::network(args.network.as_deref())?,
         labels: args.label.iter().map(|label| words::label_of(label)).collect::<Result<_>>()?,
         platform: args

@@ -125,6 +125,16 @@ pub fn label_of(word: &str) -> Result<(String, String)> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+/// `STAGE[,STAGE]`, given any number of times.
+pub fn stages(no_cache: bool, words: &[String]) -> Result<Vec<String>> {
+    if no_cache && !words.is_empty() {
+        let text = "--no-cache and --no-cache-filter cannot be used together";
+        return Err(Error::usage(text));
+    }
+    let names = words.iter().flat_map(|word| word.split(','));
+    Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
+}
+
 pub fn network(mode: Option<&str>) -> Result<Network> {
     match mode {
         None | Some("" | "default" | "host") => Ok(Network::Host),

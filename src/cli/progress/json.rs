@@ -105,7 +105,11 @@ impl Listener for Json<'_> {
                 ];
                 self.say("step", &fields);
             }
+            Event::Triggers { count } => {
+                self.say("triggers", &[("count", Value::number(*count as u64))]);
+            }
             Event::Cached => self.say("cached", &[]),
+            Event::NotCached { why } => self.say("not_cached", &[("why", text(why))]),
             Event::Running { id } => self.say("running", &[("id", text(id))]),
             Event::Output { stream, bytes } => self.output(*stream, bytes, false),
             Event::Removed { id } => {

@@ -65,13 +65,16 @@ impl<'a> Lane<'a> {
 pub struct Plain<'a> {
     out: Lane<'a>,
     err: Lane<'a>,
+    /// Triggers that are still to come: docker does not show their words.
+    triggers: usize,
 }
 
 impl<'a> Plain<'a> {
     /// A log on these streams.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, terminals: Terminals) -> Self {
         let Terminals { out: out_is, err: err_is, colours, .. } = terminals;
-        Plain { out: Lane::new(out, out_is, colours), err: Lane::new(err, err_is, colours) }
+        let (out, err) = (Lane::new(out, out_is, colours), Lane::new(err, err_is, colours));
+        Plain { out, err, triggers: 0 }
     }
 
     fn say(&mut self, parts: &[&str]) {
@@ -95,13 +98,26 @@ impl<'a> Plain<'a> {
 impl Listener for Plain<'_> {
     fn event(&mut self, event: &Event<'_>) {
         match event {
+            Event::Step { .. } if self.triggers > 0 => {
+                self.triggers -= 1;
+                return;
+            }
             Event::Step { number, total, text } => {
                 let count = format!("Step {number}/{total} : ");
                 self.say(&[&count, text]);
                 // Written out with what follows at once: so a cached build is one write.
                 return;
             }
+            Event::Triggers { count } => {
+                self.triggers = *count;
+                let plural = if *count == 1 { "" } else { "s" };
+                let line = format!("# Executing {count} build trigger{plural}");
+                return self.say(&[&line]);
+            }
+            // Only the image after the last of them is told.
+            Event::StepDone { .. } if self.triggers > 0 => return,
             Event::Cached => return self.say(&[" ---> Using cache"]),
+            Event::NotCached { why } => return self.say(&[" ---> Not cached: ", why]),
             Event::StepDone { image } => return self.say(&[" ---> ", &image.short()]),
             Event::Running { id } => self.say(&[" ---> Running in ", id]),
             Event::Removed { id } => return self.say(&["Removing intermediate container ", id]),

@@ -94,12 +94,15 @@ impl<'a> Tty<'a> {
                 self.tail.push(bytes);
                 self.last.push(*stream, bytes);
             }
-            Event::Removed { .. } => {}
+            Event::Removed { .. } | Event::Triggers { .. } => {}
             Event::StepDone { .. } => self.end_step(now, None),
             Event::Moved { what, done_bytes, total_bytes } => {
                 let what = safe::text(what).into_owned();
                 let (done_bytes, total_bytes) = (*done_bytes, *total_bytes);
                 self.moved = Some(Moved { what, done_bytes, total_bytes });
+            }
+            Event::NotCached { why } => {
+                self.stay(&format!("  not cached: {}", safe::text(why)), "2");
             }
             Event::Warning { text } => self.stay(&format!("warning: {}", safe::text(text)), "33"),
             Event::Findings { list } => {

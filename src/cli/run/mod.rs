@@ -5,9 +5,9 @@ mod volume;
 
 use argh::FromArgs;
 
-use super::normalize::{Opt, Shape, Tail};
+use super::normalize::{Opt, Settled, Shape, Tail};
 use super::{Globals, Output, exit, report};
-use crate::container::{self, Request};
+use crate::container::{self, Limits, Request};
 use crate::error::{Error, Kind, Result};
 
 /// Run a program in a container
@@ -38,6 +38,12 @@ pub struct Args {
     /// remove the container at its end (always so)
     #[argh(switch)]
     rm: bool,
+    /// size of /dev/shm, e.g. 64m
+    #[argh(option, arg_name = "bytes")]
+    shm_size: Option<String>,
+    /// a limit: name=soft[:hard], e.g. nofile=1024
+    #[argh(option, arg_name = "limit")]
+    ulimit: Vec<String>,
     /// user or number, perhaps with :group
     #[argh(option, short = 'u', arg_name = "user")]
     user: Option<String>,
@@ -63,10 +69,17 @@ pub const SHAPE: Shape = Shape {
         Opt::value("network", None),
         Opt::value("net", None),
         Opt::switch("rm", None),
+        Opt::value("shm-size", None),
+        Opt::values("ulimit", None),
         Opt::value("user", Some('u')),
         Opt::values("volume", Some('v')),
         Opt::value("workdir", Some('w')),
     ],
+    settled: &[Settled {
+        opt: Opt::switch("disable-content-trust", None),
+        values: &["true"],
+        hint: "docker's content trust is not there",
+    }],
     planned: PLANNED,
     tail: Tail::After(1),
     runs_program: true,
@@ -79,7 +92,7 @@ const PLANNED: &[&str] = &[
     "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "c", "cpus", "cpuset-cpus",
     "cpuset-mems", "detach", "d", "detach-keys", "device", "device-cgroup-rule",
     "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops",
-    "disable-content-trust", "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
+    "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
     "gpus", "group-add", "health-cmd", "health-interval", "health-retries",
     "health-start-interval", "health-start-period", "health-timeout", "init", "io-maxbandwidth",
     "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label", "l", "label-file",
@@ -87,8 +100,8 @@ const PLANNED: &[&str] = &[
     "memory-reservation", "memory-swap", "memory-swappiness", "mount", "name", "net-alias",
     "network-alias", "no-healthcheck", "oom-kill-disable", "oom-score-adj", "pid", "pids-limit",
     "platform", "privileged", "publish", "p", "publish-all", "P", "pull", "quiet", "q",
-    "read-only", "restart", "runtime", "security-opt", "shm-size", "sig-proxy", "stop-signal",
-    "stop-timeout", "storage-opt", "sysctl", "tmpfs", "tty", "t", "ulimit", "use-api-socket",
+    "read-only", "restart", "runtime", "security-opt", "sig-proxy", "stop-signal",
+    "stop-timeout", "storage-opt", "sysctl", "tmpfs", "tty", "t", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
 
@@ -140,6 +153,7 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         volumes: volume::parse_all(&args.volume)?,
         no_network: no_network(args.network.or(args.net).as_deref())?,
         hostname: args.hostname,
+        limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
         interactive: args.interactive,
     })
 }

@@ -55,7 +55,7 @@ impl<'v> Machine<'v> {
                 Node::Show(pipe) => {
                     let value = self.pipe(pipe, dot)?;
                     match value.as_ref() {
-                        Value::Null => self.out.push_str("<no value>"),
+                        Value::Null => self.out.push_str(nothing(pipe)),
                         value => print(&mut self.out, value, 0),
                     }
                 }
@@ -205,6 +205,20 @@ impl<'v> Machine<'v> {
 
 fn numbered<'v>(values: impl Iterator<Item = Shared<'v>>) -> Vec<(Value, Shared<'v>)> {
     values.enumerate().map(|(at, value)| (Value::number(at as u64), value)).collect()
+}
+
+/// How Go prints a field that holds nothing: docker's fields have types.
+fn nothing(pipe: &Pipe) -> &'static str {
+    let [Stage { function: None, operands, .. }] = pipe.stages.as_slice() else {
+        return "<no value>";
+    };
+    let name = operands.first().and_then(|operand| operand.fields.last());
+    match name.map_or("", String::as_str) {
+        "Labels" | "Volumes" | "ExposedPorts" => "map[]",
+        "Cmd" | "Entrypoint" | "Env" | "OnBuild" | "Shell" => "[]",
+        "Healthcheck" => "<nil>",
+        _ => "<no value>",
+    }
 }
 
 /// Go's truth: nothing, zero and empty are false.

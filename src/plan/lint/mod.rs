@@ -60,11 +60,11 @@ struct Opening<'a> {
 }
 
 /// A statement of a stage after it was lowered, for the rules.
-struct Here<'a> {
-    statement: &'a Statement,
-    instruction: &'a Instruction,
-    scope: &'a Scope,
-    effect: &'a Effect,
+pub struct Here<'a> {
+    pub(super) statement: &'a Statement,
+    pub(super) instruction: &'a Instruction,
+    pub(super) scope: &'a Scope,
+    pub(super) effect: &'a Effect,
     /// Variables that it asked for and nobody has set.
     unknown: &'a [String],
     /// What follows in the same stage.
@@ -122,8 +122,9 @@ struct Ended {
     has_workdir: bool,
 }
 
-/// Looks at a Dockerfile whose form is right.
-pub fn check(subject: &Subject<'_>) -> Outcome {
+/// Looks at a Dockerfile whose form is right. `hear` is told of each statement and of the number
+/// of its stage.
+pub fn check(subject: &Subject<'_>, hear: &mut dyn FnMut(usize, &Here<'_>)) -> Outcome {
     let document = subject.document;
     let escape = document.directives.escape;
     let parse = |statement| Some((statement, instruction::parse(statement, escape).ok()?));
@@ -136,6 +137,7 @@ pub fn check(subject: &Subject<'_>) -> Outcome {
         rules: RULES.iter().filter(is_on).collect(),
         bare: bare(&start, &statements),
         start,
+        hear,
         ended: Vec::new(),
         outcome: Outcome::default(),
     };
@@ -174,6 +176,7 @@ struct Linter<'a> {
     rules: Vec<&'static Rule>,
     start: Scope,
     bare: Option<Scope>,
+    hear: &'a mut dyn FnMut(usize, &Here<'_>),
     ended: Vec<Ended>,
     outcome: Outcome,
 }
@@ -291,6 +294,7 @@ impl Linter<'_> {
             has_workdir: stage.has_workdir,
             ignored: self.subject.ignored,
         };
+        (self.hear)(self.ended.len(), &here);
         for rule in self.rules.iter().copied() {
             if let Scan::Step(check) = rule.scan
                 && is_looked_at

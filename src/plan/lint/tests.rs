@@ -21,7 +21,7 @@ impl Look<'_> {
         let target_platform = Platform::parse("linux/amd64").unwrap();
         let scope = Scope { build_args, target_platform, ..Scope::default() };
         let plan = Plan::new(&document, scope.clone(), None).expect(text);
-        check(&Subject {
+        let subject = Subject {
             document: &document,
             plan: &plan,
             rules: &document.directives.check,
@@ -29,7 +29,8 @@ impl Look<'_> {
             every_stage: !self.only_needed,
             base: &|_| self.base.clone(),
             ignored: &|path| self.ignored.contains(&path),
-        })
+        };
+        check(&subject, &mut |_, _| {})
     }
 
     /// Line, name and text of each finding.
