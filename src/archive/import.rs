@@ -47,12 +47,12 @@ pub fn import(store: &Store, scratch: &Scratch, input: OwnedFd, import: Import) 
     };
     let text = image.to_text().into_bytes();
     let id = Digest::of(&text);
-    let publication = Publication {
+    let mut publication = Publication {
         layers: stack.new,
         images: vec![NewImage { text, is_final: true }],
         names: import.name.into_iter().map(|name| (name, id)).collect(),
         ..Publication::default()
     };
-    store.publish(scratch, publication)?;
+    store.publish(scratch, &mut publication)?;
     Ok(id)
 }

@@ -101,7 +101,7 @@ fn load_one(
             publication.names.push((name.clone(), image));
         }
     }
-    store.publish(scratch, publication)?;
+    store.publish(scratch, &mut publication)?;
     Ok(Loaded { image, names })
 }
 

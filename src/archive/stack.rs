@@ -80,7 +80,7 @@ impl<'a> Stack<'a> {
                 Some(workspace)
             }
         };
-        self.new.push(NewLayer { workspace, layer, entries: unpacked.entries });
+        self.new.push(NewLayer { workspace, layer, entries: unpacked.entries, name: None });
         self.chain = Some(chain);
         Ok(diff_id)
     }

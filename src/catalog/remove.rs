@@ -15,13 +15,13 @@ pub fn tag(session: &Session, image: &str, name: &str) -> Result<()> {
     }
     let text = session.store.config_text(&found.image)?.unwrap_or_default();
     let scratch = session.scratch()?;
-    let publication = crate::store::Publication {
+    let mut publication = crate::store::Publication {
         // A step of a build becomes an image when somebody names it.
         images: vec![crate::store::NewImage { text, is_final: true }],
         names: vec![(target, found.image)],
         ..Default::default()
     };
-    session.store.publish(&scratch, publication)
+    session.store.publish(&scratch, &mut publication)
 }
 
 /// Removes what a word names: a name; by its id an image with its one name, with `force` with all

@@ -234,7 +234,9 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
                 // The build has gone when nobody listens; then it has its own error to tell.
                 let _ = reply.send(failed.clone().map_or(Ok(()), Err));
             }
-            Err(RecvTimeoutError::Timeout) => flush(store, scratch, &mut gathered, &mut failed),
+            Err(RecvTimeoutError::Timeout) => {
+                flush_early(store, scratch, &mut gathered, &mut failed);
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -260,8 +262,23 @@ fn flush(store: &Store, scratch: &Scratch, gathered: &mut Publication, failed: &
     if failed.is_some() || gathered.is_empty() {
         return;
     }
-    if let Err(error) = store.publish(scratch, std::mem::take(gathered)) {
-        *failed = Some(error);
+    match store.publish(scratch, gathered) {
+        Ok(()) => *gathered = Publication::default(),
+        Err(error) => *failed = Some(error),
+    }
+}
+
+/// The same in between. A full disk may be the running step's doing, and when that has failed
+/// there is room again: then what was done before it is not lost.
+fn flush_early(
+    store: &Store,
+    scratch: &Scratch,
+    gathered: &mut Publication,
+    failed: &mut Option<Error>,
+) {
+    flush(store, scratch, gathered, failed);
+    if failed.as_ref().is_some_and(|error| error.kind() == Kind::NoSpace) {
+        *failed = None;
     }
 }
 
@@ -292,7 +309,8 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
             size_bytes: packed.file_bytes,
             tar_bytes,
         };
-        gathered.layers.push(NewLayer { workspace, layer, entries: packed.entries });
+        let entries = packed.entries;
+        gathered.layers.push(NewLayer { workspace, layer, entries, name: None });
         diff = Some(diff_id);
     }
     let done = parent.after(&finished.step, diff, text);

@@ -1,9 +1,9 @@
 //! Making finished things visible: all data on the medium first, then each name, in the order in
 //! which names point at each other: layers, chains, images, cache records, references.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{Mode, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::layers::EMPTY;
@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::config::ImageConfig;
 use crate::image::digest::{Digest, ImageId};
 use crate::image::reference::Reference;
-use crate::sys::fs::{random_name, write_new};
+use crate::sys::fs::{random_name, write_all, write_new};
 
 /// A layer that is finished in a workspace: `diff/`, perhaps `tar` and `kept/`, and nothing else
 /// that should stay. No workspace means a layer without entries.
@@ -23,6 +23,8 @@ pub struct NewLayer {
     pub layer: Layer,
     /// How many entries its tar has.
     pub entries: u64,
+    /// Its name in the store, once an attempt to publish it has begun.
+    pub name: Option<String>,
 }
 
 /// An image's config to be stored.
@@ -73,22 +75,27 @@ struct Pending {
 
 impl Store {
     /// Makes everything visible. When this returns it is on the medium; when it fails or the
-    /// power does, each name that is visible points at whole data.
-    pub fn publish(&self, scratch: &Scratch, publication: Publication) -> Result<()> {
+    /// power does, each name that is visible points at whole data. After a failure, for want of
+    /// space perhaps, it may be tried again.
+    pub fn publish(&self, scratch: &Scratch, publication: &mut Publication) -> Result<()> {
         if publication.is_empty() {
             return Ok(());
         }
         let mut chains = Vec::new();
         let mut layers = Vec::new();
-        for new in publication.layers {
-            let content = match new.workspace {
-                None => EMPTY.to_owned(),
-                Some(workspace) => {
-                    let name = random_name()?;
+        for new in &mut publication.layers {
+            let content = match (&new.workspace, &new.name) {
+                (None, _) => EMPTY.to_owned(),
+                (Some(workspace), known) => {
+                    let name = match known {
+                        Some(name) => name.clone(),
+                        None => random_name()?,
+                    };
                     let meta = new.layer.meta(new.entries);
-                    write_new(workspace.dir.as_fd(), "meta", meta.as_bytes())?;
+                    write_again(workspace.dir.as_fd(), "meta", meta.as_bytes())?;
                     scratch.uses(&name)?;
                     layers.push((workspace.name.clone(), name.clone(), new.layer.chain));
+                    new.name = Some(name.clone());
                     name
                 }
             };
@@ -122,8 +129,12 @@ impl Store {
         layers.retain(|(_, _, chain)| !self.has_chain(chain));
         for (from, name, _) in &layers {
             let to = format!("layers/{name}");
-            rustix::fs::renameat(scratch.dir(), from, self.fd(), &to)
-                .context(|| format!("publish {to}"))?;
+            match rustix::fs::renameat(scratch.dir(), from, self.fd(), &to) {
+                Ok(()) => {}
+                // The attempt before this one has come so far.
+                Err(Errno::NOENT) if is_there(self.fd(), &to) => {}
+                Err(other) => return Err(other).context(|| format!("publish {to}")),
+            }
         }
         if !layers.is_empty() {
             self.sync_dir("layers")?;
@@ -140,7 +151,7 @@ impl Store {
     /// Names an image that is there. Durable when it returns.
     pub fn name(&self, scratch: &Scratch, reference: &Reference, image: ImageId) -> Result<()> {
         let names = vec![(reference.clone(), image)];
-        self.publish(scratch, Publication { names, ..Publication::default() })
+        self.publish(scratch, &mut Publication { names, ..Publication::default() })
     }
 
     /// Renames files to their places. A chain, an image or a step that is there already has the
@@ -209,6 +220,18 @@ impl Store {
             .hint("run it again")),
         }
     }
+}
+
+fn is_there(at: BorrowedFd<'_>, path: &str) -> bool {
+    rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// Writes a file that an earlier attempt may have begun.
+fn write_again(at: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(at, name, flags, Mode::from_raw_mode(0o600))
+        .context(|| format!("create {name:?}"))?;
+    write_all(file.as_fd(), bytes).context(|| format!("write {name:?}"))
 }
 
 fn stage(scratch: &Scratch, dir: &str, name: &str, text: impl AsRef<[u8]>) -> Result<Pending> {
