@@ -90,7 +90,7 @@ impl Repository {
                 (ids, Some(name))
             }
         };
-        let matches = |sum: &String| ids.iter().any(|id| id.starts_with(&sum.to_lowercase()));
+        let matches = |sum: &String| ids.iter().any(|id| id.starts_with(&sum.to_ascii_lowercase()));
         if let Some(sum) = at.checksum.as_ref().filter(|sum| !matches(sum)) {
             let text = format!("expected checksum to match {sum}, got {}", ids.join(" or "));
             return Err(Error::input(text).during(at.shown()));
