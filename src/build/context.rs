@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::git;
 use super::source::Tree;
 use crate::dockerfile::MAX_BYTES;
 use crate::error::{Context as _, Error, Result};
+use crate::instruction::is_git as is_git_address;
 use crate::layer::compress::{Format, decompress};
 use crate::layer::reader::is_header;
 use crate::layer::unpack_into;
@@ -44,6 +46,9 @@ impl BuildContext {
     pub fn open(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
         if place.context == "-" {
             return BuildContext::from_stdin(place, session);
+        }
+        if is_git(&place.context) {
+            return BuildContext::from_git(place, session);
         }
         if place.context.contains("://") || place.context.starts_with("git@") {
             let text = format!("a context from {:?} is not supported yet", place.context);
@@ -95,11 +100,29 @@ impl BuildContext {
         let (_, mut tar) = decompress(Box::new(whole)).context(|| "read the context")?;
         unpack_into(&mut tar, files.as_fd(), "/", Some((0, 0))).context(|| "read the context")?;
         drop(tar);
+        BuildContext::inside(files, place, scratch)
+    }
+
+    /// A context in a git repository.
+    fn from_git(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
+        let session = session.ok_or_else(|| {
+            Error::unsupported("a context from git needs a store").hint("clone it first")
+        })?;
+        let scratch = session.scratch()?;
+        let files = git::fetch(&place.context, &scratch).context(|| "read the context")?;
+        BuildContext::inside(files, place, scratch)
+    }
+
+    /// A context whose files were brought into the scratch, the Dockerfile among them.
+    fn inside(files: OwnedFd, place: &Place, scratch: Scratch) -> Result<BuildContext> {
         let (dockerfile, text) = match place.dockerfile.as_deref() {
             Some(file) => {
-                let opened = open_in_root(files.as_fd(), file, OFlags::RDONLY, Mode::empty());
-                let text = read_bounded(opened.map_err(|_| no_dockerfile(file))?, MAX_BYTES);
-                (file.to_owned(), text.context(|| format!("failed to read dockerfile: {file:?}"))?)
+                let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+                let opened = open_in_root(files.as_fd(), file, flags, Mode::empty());
+                let text = only_a_file(opened.map_err(|_| no_dockerfile(file))?)
+                    .and_then(|opened| read_bounded(opened, MAX_BYTES))
+                    .context(|| format!("failed to read dockerfile: {file:?}"))?;
+                (file.to_owned(), text)
             }
             None => read_default(files.as_fd(), "")?,
         };
@@ -109,11 +132,22 @@ impl BuildContext {
     }
 }
 
+/// Whether a context is in a git repository. docker also takes `github.com/OWNER/NAME`, where no
+/// directory has that name.
+fn is_git(context: &str) -> bool {
+    is_git_address(context)
+        || context.starts_with("github.com/") && std::fs::symlink_metadata(context).is_err()
+}
+
 /// A directory of `--build-context`, with an ignore file of its own.
 pub fn directory(path: &str, store: &Arc<Store>) -> Result<Tree> {
-    let root = open_directory(path)?;
+    Ok(tree(open_directory(path)?)?.remembered(store))
+}
+
+/// A tree of files of nobody, with an ignore file of its own.
+pub fn tree(root: OwnedFd) -> Result<Tree> {
     let ignore = ignore(root.as_fd(), None)?;
-    Ok(Tree::new(root, ignore, false).remembered(store))
+    Ok(Tree::new(root, ignore, false))
 }
 
 fn open_directory(path: &str) -> Result<OwnedFd> {

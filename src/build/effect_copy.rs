@@ -11,12 +11,14 @@ use rustix::io::Errno;
 
 use super::chmod::Chmod;
 use super::copy_tree::{Copier, Skip, Style};
+use super::git::Repository;
 use super::source::{Found, Tree};
 use crate::error::{Context, Error, Kind, Result};
 use crate::instruction::{CopyEffect, Source};
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::sandbox::{Identity, group_id, parse_id};
+use crate::store::Scratch;
 use crate::sys::fs::{
     NewDir, make_dir, make_dirs_in_root, open_dir, open_in_root, resolve_in_root, set_owner,
     write_all,
@@ -31,6 +33,7 @@ pub struct Sources {
 enum Item {
     Found { found: Found, pivot: PathBuf },
     Text { name: String, content: String },
+    Git(Repository),
 }
 
 impl Sources {
@@ -59,11 +62,10 @@ impl Sources {
                     ))
                     .hint("download it beside the Dockerfile and ADD the file"));
                 }
-                Source::Git(url) => {
-                    return Err(Error::unsupported(format!(
-                        "ADD of a git repository ({url:?}) is not supported yet"
-                    ))
-                    .hint("clone it into the build context and COPY it"));
+                Source::Git(address) => {
+                    let checksum = effect.checksum.as_deref();
+                    let repository = Repository::ask(address, effect.keep_git_dir, checksum)?;
+                    items.push(Item::Git(repository));
                 }
             }
         }
@@ -75,8 +77,12 @@ impl Sources {
     pub fn digest(&self, tree: Option<&Tree>) -> Result<Vec<u8>> {
         let mut hasher = blake3::Hasher::new();
         for item in &self.items {
-            if let (Item::Found { found, .. }, Some(tree)) = (item, tree) {
-                tree.digest(found, &self.excludes, &mut hasher)?;
+            match (item, tree) {
+                (Item::Found { found, .. }, Some(tree)) => {
+                    tree.digest(found, &self.excludes, &mut hasher)?;
+                }
+                (Item::Git(repository), _) => repository.digest(&mut hasher),
+                _ => {}
             }
         }
         Ok(hasher.finalize().as_bytes().to_vec())
@@ -103,6 +109,7 @@ pub fn copy(
     sources: &Sources,
     tree: Option<&Tree>,
     root: BorrowedFd<'_>,
+    scratch: &Scratch,
     moved: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let keeps_owner = tree.is_some_and(|tree| tree.keeps_owner);
@@ -146,6 +153,14 @@ pub fn copy(
             (Item::Found { found, pivot }, Some(tree)) => {
                 job.found(tree, found, pivot, (dest, dest_is_dir), moved)
                     .context(|| format!("copy {:?}", found.path))?;
+            }
+            (Item::Git(repository), _) => {
+                let checkout = repository.check_out(scratch)?;
+                let copied = checkout.found().and_then(|found| {
+                    job.found(&checkout.tree, &found, Path::new(""), (dest, dest_is_dir), moved)
+                });
+                checkout.discard(scratch)?;
+                copied.context(|| format!("copy {}", repository.shown()))?;
             }
             (Item::Found { .. }, None) => {}
         }

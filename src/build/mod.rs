@@ -6,6 +6,13 @@ mod copy_tree;
 mod effect_copy;
 mod effect_run;
 mod explain;
+#[cfg(feature = "net")]
+mod git;
+#[cfg(not(feature = "net"))]
+#[path = "git_missing.rs"]
+mod git;
+#[cfg(feature = "net")]
+mod git_ref;
 mod lanes;
 mod mounts;
 mod shared;
@@ -83,6 +90,18 @@ pub enum Named {
     Directory(String),
     /// An image.
     Image(String),
+    /// The address of a git repository.
+    Git(String),
+}
+
+impl Named {
+    /// A directory or a git repository, told by how it is written.
+    pub fn files(text: &str) -> Named {
+        match crate::instruction::is_git(text) {
+            true => Named::Git(text.to_owned()),
+            false => Named::Directory(text.to_owned()),
+        }
+    }
 }
 
 impl Request {

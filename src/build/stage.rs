@@ -250,7 +250,9 @@ impl Walk<'_, '_> {
         };
         let tree = input.tree.as_deref();
         let copied = match &input.sources {
-            Some(sources) => effect_copy::copy(copy, sources, tree, mounted.as_fd(), &mut moved),
+            Some(sources) => {
+                effect_copy::copy(copy, sources, tree, mounted.as_fd(), &scratch, &mut moved)
+            }
             None => Ok(()),
         };
         drop(mounted);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Named;
 use super::context;
+use super::git;
 use super::mounts::Files;
 use super::shared::Shared;
 use super::source::Tree;
@@ -155,7 +156,7 @@ impl<'a, 'b> Walk<'a, 'b> {
         let name = match self.build.request.named(name) {
             None => name,
             Some(Named::Image(image)) => image,
-            Some(Named::Directory(path)) => {
+            Some(Named::Directory(path) | Named::Git(path)) => {
                 let text =
                     format!("FROM {name}: the directory {path:?} is not supported as a base yet");
                 return Err(Error::unsupported(text).hint("COPY --from takes it"));
@@ -199,8 +200,17 @@ impl<'a, 'b> Walk<'a, 'b> {
         if let Some(tree) = self.trees.get(word) {
             return Ok(Some(tree.clone()));
         }
-        if let Some(Named::Directory(path)) = self.build.request.named(word) {
-            let tree = Arc::new(context::directory(path, &self.build.session.store)?);
+        let named = match self.build.request.named(word) {
+            Some(Named::Directory(path)) => {
+                Some(context::directory(path, &self.build.session.store)?)
+            }
+            Some(Named::Git(address)) => {
+                let files = git::fetch(address, &self.work()?.scratch)?;
+                Some(context::tree(files)?)
+            }
+            Some(Named::Image(_)) | None => None,
+        };
+        if let Some(tree) = named.map(Arc::new) {
             self.trees.insert(word.clone(), tree.clone());
             return Ok(Some(tree));
         }
@@ -214,7 +224,12 @@ impl<'a, 'b> Walk<'a, 'b> {
     /// The files that a mount shows.
     pub(super) fn files_of(&self, stage: &Stage, mount: &RunMount) -> Result<Files<'a>> {
         match &mount.from {
-            Some(word) if matches!(self.build.request.named(word), Some(Named::Directory(_))) => {
+            Some(word)
+                if matches!(
+                    self.build.request.named(word),
+                    Some(Named::Directory(_) | Named::Git(_))
+                ) =>
+            {
                 let text = format!("from={word} of a mount: a directory is not supported yet");
                 Err(Error::unsupported(text).hint("COPY --from takes it"))
             }

@@ -226,7 +226,7 @@ pub(super) fn is_url(text: &str) -> bool {
 }
 
 /// An address of a git repository: `git://`, `ssh://`, `user@host:path`, or http(s) with `.git`.
-pub(super) fn is_git(text: &str) -> bool {
+pub fn is_git(text: &str) -> bool {
     if text.starts_with("git://") || text.starts_with("ssh://") {
         return true;
     }

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 pub use add::Add;
 pub use arg::Arg;
 pub use cmd::Cmd;
-pub use copy::Copy;
+pub use copy::{Copy, is_git};
 pub use entrypoint::Entrypoint;
 pub use env::Env;
 pub use expose::Expose;

@@ -144,6 +144,20 @@ pub fn leave_keyring() {
     }
 }
 
+/// Lets a program that is started by std make files with the modes that everybody has (umask 022),
+/// and end when the thread that started it does (prctl(2), PR_SET_PDEATHSIG).
+pub fn tie(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: both are system calls with numbers only, which a child may make after fork(2).
+    unsafe {
+        command.pre_exec(|| {
+            libc::umask(0o022);
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            Ok(())
+        });
+    }
+}
+
 /// Becomes another program; returns only when it could not.
 pub fn exec(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     let pointers = |words: &[CString]| {

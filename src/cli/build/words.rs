@@ -24,7 +24,7 @@ pub fn jobs(word: Option<usize>) -> Result<usize> {
     }
 }
 
-/// `NAME=DIR` or `NAME=docker-image://IMAGE`.
+/// `NAME=DIR`, `NAME=docker-image://IMAGE`, or `NAME=` and the address of a git repository.
 pub fn named(word: &str) -> Result<(String, Named)> {
     let (name, value) = word
         .split_once('=')
@@ -32,10 +32,10 @@ pub fn named(word: &str) -> Result<(String, Named)> {
         .ok_or_else(|| Error::usage(format!("invalid context value {word:?}: write NAME=DIR")))?;
     let found = match value.split_once("://") {
         Some(("docker-image", image)) => Named::Image(image.to_owned()),
-        Some((kind, _)) => {
+        Some((kind, _)) if Named::files(value) == Named::Directory(value.to_owned()) => {
             return Err(Error::usage(format!("--build-context {kind}:// is not supported yet")));
         }
-        None => Named::Directory(value.to_owned()),
+        _ => Named::files(value),
     };
     Ok((name.to_owned(), found))
 }

@@ -1,0 +1,366 @@
+//! Git repositories as sources, by the program `git` of this machine.
+//!
+//! The address and the repository may be a stranger's. git gets no configuration of the user or
+//! the system, asks nobody anything, runs no hooks, and speaks nothing but http, git and ssh,
+//! submodules included. What it has checked out is read like any other tree: links lead nowhere
+//! outside of it. Source: git(1), gitsubmodules(7), git-config(1).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::fs::AtFlags;
+use rustix::process::Pid;
+
+use super::git_ref::{GitRef, is_commit};
+use super::source::{Found, Tree};
+use crate::error::{Error, Result};
+use crate::event::Stream;
+use crate::layer::walk::{Visit, Walk};
+use crate::pattern::Ignore;
+use crate::sandbox::pump;
+use crate::store::{Scratch, Workspace};
+use crate::sys::mount::fd_path;
+use crate::sys::{process, signal};
+
+/// What git may say; more than the names of any reference need.
+const MAX_OUTPUT: usize = 1 << 20;
+/// What of its complaints is shown.
+const MAX_COMPLAINT: usize = 2 << 10;
+
+/// For all that git starts, whatever a repository says.
+const SETTINGS: &[&str] = &[
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.file.allow=never",
+    "protocol.ext.allow=never",
+    "init.defaultBranch=master",
+    "advice.detachedHead=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+];
+
+/// What git and its helpers get of lath's environment.
+const PASSED_ON: &[&str] = &[
+    "PATH",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
+
+/// A repository whose commit is known; nothing of it is here yet.
+pub struct Repository {
+    at: GitRef,
+    commit: String,
+    /// The full name of the reference, where the commit was not named itself.
+    name: Option<String>,
+    keep_git_dir: bool,
+}
+
+/// The files of a commit, in the scratch.
+pub struct Checkout {
+    /// All of them.
+    pub tree: Tree,
+    subdir: String,
+    workspace: Workspace,
+}
+
+impl Repository {
+    /// Finds out which commit is meant: a commit by itself, anything else by asking the server.
+    pub fn ask(address: &str, keep_git_dir: bool, checksum: Option<&str>) -> Result<Repository> {
+        let mut at = GitRef::parse(address)?;
+        if let Some(checksum) = checksum {
+            at.checksum = Some(checksum.to_owned());
+            at.check()?;
+        }
+        let keep_git_dir = at.keep_git_dir.unwrap_or(keep_git_dir);
+        let (ids, name) = match at.commit() {
+            Some(commit) => (vec![commit.to_owned()], None),
+            None => {
+                let (ids, name) = ask_server(&at)?;
+                (ids, Some(name))
+            }
+        };
+        let matches = |sum: &String| ids.iter().any(|id| id.starts_with(&sum.to_ascii_lowercase()));
+        if let Some(sum) = at.checksum.as_ref().filter(|sum| !matches(sum)) {
+            let text = format!("expected checksum to match {sum}, got {}", ids.join(" or "));
+            return Err(Error::input(text).during(at.shown()));
+        }
+        let commit = ids.into_iter().last().unwrap_or_default();
+        Ok(Repository { at, commit, name, keep_git_dir })
+    }
+
+    /// Adds to a digest what a copy of it takes in.
+    pub fn digest(&self, into: &mut blake3::Hasher) {
+        let kept = self.keep_git_dir.then(|| self.name.as_deref().unwrap_or_default());
+        let submodules = if self.at.submodules == Some(false) { "without" } else { "with" };
+        for part in [&self.commit, &self.at.subdir, submodules, kept.unwrap_or("-")] {
+            into.update(&(part.len() as u64).to_le_bytes());
+            into.update(part.as_bytes());
+        }
+    }
+
+    /// The address, as it may be shown.
+    pub fn shown(&self) -> String {
+        self.at.shown()
+    }
+
+    /// Fetches the commit and its submodules.
+    pub fn check_out(&self, scratch: &Scratch) -> Result<Checkout> {
+        let workspace = scratch.workspace()?;
+        match self.check_out_in(&workspace) {
+            Ok(tree) => Ok(Checkout { tree, subdir: self.at.subdir.clone(), workspace }),
+            Err(error) => {
+                scratch.discard(workspace)?;
+                Err(error.during(self.shown()))
+            }
+        }
+    }
+
+    fn check_out_in(&self, workspace: &Workspace) -> Result<Tree> {
+        let root = workspace.make_dir("tree", 0o755)?;
+        let folder = rustix::fs::readlink(fd_path(workspace.dir.as_fd()), Vec::new())?;
+        let folder = PathBuf::from(folder.to_string_lossy().into_owned());
+        let has_git_dir = self.keep_git_dir && self.at.subdir.is_empty();
+        let work = folder.join("tree");
+        let dir = if has_git_dir { work.join(".git") } else { folder.join("git") };
+        let git = Git { place: Some((&dir, &work)) };
+        let format = if self.commit.len() == 64 { "sha256" } else { "sha1" };
+        git.run(&["init", "--quiet", "--template=", &format!("--object-format={format}")])?;
+        git.run(&["config", "remote.origin.url", &self.at.remote])?;
+        git.run(&["config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"])?;
+        self.fetch(&git)?;
+        git.run(&["checkout", "--quiet", "--force", "--detach", &self.commit, "--"])?;
+        if self.at.submodules != Some(false) && work.join(".gitmodules").exists() {
+            let update = ["submodule", "--quiet", "update", "--init", "--recursive", "--depth=1"];
+            git.run(&update)?;
+            if !has_git_dir {
+                remove_git_files(root.as_fd())?;
+            }
+        }
+        if has_git_dir {
+            git.run(&["config", "remote.origin.url", &self.shown()])?;
+            git.run(&["reflog", "expire", "--all", "--expire=now"])?;
+            remove_if_there(&dir.join("FETCH_HEAD"))?;
+        }
+        Ok(Tree::new(root, Ignore::default(), false))
+    }
+
+    /// Fetches as little as the server lets: one commit, else its history, else everything.
+    fn fetch(&self, git: &Git<'_>) -> Result<()> {
+        let wanted = match &self.name {
+            Some(name) if self.keep_git_dir && name.starts_with("refs/tags/") => {
+                format!("+{name}:{name}")
+            }
+            Some(name) => name.clone(),
+            None => self.commit.clone(),
+        };
+        let all = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
+        let one: &[&str] = &[&wanted];
+        let mut last = None;
+        for (depth, names) in [(&["--depth=1"][..], one), (&[][..], one), (&[][..], &all[..])] {
+            let begin = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+            let words = [&begin[..], depth, &["--", "origin"], names].concat();
+            match git.run(&words) {
+                Ok(_) => {
+                    last = None;
+                    break;
+                }
+                Err(error) => {
+                    let text = error.text();
+                    let may_give_more = ["shallow", "depth", "not our ref", "unadvertised"];
+                    let goes_on = may_give_more.iter().any(|word| text.contains(word));
+                    last = Some(error);
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some(error) = last {
+            return Err(error);
+        }
+        let commit = format!("{}^{{commit}}", self.commit);
+        git.run(&["cat-file", "-e", &commit]).map(|_| ()).map_err(|_| {
+            Error::input(format!("the server did not give commit {}", self.commit)).hint(match self
+                .name
+            {
+                Some(_) => "the reference has moved meanwhile: build again",
+                None => "the commit may have been removed, or be one of another repository",
+            })
+        })
+    }
+}
+
+impl Checkout {
+    /// The directory that is meant.
+    pub fn found(&self) -> Result<Found> {
+        let missing = || Error::not_found(format!("the directory {:?} is not there", self.subdir));
+        let found = self.tree.look(Path::new(&self.subdir))?.ok_or_else(missing)?;
+        if !found.is_dir() {
+            return Err(Error::input(format!("{:?} is not a directory", self.subdir)));
+        }
+        Ok(found)
+    }
+
+    /// Removes it.
+    pub fn discard(self, scratch: &Scratch) -> Result<()> {
+        drop(self.tree);
+        scratch.discard(self.workspace)
+    }
+}
+
+/// Fetches what an address means, for as long as the scratch is there.
+pub fn fetch(address: &str, scratch: &Scratch) -> Result<OwnedFd> {
+    let github = address.starts_with("github.com/").then(|| format!("https://{address}"));
+    let repository = Repository::ask(github.as_deref().unwrap_or(address), false, None)?;
+    let checkout = repository.check_out(scratch)?;
+    checkout.tree.open_dir(&checkout.found()?.real)
+}
+
+/// A submodule's `.git` says where in the scratch its repository was.
+fn remove_git_files(root: BorrowedFd<'_>) -> Result<()> {
+    let mut walk = Walk::new(root, false)?;
+    loop {
+        let is_dir = match walk.next_visit()? {
+            None => return Ok(()),
+            Some(Visit::Enter(entry)) if entry.name == b".git" => {
+                if entry.directory.is_none() {
+                    rustix::fs::unlinkat(entry.parent, entry.name, AtFlags::empty())?;
+                }
+                entry.directory.is_some()
+            }
+            Some(_) => false,
+        };
+        if is_dir {
+            walk.prune();
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Asks which commits a reference stands for: that of an annotated tag has two ids, its own and
+/// that of the commit, which comes last. Also gives the full name.
+fn ask_server(at: &GitRef) -> Result<(Vec<String>, String)> {
+    let git = Git { place: None };
+    let Some(reference) = &at.reference else {
+        let said = git.run(&["ls-remote", "--symref", "--", &at.remote, "HEAD"])?;
+        let missing = || Error::not_found(format!("{}: it has no default branch", at.shown()));
+        let name = said.lines().find_map(|line| line.strip_prefix("ref: ")?.split('\t').next());
+        let id = id_of(&said, "HEAD").ok_or_else(missing)?;
+        return Ok((vec![id], name.unwrap_or("HEAD").to_owned()));
+    };
+    let peeled = format!("{reference}^{{}}");
+    let said = git.run(&["ls-remote", "--", &at.remote, reference, &peeled])?;
+    // Where names are ambiguous, git-checkout takes the branch.
+    let bare = reference.strip_prefix("refs/").unwrap_or(reference);
+    let names = [format!("refs/{bare}"), format!("refs/heads/{bare}"), format!("refs/tags/{bare}")];
+    for name in names {
+        let Some(id) = id_of(&said, &name) else { continue };
+        let mut ids = vec![id];
+        if name.starts_with("refs/tags/") {
+            ids.extend(id_of(&said, &format!("{name}^{{}}")));
+        }
+        return Ok((ids, name));
+    }
+    Err(Error::not_found(format!("{}: repository does not contain ref {reference}", at.shown()))
+        .hint("a commit needs its whole id, 40 or 64 digits"))
+}
+
+fn id_of(said: &str, name: &str) -> Option<String> {
+    let mut lines = said.lines().filter_map(|line| line.split_once('\t'));
+    let (id, _) = lines.find(|(id, known)| *known == name && is_commit(id))?;
+    Some(id.to_owned())
+}
+
+/// The program, and the repository that it works on.
+struct Git<'a> {
+    place: Option<(&'a Path, &'a Path)>,
+}
+
+impl Git<'_> {
+    /// Runs a command of git; gives what it prints.
+    fn run(&self, words: &[&str]) -> Result<String> {
+        signal::check()?;
+        let mut command = Command::new("git");
+        command.env_clear();
+        for name in PASSED_ON {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        // ssh asks nobody either.
+        let ssh = std::env::var_os("GIT_SSH_COMMAND");
+        command.env("GIT_SSH_COMMAND", ssh.unwrap_or_else(|| "ssh -o BatchMode=yes".into()));
+        command.envs([
+            ("LC_ALL", "C"),
+            ("HOME", "/dev/null"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_ALLOW_PROTOCOL", "git:http:https:ssh"),
+        ]);
+        for setting in SETTINGS {
+            command.args(["-c", setting]);
+        }
+        match self.place {
+            Some((dir, work)) => {
+                command.current_dir(work);
+                command.arg("--git-dir").arg(dir).arg("--work-tree").arg(work);
+            }
+            // Not in whatever repository the caller stands in.
+            None => drop(command.current_dir("/")),
+        }
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        process::tie(&mut command);
+        let mut child = command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::unsupported("there is no program git")
+                .hint("a git repository as a source needs git on this machine: install it"),
+            _ => Error::from(error).during("start git"),
+        })?;
+        let (Some(out), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::unsupported("git has no output"));
+        };
+        let streams = [(Stream::Out, out.into()), (Stream::Err, errors.into())];
+        let (mut said, mut complaint) = (Vec::new(), Vec::new());
+        let mut is_too_much = false;
+        let ended = pump(Pid::from_child(&child), streams, &mut |stream, bytes| {
+            match stream {
+                Stream::Out => said.extend_from_slice(bytes),
+                Stream::Err => complaint.extend_from_slice(bytes),
+            }
+            // The end says why.
+            complaint.drain(..complaint.len().saturating_sub(MAX_COMPLAINT));
+            is_too_much = said.len() > MAX_OUTPUT;
+            !is_too_much
+        });
+        let what = words.first().copied().unwrap_or_default();
+        if is_too_much {
+            return Err(Error::input(format!("git {what}: the server says too much")));
+        }
+        match ended? {
+            0 => Ok(String::from_utf8_lossy(&said).into_owned()),
+            code => {
+                let text = String::from_utf8_lossy(&complaint);
+                let text = text.trim().replace('\n', "; ");
+                let text = if text.is_empty() { format!("exit code {code}") } else { text };
+                Err(Error::input(format!("git {what}: {text}")))
+            }
+        }
+    }
+}
