@@ -64,7 +64,7 @@ fn an_outline_and_targets_are_printed_as_buildx_prints_them() {
         first(&targets, "targets"),
         r#"{"name":"build","description":"compiles it","base":"busybox","location":{"ranges":[{"start":{"line":4},"end":{"line":4}}]}}"#
     );
-    assert_eq!(lath.listing(), before, "nothing is built");
+    before.assert_same(&lath.listing());
 }
 
 #[test]
@@ -193,9 +193,7 @@ fn explain_names_what_has_changed() {
     };
     let later = "an earlier step of the stage was not cached";
     assert_eq!(build(file, &[]), ["this step is new", later, later, later]);
-    let before = lath.listing();
     assert!(build(file, &[]).is_empty());
-    assert_eq!(lath.listing(), before, "a cached build writes nothing");
     assert_eq!(
         build(&file.replace("echo a", "echo b"), &[]),
         [

@@ -177,9 +177,7 @@ fn other_programs_read_what_was_saved() {
     let path = place.path.with_extension("tar");
     std::fs::write(&path, archive).unwrap();
     let path = path.to_str().unwrap();
-    for source in
-        [format!("oci-archive:{path}:hub/tree:1"), format!("docker-archive:{path}:hub/tree:1")]
-    {
+    for source in [format!("oci-archive:{path}:1"), format!("docker-archive:{path}:hub/tree:1")] {
         let to = format!("dir:{}/copy", place.path.display());
         // Not on every machine.
         if let Some(text) = run("skopeo", &["inspect", "--config", "--raw", &source], b"") {

@@ -11,6 +11,9 @@ use super::lint::Here;
 use crate::dockerfile::{Document, Expander, Statement};
 use crate::instruction::{self, Effect, From, Instruction, Scope};
 
+/// So many things that a target takes are told, and no more.
+const MAX_ENTRIES: usize = 1000;
+
 /// One thing that is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -155,6 +158,9 @@ impl<'a> Outliner<'a> {
                 return;
             }
             takes.remove(at);
+        }
+        if takes.len() >= MAX_ENTRIES {
+            return;
         }
         let at = takes.iter().position(|old| old.lines > new.lines).unwrap_or(takes.len());
         takes.insert(at, new);
