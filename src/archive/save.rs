@@ -182,8 +182,9 @@ fn merged(folder: &Folder, mut new: Vec<Value>) -> Result<Vec<Value>> {
     let Some(old) = folder.read("index.json", MAX_BYTES)? else { return Ok(new) };
     let old = Value::parse(&old).context(|| "index.json")?;
     let name = |line: &Value| {
-        let name = line.get("annotations").and_then(|all| all.get(REF_NAME));
-        name.and_then(Value::as_str).map(str::to_owned)
+        // Others may have written the tag alone.
+        let all = line.get("annotations")?;
+        all.get(IMAGE_NAME).or_else(|| all.get(REF_NAME)).and_then(Value::as_str).map(str::to_owned)
     };
     let replaces = |line: &Value, old: &Value| match (name(line), name(old)) {
         (None, None) => line.get("digest") == old.get("digest"),
