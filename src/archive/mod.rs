@@ -5,16 +5,20 @@
 //! room carries images between a stream and the store; names and options are `catalog`'s.
 
 mod docker;
+mod folder;
 mod import;
 mod load;
 mod oci;
 mod save;
 mod stack;
+mod steps;
 mod tape;
 
+pub use folder::Folder;
 pub use import::{Import, import};
 pub use load::{Loaded, load};
-pub use save::save;
+pub use save::{Annotation, Level, Style, Target, save};
+pub use steps::Steps;
 
 #[cfg(test)]
 mod tests;

@@ -1,61 +1,123 @@
 //! Images -> one archive that is an OCI layout and a docker archive at once.
 //!
-//! Layers are plain tars, shared by the images, and the same bytes each time. Everything is
+//! Layers are plain tars or gzip, shared by the images, and the same bytes each time. Everything is
 //! written in one go: sizes and digests are known before. Source: OCI image-spec, image-layout.md;
 //! docker's `manifest.json`.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
 
+use crate::archive::folder::{Fill, Folder};
 use crate::archive::oci::{IMAGE_NAME, REF_NAME, path};
+use crate::archive::tape::nameless;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::ImageConfig;
-use crate::image::descriptor::{Descriptor, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST};
+use crate::image::descriptor::{
+    Descriptor, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_LAYER_GZIP, OCI_MANIFEST,
+};
 use crate::image::digest::{Digest, ImageId};
-use crate::image::json::Value;
+use crate::image::json::{MAX_BYTES, Value};
 use crate::image::reference::Reference;
+use crate::layer::compress::Gzip;
 use crate::layer::entry::{Attributes, Entry, Node};
 use crate::layer::verify::HashingWriter;
 use crate::layer::writer::Writer;
 use crate::layer::{pack, replay};
 use crate::store::{Layer, Scratch, Store};
+use crate::sys::fs::copy_stream;
+
+/// How images are written.
+#[derive(Clone, Debug, Default)]
+pub struct Style {
+    /// Layers are compressed with gzip of this level, 0 to 9; otherwise they are plain tars.
+    pub gzip: Option<u8>,
+    /// What the manifests, their descriptors or the index say besides.
+    pub annotations: Vec<Annotation>,
+}
+
+/// One annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// Who says it.
+    pub level: Level,
+    /// Its key.
+    pub key: String,
+    /// Its text.
+    pub value: String,
+}
+
+/// What an annotation belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A manifest.
+    Manifest,
+    /// A manifest's line in the index.
+    Descriptor,
+    /// The index.
+    Index,
+}
+
+/// Where the archive goes.
+pub enum Target<'a> {
+    /// A tar.
+    Tar(&'a mut dyn Write),
+    /// A directory with the layout's files. Other images in it stay.
+    Folder(&'a Folder),
+}
 
 enum Blob {
     Text(Vec<u8>),
     Layer(Layer),
+    Packed(File, u64),
 }
 
-/// Writes images, each with the names it shall have in the archive.
+/// Writes images, each with the names it shall have in the archive. Gives their manifests.
 pub fn save(
     store: &Store,
     scratch: &Scratch,
     images: &[(ImageId, Vec<Reference>)],
-    out: &mut dyn Write,
+    style: &Style,
+    target: Target<'_>,
     listener: &mut dyn Listener,
-) -> Result<()> {
-    let mut blobs = BTreeMap::new();
-    let (mut index, mut manifest) = (Vec::new(), Vec::new());
+) -> Result<Vec<Descriptor>> {
+    let mut gathered =
+        Gathered { store, scratch, style, blobs: BTreeMap::new(), lines: Vec::new() };
+    let (mut index, mut manifests) = (Vec::new(), Vec::new());
     for (image, names) in images {
-        let descriptor = gather(store, scratch, image, names, &mut blobs, &mut manifest)?;
+        let descriptor = gathered.image(image, names, listener)?;
         index.extend(named(&descriptor, names));
+        manifests.push(descriptor);
     }
-    let mut writer = Writer::new(out);
-    for name in ["blobs", "blobs/sha256"] {
-        writer.entry(&entry(name, Node::Directory), &mut io::empty())?;
+    let mut writer = match target {
+        Target::Tar(out) => Sink::Tar(Writer::new(out)),
+        Target::Folder(folder) => {
+            index = merged(folder, index)?;
+            Sink::Folder(folder)
+        }
+    };
+    if let Sink::Tar(writer) = &mut writer {
+        for name in ["blobs", "blobs/sha256"] {
+            writer.entry(&entry(name, Node::Directory), &mut io::empty())?;
+        }
     }
-    for (digest, blob) in &blobs {
+    for (digest, blob) in &gathered.blobs {
         match blob {
-            Blob::Text(text) => file(&mut writer, &path(digest), text)?,
+            Blob::Text(text) => writer.text(&path(digest), text)?,
+            Blob::Packed(file, size) => writer.file(&path(digest), *size, &mut |out| {
+                let mut file = file;
+                file.rewind()?;
+                copy_stream(&mut file, out).map(drop)
+            })?,
             Blob::Layer(layer) => {
                 let what = format!("layer {}", digest.short());
                 let size = layer.tar_bytes;
                 let moved =
                     |done_bytes| Event::Moved { what: &what, done_bytes, total_bytes: Some(size) };
                 listener.event(&moved(0));
-                let entry = entry(&path(digest), Node::File(size));
-                writer.stream(&entry, size, &mut |out| write_layer(store, layer, out))?;
+                writer.file(&path(digest), size, &mut |out| write_layer(store, layer, out))?;
                 listener.event(&moved(size));
             }
         }
@@ -64,10 +126,75 @@ pub fn save(
     top.set("schemaVersion", Some(Value::number(2)));
     top.set("mediaType", Some(Value::string(OCI_INDEX)));
     top.set("manifests", Some(Value::Array(index)));
-    file(&mut writer, "index.json", top.to_text().as_bytes())?;
-    file(&mut writer, "manifest.json", Value::Array(manifest).to_text().as_bytes())?;
-    file(&mut writer, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    writer.finish()
+    top.set("annotations", style.of(Level::Index));
+    const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+    match writer {
+        Sink::Tar(_) => {
+            writer.text("index.json", top.to_text().as_bytes())?;
+            let manifest = Value::Array(gathered.lines);
+            writer.text("manifest.json", manifest.to_text().as_bytes())?;
+            writer.text("oci-layout", LAYOUT)?;
+        }
+        Sink::Folder(folder) => {
+            writer.text("oci-layout", LAYOUT)?;
+            folder.sync()?;
+            writer.text("index.json", top.to_text().as_bytes())?;
+            folder.sync()?;
+        }
+    }
+    if let Sink::Tar(writer) = writer {
+        writer.finish()?;
+    }
+    Ok(manifests)
+}
+
+impl Style {
+    fn of(&self, level: Level) -> Option<Value> {
+        let mut all = Value::Null;
+        for own in self.annotations.iter().filter(|own| own.level == level) {
+            all.set(&own.key, Some(Value::string(&own.value)));
+        }
+        (all != Value::Null).then_some(all)
+    }
+}
+
+/// What takes the files of an archive.
+enum Sink<'a> {
+    Tar(Writer<'a>),
+    Folder(&'a Folder),
+}
+
+impl Sink<'_> {
+    fn file(&mut self, path: &str, size: u64, fill: &mut Fill<'_>) -> Result<()> {
+        match self {
+            Sink::Tar(writer) => writer.stream(&entry(path, Node::File(size)), size, fill),
+            Sink::Folder(folder) => folder.file(path, fill),
+        }
+    }
+
+    fn text(&mut self, path: &str, text: &[u8]) -> Result<()> {
+        self.file(path, text.len() as u64, &mut |out| Ok(out.write_all(text)?))
+    }
+}
+
+/// The lines of an index that is there already, without the images and the names that come.
+fn merged(folder: &Folder, mut new: Vec<Value>) -> Result<Vec<Value>> {
+    let Some(old) = folder.read("index.json", MAX_BYTES)? else { return Ok(new) };
+    let old = Value::parse(&old).context(|| "index.json")?;
+    let name = |line: &Value| {
+        // Others may have written the tag alone.
+        let all = line.get("annotations")?;
+        all.get(IMAGE_NAME).or_else(|| all.get(REF_NAME)).and_then(Value::as_str).map(str::to_owned)
+    };
+    let replaces = |line: &Value, old: &Value| match (name(line), name(old)) {
+        (None, None) => line.get("digest") == old.get("digest"),
+        (new, old) => new == old,
+    };
+    let lines = old.get("manifests").and_then(Value::as_array).unwrap_or_default();
+    let mut kept: Vec<Value> =
+        lines.iter().filter(|old| !new.iter().any(|line| replaces(line, old))).cloned().collect();
+    kept.append(&mut new);
+    Ok(kept)
 }
 
 /// Writes the tar of a layer: foreign ones with the very bytes they came with.
@@ -92,53 +219,96 @@ pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<
         .hint("remove the images that use it with lath rmi, and build or load them again"))
 }
 
-/// Puts all blobs of an image to the others, and its line to docker's manifest.
-fn gather(
-    store: &Store,
-    scratch: &Scratch,
-    image: &ImageId,
-    names: &[Reference],
-    blobs: &mut BTreeMap<Digest, Blob>,
-    manifest: &mut Vec<Value>,
-) -> Result<Descriptor> {
-    let text = store.config_text(image)?;
-    let text = text.ok_or_else(|| Error::not_found(format!("no image {}", image.short())))?;
-    let config = ImageConfig::parse(&text)?;
-    let config_descriptor = Descriptor::new(OCI_CONFIG, *image, text.len() as u64);
-    blobs.insert(*image, Blob::Text(text));
-    let mut layers = Vec::new();
-    for chain in config.chains() {
-        let layer = store.layer(&chain)?.ok_or_else(|| {
-            Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
-                .hint("load or build the image again")
-        })?;
-        if let Some(name) = &layer.name {
-            scratch.uses(name)?;
-        }
-        layers.push(Descriptor::new(OCI_LAYER, layer.diff_id, layer.tar_bytes));
-        blobs.entry(layer.diff_id).or_insert(Blob::Layer(layer));
-    }
-    let mut line = Value::Object(Vec::new());
-    line.set("Config", Some(Value::string(path(image))));
-    let tags = match names {
-        [] => Value::Null,
-        names => Value::strings(names.iter().map(Reference::to_string)),
-    };
-    line.set("RepoTags", Some(tags));
-    let paths = layers.iter().map(|layer| path(&layer.digest));
-    line.set("Layers", Some(Value::strings(paths)));
-    manifest.push(line);
+/// What the archive will have.
+struct Gathered<'a> {
+    store: &'a Store,
+    scratch: &'a Scratch,
+    style: &'a Style,
+    blobs: BTreeMap<Digest, Blob>,
+    /// Of docker's manifest.
+    lines: Vec<Value>,
+}
 
-    let mut own = Value::Object(Vec::new());
-    own.set("schemaVersion", Some(Value::number(2)));
-    own.set("mediaType", Some(Value::string(OCI_MANIFEST)));
-    own.set("config", Some(config_descriptor.to_json()));
-    own.set("layers", Some(Value::Array(layers.iter().map(Descriptor::to_json).collect())));
-    let own = own.to_text().into_bytes();
-    let mut descriptor = Descriptor::new(OCI_MANIFEST, Digest::of(&own), own.len() as u64);
-    descriptor.platform = Some(config.platform);
-    blobs.insert(descriptor.digest, Blob::Text(own));
-    Ok(descriptor)
+impl Gathered<'_> {
+    /// Puts all blobs of an image to the others, and its line to docker's manifest.
+    fn image(
+        &mut self,
+        image: &ImageId,
+        names: &[Reference],
+        listener: &mut dyn Listener,
+    ) -> Result<Descriptor> {
+        let text = self.store.config_text(image)?;
+        let text = text.ok_or_else(|| Error::not_found(format!("no image {}", image.short())))?;
+        let config = ImageConfig::parse(&text)?;
+        let config_descriptor = Descriptor::new(OCI_CONFIG, *image, text.len() as u64);
+        self.blobs.insert(*image, Blob::Text(text));
+        let mut layers = Vec::new();
+        for chain in config.chains() {
+            let layer = self.store.layer(&chain)?.ok_or_else(|| {
+                Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
+                    .hint("load or build the image again")
+            })?;
+            if let Some(name) = &layer.name {
+                self.scratch.uses(name)?;
+            }
+            let (descriptor, blob) = match self.style.gzip {
+                None => {
+                    let plain = Descriptor::new(OCI_LAYER, layer.diff_id, layer.tar_bytes);
+                    (plain, Blob::Layer(layer))
+                }
+                Some(level) => self.packed(&layer, level, listener)?,
+            };
+            self.blobs.entry(descriptor.digest).or_insert(blob);
+            layers.push(descriptor);
+        }
+        let mut line = Value::Object(Vec::new());
+        line.set("Config", Some(Value::string(path(image))));
+        let tags = match names {
+            [] => Value::Null,
+            names => Value::strings(names.iter().map(Reference::to_string)),
+        };
+        line.set("RepoTags", Some(tags));
+        let paths = layers.iter().map(|layer| path(&layer.digest));
+        line.set("Layers", Some(Value::strings(paths)));
+        self.lines.push(line);
+
+        let mut own = Value::Object(Vec::new());
+        own.set("schemaVersion", Some(Value::number(2)));
+        own.set("mediaType", Some(Value::string(OCI_MANIFEST)));
+        own.set("config", Some(config_descriptor.to_json()));
+        own.set("layers", Some(Value::Array(layers.iter().map(Descriptor::to_json).collect())));
+        own.set("annotations", self.style.of(Level::Manifest));
+        let own = own.to_text().into_bytes();
+        let mut descriptor = Descriptor::new(OCI_MANIFEST, Digest::of(&own), own.len() as u64);
+        descriptor.platform = Some(config.platform);
+        for own in self.style.annotations.iter().filter(|own| own.level == Level::Descriptor) {
+            descriptor.annotations.push((own.key.clone(), own.value.clone()));
+        }
+        self.blobs.insert(descriptor.digest, Blob::Text(own));
+        Ok(descriptor)
+    }
+
+    /// A compressed layer. Its size and its digest are only known when it is done, so that it
+    /// waits in a nameless file.
+    fn packed(
+        &self,
+        layer: &Layer,
+        level: u8,
+        listener: &mut dyn Listener,
+    ) -> Result<(Descriptor, Blob)> {
+        let what = format!("layer {}", layer.diff_id.short());
+        let total_bytes = Some(layer.tar_bytes);
+        let moved = |done_bytes| Event::Moved { what: &what, done_bytes, total_bytes };
+        listener.event(&moved(0));
+        let mut file = nameless(self.scratch)?;
+        let mut hashing = HashingWriter::new(&mut file);
+        let mut gzip = Gzip::new(&mut hashing, level)?;
+        write_layer(self.store, layer, &mut gzip)?;
+        gzip.finish()?;
+        let (digest, size) = hashing.finish();
+        listener.event(&moved(layer.tar_bytes));
+        Ok((Descriptor::new(OCI_LAYER_GZIP, digest, size), Blob::Packed(file, size)))
+    }
 }
 
 /// The lines of the index for an image: one a name.
@@ -161,9 +331,4 @@ fn entry(path: &str, node: Node) -> Entry {
     let mode = if node == Node::Directory { 0o755 } else { 0o644 };
     let attributes = Attributes { mode, ..Attributes::default() };
     Entry { path: path.into(), node, attributes }
-}
-
-fn file(writer: &mut Writer<'_>, path: &str, text: &[u8]) -> Result<()> {
-    let entry = entry(path, Node::File(text.len() as u64));
-    writer.entry(&entry, &mut &text[..]).context(|| path)
 }

@@ -212,7 +212,8 @@ fn to_plain_file(input: OwnedFd, scratch: &Scratch) -> Result<File> {
     Ok(spool)
 }
 
-fn nameless(scratch: &Scratch) -> Result<File> {
+/// A file in the scratch that goes when it is closed.
+pub fn nameless(scratch: &Scratch) -> Result<File> {
     let name = random_name()?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;

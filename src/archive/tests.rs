@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Import, Loaded, import, load, save};
+use super::{Import, Loaded, Style, Target, import, load, save};
 use crate::error::Result;
 use crate::event::Silent;
 use crate::image::config::{ContainerConfig, ImageConfig};
@@ -41,7 +41,8 @@ impl Place {
 
     fn save(&self, images: &[(ImageId, Vec<Reference>)]) -> Vec<u8> {
         let mut out = Vec::new();
-        save(&self.store, &self.scratch, images, &mut out, &mut Silent).unwrap();
+        let target = Target::Tar(&mut out);
+        save(&self.store, &self.scratch, images, &Style::default(), target, &mut Silent).unwrap();
         out
     }
 

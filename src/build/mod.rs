@@ -5,6 +5,7 @@ pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+mod exchange;
 mod explain;
 #[cfg(feature = "net")]
 mod git;
@@ -17,6 +18,7 @@ mod lanes;
 mod mounts;
 mod shared;
 mod source;
+mod squash;
 mod stage;
 mod stages;
 mod stat_cache;
@@ -81,6 +83,21 @@ pub struct Request {
     pub may_be_insecure: bool,
     /// `--add-host`: names and addresses.
     pub hosts: Vec<(String, String)>,
+    /// `--squash`: what the build adds to its base becomes one layer.
+    pub squash: bool,
+    /// `--cache-from`.
+    pub cache_from: Vec<CachePlace>,
+    /// `--cache-to`.
+    pub cache_to: Vec<CachePlace>,
+}
+
+/// Where finished steps are kept for other stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachePlace {
+    /// The directory.
+    pub path: String,
+    /// `mode=max`, to write: the steps of all stages, and not only those of the image.
+    pub all_stages: bool,
 }
 
 /// What a name of `--build-context` stands for.
@@ -118,7 +135,7 @@ impl Request {
     }
 
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.
-    fn epoch(&self) -> Result<Option<i64>> {
+    pub fn epoch(&self) -> Result<Option<i64>> {
         let Some(text) = self.build_args.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty())
         else {
             return Ok(None);
@@ -190,12 +207,22 @@ fn walk(
     plan: &Plan,
     listener: &mut dyn Listener,
 ) -> Result<ImageId> {
+    exchange::look(request, listener);
     let shared = Shared::new(session, request, context, plan)?;
-    let built = stages::build(&shared, request.jobs, listener);
+    let built = stages::build(&shared, request.jobs, listener)
+        .and_then(|image| Ok((image, exchange::ends(&shared, image)?)));
     // Finished steps are published whatever came after them.
     let published = shared.work.finish();
-    let image = built?;
+    let (mut image, ends) = built?;
     published?;
+    if request.squash {
+        let base = ends.last().and_then(|(_, base)| *base);
+        image = squash::squash(session, request, image, base).map_err(|e| e.during("squash"))?;
+    }
+    for to in &request.cache_to {
+        exchange::keep(session, to, &ends)
+            .map_err(|error| error.during(format!("write to {:?}", to.path)))?;
+    }
     listener.event(&Event::Built { image: &image });
     warn_of_unused(plan, request, listener);
     for tag in &request.tags {

@@ -104,7 +104,13 @@ impl Walk<'_, '_> {
         };
         if !stage.is_fresh && !self.build.request.does_again(plan) {
             let parent = stage.image.wait()?;
-            if let Some(done) = self.cached(&parent, &hash, &mut image)? {
+            let found = match self.cached(&parent, &hash, &mut image)? {
+                None => {
+                    self.imported(&parent, &CacheKey(key::key(&parent.id, &hash)), &mut image)?
+                }
+                found => found,
+            };
+            if let Some(done) = found {
                 self.tell(announce)?;
                 self.tell(&Event::Cached)?;
                 self.tell(&Event::StepDone { image: &done.id })?;

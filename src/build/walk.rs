@@ -66,6 +66,10 @@ impl<'a, 'b> Walk<'a, 'b> {
     /// The image and its names; nothing is written when they are there already.
     fn publish(&mut self, done: &Arc<Done>) -> Result<()> {
         let Shared { session, request, .. } = self.build;
+        // Another image is made of this one.
+        if request.squash {
+            return Ok(());
+        }
         let mut is_there = session.store.has_image(&done.id);
         for tag in &request.tags {
             is_there = is_there && session.store.named(tag)? == Some(done.id);
@@ -152,7 +156,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         Ok(Building { image: Ticket::known(image), chain, scope, is_fresh: false, lineage })
     }
 
-    fn base(&self, name: &str) -> Result<Done> {
+    /// A base image, by its name.
+    pub(super) fn base(&self, name: &str) -> Result<Done> {
         let name = match self.build.request.named(name) {
             None => name,
             Some(Named::Image(image)) => image,

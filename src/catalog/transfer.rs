@@ -38,7 +38,9 @@ pub fn save(
             add(&mut images, name.image, Some(name.reference.clone()));
         }
     }
-    archive::save(&session.store, &session.scratch()?, &images, out, listener)
+    let (style, target) = (archive::Style::default(), archive::Target::Tar(out));
+    archive::save(&session.store, &session.scratch()?, &images, &style, target, listener)?;
+    Ok(())
 }
 
 /// The names of a repository that stands without a tag.

@@ -1,20 +1,20 @@
 //! A file that is there in full or not at all: written beside its place, then renamed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use crate::error::{Context, Result};
 use crate::sys::fs::random_name;
 
 /// A file being written. Dropped before `finish`, nothing is left of it.
-#[derive(Debug)]
 pub struct WholeFile {
     path: String,
     /// Where it lies until it is complete. Nothing for what is no plain file, such as a pipe:
     /// that is written as it is.
     beside: Option<String>,
     file: File,
+    writer: BufWriter<Box<dyn Write>>,
 }
 
 impl WholeFile {
@@ -30,11 +30,14 @@ impl WholeFile {
         let file = options
             .open(beside.as_deref().unwrap_or(path))
             .context(|| format!("write to {path:?}"))?;
-        Ok(WholeFile { path: path.to_owned(), beside, file })
+        let same: Box<dyn Write> = Box::new(file.try_clone()?);
+        let writer = BufWriter::with_capacity(64 << 10, same);
+        Ok(WholeFile { path: path.to_owned(), beside, file, writer })
     }
 
     /// Puts it in its place.
     pub fn finish(mut self) -> Result<()> {
+        self.writer.flush().context(|| format!("write to {:?}", self.path))?;
         let Some(beside) = &self.beside else { return Ok(()) };
         self.file
             .sync_all()
@@ -47,11 +50,11 @@ impl WholeFile {
 
 impl Write for WholeFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        self.writer.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.writer.flush()
     }
 }
 

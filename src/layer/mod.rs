@@ -15,13 +15,15 @@ mod pax;
 mod place;
 pub mod reader;
 mod recipe;
+mod transfer;
 mod unpack;
 pub mod verify;
 pub mod walk;
 pub mod writer;
 
-pub use pack::{Packed, pack};
+pub use pack::{Packed, View, pack, pack_view};
 pub use recipe::replay;
+pub use transfer::transfer;
 pub use unpack::{Record, Unpacked, unpack, unpack_into};
 
 #[cfg(test)]

@@ -28,14 +28,46 @@ pub struct Packed {
 
 /// Writes the tree under `root` as a layer tar. The root itself has no entry.
 pub fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed> {
+    run(root, root, &Form::Upper, out)
+}
+
+/// A whole tree, such as the view of an image: its tar has no marks, and any name may be in it.
+pub struct View<'a> {
+    /// Its root.
+    pub root: BorrowedFd<'a>,
+    /// A directory for nameless files of many hard links: a view cannot be written to.
+    pub spill: BorrowedFd<'a>,
+    /// The newest time that an entry may have, seconds since 1970.
+    pub newest: Option<i64>,
+}
+
+/// Writes a whole tree as a tar. The root itself has no entry.
+pub fn pack_view(view: &View<'_>, out: &mut dyn Write) -> Result<Packed> {
+    run(view.root, view.spill, &Form::Whole(view.newest), out)
+}
+
+/// What a tree is.
+enum Form {
+    /// One layer, with marks.
+    Upper,
+    /// All there is, with the newest time that is told.
+    Whole(Option<i64>),
+}
+
+fn run(
+    root: BorrowedFd<'_>,
+    spill: BorrowedFd<'_>,
+    form: &Form,
+    out: &mut dyn Write,
+) -> Result<Packed> {
     let mut writer = Writer::new(out);
-    let mut links = Links::new(root);
+    let mut links = Links::new(spill);
     let mut packed = Packed::default();
-    let mut walk = Walk::new(root, true)?;
+    let mut walk = Walk::new(root, matches!(form, Form::Upper))?;
     while let Some(visit) = walk.next_visit()? {
         signal::check()?;
         if let Visit::Enter(found) = visit {
-            add(&mut writer, &mut links, &mut packed, &found).context(|| show(found.path))?;
+            add(&mut writer, &mut links, &mut packed, &found, form).context(|| show(found.path))?;
         }
     }
     writer.finish()?;
@@ -47,15 +79,46 @@ fn add(
     links: &mut Links<'_>,
     packed: &mut Packed,
     found: &Found<'_>,
+    form: &Form,
 ) -> Result<()> {
-    if found.name.starts_with(WHITEOUT) {
-        return Err(Error::input("a layer cannot hold a name that starts with \".wh.\"")
-            .hint("rename the file: such names say in a layer that something is gone"));
+    let mut newest = None;
+    match form {
+        Form::Whole(time) => newest = *time,
+        Form::Upper if found.name.starts_with(WHITEOUT) => {
+            return Err(Error::input("a layer cannot hold a name that starts with \".wh.\"")
+                .hint("rename the file: such names say in a layer that something is gone"));
+        }
+        Form::Upper if found.whiteout => {
+            return add_mark(writer, packed, beside(found.path, found.name));
+        }
+        Form::Upper => {}
     }
-    if found.whiteout {
-        return add_mark(writer, packed, beside(found.path, found.name));
+    let Some((entry, content)) = describe(links, found, newest)? else { return Ok(()) };
+    packed.entries += 1;
+    if let Node::File(size) = entry.node {
+        packed.file_bytes += size;
     }
+    match content {
+        Some(mut file) => writer.entry(&entry, &mut file)?,
+        None => writer.entry(&entry, &mut io::empty())?,
+    }
+    match found.directory {
+        Some(directory) if matches!(form, Form::Upper) && node::is_opaque(directory)? => {
+            add_mark(writer, packed, [found.path, b"/", OPAQUE].concat())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a tar says of something in a tree, and the open file where there is one to be read;
+/// nothing for what a tar cannot hold. `newest`: the newest time to be told.
+pub(super) fn describe(
+    links: &mut Links<'_>,
+    found: &Found<'_>,
+    newest: Option<i64>,
+) -> Result<Option<(Entry, Option<File>)>> {
     let mut attributes = Attributes::of(&found.stat);
+    attributes.mtime = newest.map_or(attributes.mtime, |newest| attributes.mtime.min(newest));
     let mut content: Option<File> = None;
     let kind = FileType::from_raw_mode(found.stat.st_mode);
     let node = match links_to(links, kind, found)? {
@@ -81,7 +144,7 @@ fn add(
                 Node::Block(rustix::fs::major(device), rustix::fs::minor(device))
             }
             FileType::Fifo => Node::Fifo,
-            FileType::Socket => return Ok(()),
+            FileType::Socket => return Ok(None),
             _ => return Err(Error::new(Kind::Unsupported, "pack a file of unknown kind")),
         },
     };
@@ -95,21 +158,7 @@ fn add(
             "a tar cannot hold an attribute whose name has \"=\" in it",
         ));
     }
-    packed.entries += 1;
-    if let Node::File(size) = node {
-        packed.file_bytes += size;
-    }
-    let entry = Entry { path: found.path.to_vec(), node, attributes };
-    match &mut content {
-        Some(file) => writer.entry(&entry, file)?,
-        None => writer.entry(&entry, &mut io::empty())?,
-    }
-    match found.directory {
-        Some(directory) if node::is_opaque(directory)? => {
-            add_mark(writer, packed, [found.path, b"/", OPAQUE].concat())
-        }
-        _ => Ok(()),
-    }
+    Ok(Some((Entry { path: found.path.to_vec(), node, attributes }, content)))
 }
 
 fn links_to(links: &mut Links<'_>, kind: FileType, found: &Found<'_>) -> Result<Option<Vec<u8>>> {

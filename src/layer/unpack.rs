@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::layer::entry::{
@@ -21,7 +22,7 @@ use crate::layer::place::{Missing, Place, attributes_of};
 use crate::layer::reader::Reader;
 use crate::layer::recipe::{Recipe, kept_name};
 use crate::layer::walk::is_whiteout;
-use crate::sys::fs::copy_stream;
+use crate::sys::fs::{copy_stream, random_name};
 use crate::sys::signal;
 
 const BUFFER: usize = 256 << 10;
@@ -64,7 +65,7 @@ pub fn unpack(
         Some(record) => (Some(Recipe::new(record.recipe)?), Some(record.kept)),
         None => (None, None),
     };
-    let rules = Rules { is_layer: true, under: Rc::new([]), owner: None };
+    let rules = Rules { is_layer: true, under: Rc::new([]), owner: None, is_over: false };
     Unpacker::new(into, below, kept, rules)?.run(Reader::new(tar, recipe))
 }
 
@@ -78,7 +79,7 @@ pub fn unpack_into(
     owner: Option<(u32, u32)>,
 ) -> Result<Unpacked> {
     let under = clamped_components(dest.as_bytes()).into_iter().map(<[u8]>::to_vec).collect();
-    let rules = Rules { is_layer: false, under, owner };
+    let rules = Rules { is_layer: false, under, owner, is_over: false };
     let mut unpacker = Unpacker::new(root, None, None, rules)?;
     unpacker.make_destination()?;
     let unpacked = unpacker.run(Reader::new(tar, None))?;
@@ -87,15 +88,23 @@ pub fn unpack_into(
     Ok(unpacked)
 }
 
-/// What is different between a layer and a tar that a user adds.
-struct Rules {
-    is_layer: bool,
+/// What is different between a layer, a tar that a user adds, and a whole tree.
+pub(super) struct Rules {
+    pub(super) is_layer: bool,
     /// The directory into which it goes.
-    under: Rc<[Vec<u8>]>,
-    owner: Option<(u32, u32)>,
+    pub(super) under: Rc<[Vec<u8>]>,
+    pub(super) owner: Option<(u32, u32)>,
+    /// Files are written beside their place and then renamed.
+    pub(super) is_over: bool,
 }
 
-struct Unpacker<'a> {
+/// Where the content of an entry is read.
+pub(super) enum Content<'a, 'b> {
+    Tar(&'a mut Reader<'b>),
+    File(Option<File>),
+}
+
+pub(super) struct Unpacker<'a> {
     upper: BorrowedFd<'a>,
     below: Option<BorrowedFd<'a>>,
     kept: Option<BorrowedFd<'a>>,
@@ -106,7 +115,7 @@ struct Unpacker<'a> {
 }
 
 impl<'a> Unpacker<'a> {
-    fn new(
+    pub(super) fn new(
         upper: BorrowedFd<'a>,
         below: Option<BorrowedFd<'a>>,
         kept: Option<BorrowedFd<'a>>,
@@ -122,9 +131,14 @@ impl<'a> Unpacker<'a> {
         while let Some(entry) = reader.next_entry()? {
             signal::check()?;
             self.unpacked.entries += 1;
-            self.entry(&entry, &mut reader).context(|| show(&entry.path))?;
+            let content = &mut Content::Tar(&mut reader);
+            self.entry(&entry, content).context(|| show(&entry.path))?;
         }
         reader.finish()?;
+        self.finish()
+    }
+
+    pub(super) fn finish(self) -> Result<Unpacked> {
         self.place.finish()?;
         Ok(self.unpacked)
     }
@@ -148,7 +162,7 @@ impl<'a> Unpacker<'a> {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry, reader: &mut Reader<'_>) -> Result<()> {
+    pub(super) fn entry(&mut self, entry: &Entry, content: &mut Content<'_, '_>) -> Result<()> {
         let under = Rc::clone(&self.rules.under);
         let mut parts: Vec<&[u8]> = under.iter().map(Vec::as_slice).collect();
         match self.rules.is_layer {
@@ -157,7 +171,7 @@ impl<'a> Unpacker<'a> {
         }
         let is_root = parts.len() == under.len();
         match parts.split_last() {
-            Some((name, parents)) if !is_root => self.named(entry, parents, name, reader),
+            Some((name, parents)) if !is_root => self.named(entry, parents, name, content),
             _ => self.root(entry),
         }
     }
@@ -179,7 +193,7 @@ impl<'a> Unpacker<'a> {
         entry: &Entry,
         parents: &[&[u8]],
         name: &[u8],
-        reader: &mut Reader<'_>,
+        content: &mut Content<'_, '_>,
     ) -> Result<()> {
         if self.rules.is_layer {
             let aufs = [WHITEOUT, WHITEOUT].concat();
@@ -202,10 +216,13 @@ impl<'a> Unpacker<'a> {
             (None, Node::Character(0, 0)) => {
                 Err(Error::input("overlayfs would take the character device 0:0 for a whiteout"))
             }
+            (None, Node::File(size)) if self.rules.is_over => {
+                self.replace(entry, *size, name, content)
+            }
             (None, other) => {
                 self.clear(name)?;
                 match other {
-                    Node::File(size) => self.file(entry, *size, name, reader),
+                    Node::File(size) => self.file(entry, *size, name, content),
                     Node::Symlink(target) => {
                         rustix::fs::symlinkat(target, self.place.change()?, name)?;
                         self.settle_at(entry, name, true)
@@ -227,14 +244,20 @@ impl<'a> Unpacker<'a> {
         entry: &Entry,
         size: u64,
         name: &[u8],
-        reader: &mut Reader<'_>,
+        content: &mut Content<'_, '_>,
     ) -> Result<()> {
-        let path = self.place.path(name);
-        reader.content_is_at(&path, self.occurrence(&path)?)?;
+        if let Content::Tar(reader) = content {
+            let path = self.place.path(name);
+            reader.content_is_at(&path, self.occurrence(&path)?)?;
+        }
         let mut file = File::from(node::create_file(self.place.change()?, name)?);
         loop {
             signal::check()?;
-            let read = reader.content(&mut self.buffer)?;
+            let read = match content {
+                Content::Tar(reader) => reader.content(&mut self.buffer)?,
+                Content::File(Some(file)) => file.read(&mut self.buffer)?,
+                Content::File(None) => 0,
+            };
             if read == 0 {
                 break;
             }
@@ -242,6 +265,33 @@ impl<'a> Unpacker<'a> {
         }
         self.unpacked.file_bytes += size;
         node::set_attributes(file.as_fd(), &self.attributes(entry))
+    }
+
+    fn replace(
+        &mut self,
+        entry: &Entry,
+        size: u64,
+        name: &[u8],
+        content: &mut Content<'_, '_>,
+    ) -> Result<()> {
+        let beside = format!(".{}.tmp", random_name()?);
+        let mut done = self.file(entry, size, beside.as_bytes(), content);
+        if done.is_ok() {
+            let upper = self.place.change()?;
+            done = match rustix::fs::renameat(upper, &beside, upper, name) {
+                Err(Errno::ISDIR) => {
+                    self.clear(name)?;
+                    let upper = self.place.change()?;
+                    rustix::fs::renameat(upper, &beside, upper, name).map_err(Error::from)
+                }
+                done => done.map_err(Error::from),
+            };
+        }
+        if done.is_err() {
+            // The error that led here is the one to be told.
+            let _ = rustix::fs::unlinkat(self.place.change()?, &beside, AtFlags::empty());
+        }
+        done
     }
 
     fn special(

@@ -139,6 +139,15 @@ fn effect_fields(fields: &mut Fields, effect: &Effect) {
     }
 }
 
+/// The key of an image whose layers above a base are made one.
+pub fn squash_key(image: &ImageId, base: Option<&ImageId>) -> [u8; 32] {
+    let mut fields = Fields::new();
+    fields.text("effect", "squash");
+    fields.bytes("parent", image.bytes());
+    fields.bytes("base", base.map_or(&[], |base| base.bytes().as_slice()));
+    fields.finish()
+}
+
 fn run_fields(fields: &mut Fields, run: &RunEffect) {
     let RunEffect { argv, env, unkeyed, user, cwd, mounts, network, security, scripts } = run;
     fields.text("effect", "run");

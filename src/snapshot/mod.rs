@@ -6,12 +6,14 @@
 mod commit;
 mod overlay;
 mod settle;
+mod squash;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 pub use commit::{Committer, Done, Finished, KeyMaker, StepImage, Ticket};
 pub use overlay::Snapshot;
+pub use squash::squash;
 
 use crate::error::{Error, Result};
 use crate::image::digest::ChainId;

@@ -12,13 +12,19 @@ use crate::sys::fs::read_small;
 pub struct CacheKey(pub [u8; 32]);
 
 impl CacheKey {
-    pub(super) fn path(&self) -> (String, String) {
+    /// The 64 hex digits.
+    pub fn hex(&self) -> String {
         use std::fmt::Write as _;
         let mut hex = String::with_capacity(64);
         for byte in self.0 {
             // Writing to a String cannot fail.
             let _ = write!(hex, "{byte:02x}");
         }
+        hex
+    }
+
+    pub(super) fn path(&self) -> (String, String) {
+        let hex = self.hex();
         let (start, rest) = hex.split_at_checked(2).unwrap_or(("", &hex));
         (format!("cache/{start}"), rest.to_owned())
     }
@@ -40,7 +46,8 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn to_text(&self) -> String {
+    /// The text of a record: a field a line.
+    pub fn to_text(&self) -> String {
         let mut text = format!("created {}\nimage {}\n", self.created, self.image);
         if let Some(diff) = &self.diff_id {
             text.push_str(&format!("diff {diff}\n"));
@@ -54,7 +61,8 @@ impl Record {
         text
     }
 
-    pub(super) fn parse(text: &str) -> Option<Record> {
+    /// Reads a record's text; nothing when a field is missing or wrong.
+    pub fn parse(text: &str) -> Option<Record> {
         let fields = Fields(text);
         let digest = |key| match fields.get(key) {
             Some(text) => Digest::parse(text).ok().map(Some),
@@ -89,6 +97,20 @@ impl Store {
             Ok(true)
         })?;
         Ok(parents)
+    }
+
+    /// All records with their keys, in no order.
+    pub fn records(&self) -> Result<Vec<(CacheKey, Record)>> {
+        let mut records = Vec::new();
+        self.each_record(&mut |path, record| {
+            // `cache/<xx>/<the rest>`: as many hex digits as a digest has.
+            let hex = path.replace('/', "");
+            if let Some(key) = hex.strip_prefix("cache").and_then(Digest::parse_hex) {
+                records.push((CacheKey(*key.bytes()), record.clone()));
+            }
+            Ok(true)
+        })?;
+        Ok(records)
     }
 
     /// All records, with their paths, in no order; stops when `each` says false.

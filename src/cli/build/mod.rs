@@ -1,10 +1,14 @@
 //! `lath build`: an image from a Dockerfile.
 
+mod cache;
 mod call;
+mod fields;
+mod output;
 mod settled;
 mod words;
 
-use std::io::Write as _;
+use std::io::Write;
+use std::mem::take;
 
 use argh::FromArgs;
 
@@ -13,6 +17,7 @@ use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
 use super::{Globals, Output, arguments, exit, report};
 use crate::build::{self, Limits, Request, context::Place};
+use output::Outputs;
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Result};
 use crate::image::platform::Platform;
@@ -27,6 +32,9 @@ pub struct Args {
     /// what steps may ask for: security.insecure; network.host always
     #[argh(option, arg_name = "entitlement")]
     allow: Vec<String>,
+    /// a note for an archive: [manifest|manifest-descriptor|index:]KEY=VALUE
+    #[argh(option, arg_name = "note")]
+    annotation: Vec<String>,
     /// a name for --from and FROM: a directory, or docker-image://IMAGE
     #[argh(option, arg_name = "name=value")]
     build_context: Vec<String>,
@@ -36,6 +44,12 @@ pub struct Args {
     /// instead of a build: check, outline or targets; with ,format=json
     #[argh(option, arg_name = "what")]
     call: Option<String>,
+    /// where else to look for finished steps: type=local,src=DIR
+    #[argh(option, arg_name = "cache")]
+    cache_from: Vec<String>,
+    /// keep finished steps for other stores too: type=local,dest=DIR[,mode=max]
+    #[argh(option, arg_name = "cache")]
+    cache_to: Vec<String>,
     /// say what is wrong or likely not meant in the Dockerfile, and build nothing
     #[argh(switch)]
     check: bool,
@@ -57,6 +71,12 @@ pub struct Args {
     /// a label for the image
     #[argh(option, arg_name = "name=value")]
     label: Vec<String>,
+    /// keep the image in the store (always so)
+    #[argh(switch)]
+    load: bool,
+    /// write what is known of the result to a file, as JSON
+    #[argh(option, arg_name = "file")]
+    metadata_file: Option<String>,
     /// network of the steps: default, host or none
     #[argh(option, arg_name = "mode")]
     network: Option<String>,
@@ -66,6 +86,9 @@ pub struct Args {
     /// do the steps of these stages again
     #[argh(option, arg_name = "stages")]
     no_cache_filter: Vec<String>,
+    /// what else becomes of the image: DIR, "-" for a tar, or type=local|tar|oci|docker|image|cacheonly,dest=PATH
+    #[argh(option, short = 'o', arg_name = "output")]
+    output: Vec<String>,
     /// what the image is for, e.g. linux/arm/v7
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
@@ -87,6 +110,9 @@ pub struct Args {
     /// a socket for RUN --mount=type=ssh: default, or ID=SOCKET
     #[argh(option, arg_name = "socket")]
     ssh: Vec<String>,
+    /// make one layer of all that the build adds to its base
+    #[argh(switch)]
+    squash: bool,
     /// name the image
     #[argh(option, short = 't', arg_name = "name:tag")]
     tag: Vec<String>,
@@ -106,9 +132,12 @@ pub const SHAPE: Shape = Shape {
     options: &[
         Opt::values("add-host", None),
         Opt::values("allow", None),
+        Opt::values("annotation", None),
         Opt::values("build-arg", None),
         Opt::values("build-context", None),
         Opt::value("call", None),
+        Opt::values("cache-from", None),
+        Opt::values("cache-to", None),
         Opt::switch("check", None),
         Opt::switch("explain", None),
         Opt::value("file", Some('f')),
@@ -116,9 +145,12 @@ pub const SHAPE: Shape = Shape {
         Opt::value("iidfile", None),
         Opt::value("jobs", None),
         Opt::values("label", None),
+        Opt::switch("load", None),
+        Opt::value("metadata-file", None),
         Opt::value("network", None),
         Opt::switch("no-cache", None),
         Opt::values("no-cache-filter", None),
+        Opt::values("output", Some('o')),
         Opt::value("platform", None),
         Opt::value("progress", None),
         Opt::switch("quiet", Some('q')),
@@ -126,6 +158,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("secret", None),
         Opt::value("shm-size", None),
         Opt::values("ssh", None),
+        Opt::switch("squash", None),
         Opt::values("tag", Some('t')),
         Opt::value("target", None),
         Opt::values("ulimit", None),
@@ -137,15 +170,14 @@ pub const SHAPE: Shape = Shape {
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "annotation", "cache-from",
-    "cache-to", "cgroup-parent", "cpu-period", "cpu-quota",
-    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "load",
-    "memory", "m", "memory-swap", "metadata-file", "output", "o", "policy",
-    "push", "security-opt", "squash",
+    "cgroup-parent", "cpu-period", "cpu-quota",
+    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems",
+    "memory", "m", "memory-swap", "policy",
+    "push", "security-opt",
 ];
 
 /// Builds the image and shows the progress.
-pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
+pub fn run(mut args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
     let iidfile = args.iidfile.clone();
     let mode = match (args.quiet, args.progress.as_deref()) {
         (true, _) => Mode::Quiet,
@@ -153,7 +185,10 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     };
     let word = if args.check { "check" } else { args.call.as_deref().unwrap_or_default() };
     let call = call::Call::parse(word)?;
-    let request = request(args, &|name| std::env::var(name).ok())?;
+    let words = (take(&mut args.output), take(&mut args.annotation), take(&mut args.metadata_file));
+    let mut request = request(args, &|name| std::env::var(name).ok())?;
+    let newest = request.epoch()?;
+    let outputs = Outputs::parse(&words.0, &words.1, words.2, newest, &mut request.tags)?;
     if let Some(call) = call {
         return call.answer(build::check(globals.find().as_ref(), &request)?, out);
     }
@@ -162,9 +197,17 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         // Whoever finds it after a failed build must not take it for that build's.
         whole_file::remove(path)?;
     }
-    let mut err = std::io::stderr();
-    let mut progress = progress::choose(mode, out, &mut err, Terminals::probe());
-    let built = build::build(&session, &request, &mut *progress);
+    outputs.begin()?;
+    let (mut err, mut log) = (std::io::stderr(), std::io::stderr());
+    let (log, stdout): (&mut dyn Write, Option<&mut dyn Write>) = match outputs.take_stdout() {
+        true => (&mut log, Some(out)),
+        false => (out, None),
+    };
+    let mut progress = progress::choose(mode, log, &mut err, Terminals::probe());
+    let built = build::build(&session, &request, &mut *progress).and_then(|image| {
+        outputs.make(&session, image, stdout, &mut *progress)?;
+        Ok(image)
+    });
     progress.finish(built.as_ref().err());
     drop(progress);
     match built {
@@ -190,6 +233,8 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
     let [context] = arguments::exactly("build", args.paths)?;
     // Containers of steps never stay here, whatever these two say.
     let _ = (args.rm, args.force_rm);
+    // Nor is there another place for the image than the store.
+    let _ = args.load;
     Ok(Request {
         place: Place { context, dockerfile: args.file },
         tags: args.tag.iter().map(|tag| new_name(tag)).collect::<Result<_>>()?,
@@ -213,6 +258,9 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
         may_be_insecure: words::allow(&args.allow)?,
         contexts: args.build_context.iter().map(|word| words::named(word)).collect::<Result<_>>()?,
         hosts: args.add_host.iter().map(|word| words::host(word)).collect::<Result<_>>()?,
+        squash: args.squash,
+        cache_from: cache::places("cache-from", &args.cache_from)?,
+        cache_to: cache::places("cache-to", &args.cache_to)?,
     })
 }
 

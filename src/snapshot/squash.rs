@@ -1,0 +1,97 @@
+//! All that some layers change of the ones below them, as one layer: their own merged view is put
+//! over a view of the layers below, from which all that they have removed is taken away first.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::{Chain, Snapshot};
+use crate::error::Result;
+use crate::image::digest::{ChainId, Digest};
+use crate::layer::verify::HashingWriter;
+use crate::layer::walk::{Visit, Walk};
+use crate::layer::{Packed, View, node, pack, transfer};
+use crate::store::{Layer, NewLayer, Scratch, Store};
+use crate::sys::mount::{Overlay, overlay};
+use crate::sys::signal;
+
+/// Makes the layer that changes the first `below` of these chains' layers as all others do.
+pub fn squash(
+    store: &Store,
+    scratch: &Scratch,
+    chains: &[ChainId],
+    below: usize,
+) -> Result<NewLayer> {
+    let chains_below = chains.get(..below).unwrap_or_default();
+    let whole = Chain::open(store, Some(scratch), chains)?;
+    let base = Chain::open(store, Some(scratch), chains_below)?;
+    let own = Chain { trees: whole.trees.iter().skip(base.trees.len()).cloned().collect() };
+    let workspace = scratch.workspace()?;
+    let empty = workspace.make_dir("empty", 0o755)?;
+    // Always a mount, also of one layer: its marks must not be seen as files.
+    let view = |chain: &Chain| {
+        let mut lowers = chain.highest_first();
+        lowers.push(empty.as_fd());
+        overlay(&Overlay { lowers: &lowers, writable: None })
+    };
+    let (whole, own) = (view(&whole)?, view(&own)?);
+    let snapshot = Snapshot::prepare(scratch, &base)?;
+    let mounted = snapshot.mount(None)?;
+    clear(own.as_fd(), whole.as_fd(), mounted.as_fd())?;
+    let view = View { root: own.as_fd(), spill: scratch.dir(), newest: None };
+    transfer(&view, mounted.as_fd(), None)?;
+    drop(mounted);
+    let (chain, content) = snapshot.finish(scratch, None)?;
+    let mut nowhere = std::io::sink();
+    let mut writer = HashingWriter::new(&mut nowhere);
+    let packed = match (&content, chain.top()) {
+        (Some(_), Some(tree)) => pack(tree, &mut writer)?,
+        _ => {
+            std::io::Write::write_all(&mut writer, &[0; 1024])?;
+            Packed::default()
+        }
+    };
+    let (diff_id, tar_bytes) = writer.finish();
+    let layer = Layer {
+        name: None,
+        chain: Digest::chain(chains_below.last(), &diff_id),
+        diff_id,
+        size_bytes: packed.file_bytes,
+        tar_bytes,
+    };
+    Ok(NewLayer { workspace: content, layer, entries: packed.entries, name: None })
+}
+
+/// In each directory that the upper layers have: what the whole does not show goes.
+fn clear(own: BorrowedFd<'_>, whole: BorrowedFd<'_>, into: BorrowedFd<'_>) -> Result<()> {
+    let root = |fd| node::open_directory(fd, b".");
+    let mut levels: Vec<Option<(OwnedFd, OwnedFd)>> = vec![Some((root(whole)?, root(into)?))];
+    clear_one(levels.last())?;
+    let mut walk = Walk::new(own, false)?;
+    while let Some(visit) = walk.next_visit()? {
+        signal::check()?;
+        match visit {
+            Visit::Leave { .. } => drop(levels.pop()),
+            Visit::Enter(found) if found.directory.is_some() => {
+                // Where there is no directory below, nothing shows through.
+                let level = match levels.last() {
+                    Some(Some((whole, into))) => {
+                        let open = |fd: &OwnedFd| node::open_directory(fd.as_fd(), found.name).ok();
+                        open(whole).zip(open(into))
+                    }
+                    _ => None,
+                };
+                levels.push(level);
+                clear_one(levels.last())?;
+            }
+            Visit::Enter(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn clear_one(level: Option<&Option<(OwnedFd, OwnedFd)>>) -> Result<()> {
+    let Some(Some((whole, into))) = level else { return Ok(()) };
+    node::names(into.as_fd(), &mut |name| match node::exists(whole.as_fd(), name)? {
+        true => Ok(()),
+        false => node::remove(into.as_fd(), name, &mut |_, _, _| Ok(())),
+    })
+}

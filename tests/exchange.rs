@@ -1,0 +1,304 @@
+//! Finished steps that go from one store to another, and images of which the layers become one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
+mod harness;
+
+use harness::{Lath, Need, host, needs};
+use std::fs;
+use std::path::PathBuf;
+
+const HERE: &[Need] = &[Need::Root, Need::Busybox];
+const FILE: &str = "FROM busybox AS first\nRUN echo one > /1 && ln /1 /hard\n\
+                    FROM busybox\nCOPY --from=first /1 /one\nCOPY f /f\nRUN rm /bin/vi && mkdir /d\n\
+                    ENV A=b\nRUN true\n";
+
+/// A store that has built `FILE` and kept its steps in `kept`, and one with the same base only.
+fn two(mode: &str) -> (Lath, Lath) {
+    let one = Lath::with_busybox();
+    one.write("c/f", "content");
+    one.write("c/Dockerfile", FILE);
+    let to = format!("type=local,dest={},mode={mode}", one.text("kept"));
+    one.run(&["build", "-t", "x", "--cache-to", &to, "c"]).success();
+    one.ok(&["save", "-o", &one.text("base.tar"), "busybox"]);
+    let other = other(&one);
+    (one, other)
+}
+
+fn other(one: &Lath) -> Lath {
+    let other = Lath::new();
+    other.ok(&["load", "-q", "-i", &one.text("base.tar")]);
+    other
+}
+
+fn from(one: &Lath, other: &Lath) -> harness::Output {
+    let from = format!("type=local,src={}", one.text("kept"));
+    other.run(&["build", "-t", "x", "--cache-from", &from, &one.text("c")]).success()
+}
+
+fn files(one: &Lath, folder: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(one.path(&format!("kept/lath-1/{folder}"))).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn steps_of_one_store_are_found_by_another() {
+    if !needs(HERE) {
+        return;
+    }
+    let (one, other) = two("max");
+    let built = from(&one, &other);
+    assert_eq!(built.cached().len(), 6, "{built}");
+    assert_eq!(other.id("x"), one.id("x"));
+    assert_eq!(other.shell("x", "cat /one /f; ls -d /bin/vi /d; echo $A"), "one\ncontent/d\nb\n");
+    // They are the other store's own now.
+    let again = other.run(&["build", "-t", "x", &one.text("c")]).success();
+    assert_eq!(again.cached().len(), 6, "{again}");
+    // It hands them on, and what is there already is not written again.
+    let before = harness::Listing::of(&one.path("kept/lath-1/layers"));
+    let to = format!("type=local,dest={},mode=max", one.text("kept"));
+    other.run(&["build", "--cache-to", &to, &one.text("c")]).success();
+    let names = |list: &harness::Listing| list.names().len();
+    let after = harness::Listing::of(&one.path("kept/lath-1/layers"));
+    before.assert_same(&after);
+    assert_eq!(names(&before), 1 + files(&one, "layers").len());
+    assert_eq!(files(&one, "steps").len(), 6);
+    // The steps of the base, which another may have built, are not among them.
+    let base =
+        fs::read_to_string(one.store().join("refs/docker.io%library%busybox/latest")).unwrap();
+    for step in files(&one, "steps") {
+        let text = fs::read_to_string(step).unwrap();
+        assert!(!text.contains(&format!("image {}", base.trim())), "{text}");
+    }
+}
+
+#[test]
+fn min_keeps_the_steps_of_the_image_alone() {
+    if !needs(HERE) {
+        return;
+    }
+    let (one, other) = two("min");
+    assert_eq!(files(&one, "steps").len(), 5);
+    let built = from(&one, &other);
+    // The first stage is built again, with the same content for the COPY.
+    let cached = built.cached();
+    assert!(!cached.contains(&"RUN echo one > /1 && ln /1 /hard".to_owned()), "{built}");
+    assert_eq!(cached.len(), 5, "{built}");
+    assert_eq!(other.id("x"), one.id("x"));
+}
+
+#[test]
+fn what_is_damaged_or_forged_is_a_miss_and_the_build_is_right() {
+    if !needs(HERE) {
+        return;
+    }
+    let (one, _other) = two("max");
+    let right = "one\ncontent/d\nb\n";
+    let check = |what: &str, least: usize| {
+        let other = other(&one);
+        let built = from(&one, &other);
+        assert!(built.cached().len() < 6 && built.cached().len() >= least, "{what}: {built}");
+        assert_eq!(
+            other.shell("x", "cat /one /f; ls -d /bin/vi /d; echo $A"),
+            right,
+            "{what}: {built}"
+        );
+        assert_eq!(other.ok(&["images", "-q"]).lines().count(), 2, "{what}");
+    };
+    {
+        let layer = files(&one, "layers")[0].clone();
+        let whole = fs::read(&layer).unwrap();
+        let mut flipped = whole.clone();
+        let at = whole.len() / 2;
+        flipped[at] ^= 1;
+        fs::write(&layer, &flipped).unwrap();
+        check(&format!("a bit of {}", layer.display()), 0);
+        fs::write(&layer, &whole[..at]).unwrap();
+        check("half a layer", 0);
+        fs::remove_file(&layer).unwrap();
+        check("no layer", 0);
+        fs::create_dir(&layer).unwrap();
+        check("a directory", 0);
+        fs::remove_dir(&layer).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &layer).unwrap();
+        check("an endless file", 0);
+        fs::remove_file(&layer).unwrap();
+        fs::write(&layer, &whole).unwrap();
+    }
+    // The record of one step under the key of each other one.
+    let steps = files(&one, "steps");
+    let texts: Vec<String> = steps.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    for (at, path) in steps.iter().enumerate() {
+        fs::write(path, &texts[(at + 1) % texts.len()]).unwrap();
+    }
+    check("all records exchanged", 0);
+    for (path, text) in steps.iter().zip(&texts) {
+        let other = texts.iter().find(|other| *other != text && other.contains("diff "));
+        let field = |text: &str, name: &str| {
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
+        };
+        // Another's layer, and another's image.
+        for name in ["diff ", "image "] {
+            let forged = text.replace(&field(text, name), &field(other.unwrap(), name));
+            fs::write(path, forged).unwrap();
+        }
+    }
+    check("forged records", 0);
+    for (path, text) in steps.iter().zip(&texts) {
+        fs::write(path, &text[..text.len() / 2]).unwrap();
+    }
+    check("half records", 0);
+    // A full export mends all of it.
+    let to = format!("type=local,dest={},mode=max", one.text("kept"));
+    let first = &files(&one, "layers")[0];
+    fs::write(first, "rubbish").unwrap();
+    one.run(&["build", "--cache-to", &to, "c"]).success();
+    let last = other(&one);
+    assert_eq!(from(&one, &last).cached().len(), 6);
+}
+
+#[test]
+fn directories_that_are_not_there_are_named_and_others_are_tried() {
+    if !needs(HERE) {
+        return;
+    }
+    let (one, other) = two("max");
+    let good = format!("type=local,src={}", one.text("kept"));
+    let words = ["build", "--cache-from", "type=local,src=no/such", "--cache-from", &good];
+    let built = other.run(&[&words[..], &[&one.text("c")]].concat()).success();
+    assert!(built.all().contains("no/such"), "{built}");
+    assert_eq!(built.cached().len(), 6, "{built}");
+    for (option, text) in [
+        ("--cache-to=type=registry,ref=a", "type=registry is not supported yet"),
+        ("--cache-to=type=inline", "type=inline is not supported yet"),
+        ("--cache-from=type=gha", "type=gha is not supported yet"),
+        ("--cache-from=user/app", "type=registry is not supported yet"),
+    ] {
+        let said = other.fails(&["build", option, "."]);
+        assert!(said.contains(text), "{said}");
+    }
+    for (option, text) in [
+        ("--cache-to=type=local", "dest is required"),
+        ("--cache-from=type=local,dest=x", "unknown key \"dest\""),
+        ("--cache-to=type=local,dest=x,mode=most", "unknown mode \"most\""),
+    ] {
+        let said = other.run(&["build", option, "."]).failure(2);
+        assert!(said.contains(text), "{said}");
+    }
+    let said = other.fails(&["build", "--cache-to=type=local,dest=/dev/null/x", &one.text("c")]);
+    assert!(said.contains("/dev/null/x"), "{said}");
+}
+
+const LAYERS: &str = "FROM busybox\nRUN mkdir -p /k/sub /gone/deep && echo a > /k/a && echo c > /k/sub/c && \
+                      ln -s k /dir && echo x > /gone/deep/x && echo same > /same && touch -d @1000 /same\n";
+const ABOVE: &str = "FROM under\nRUN rm -r /gone /k/sub && mkdir /k/sub && echo n > /k/sub/n && ln /k/sub/n /k/hard\n\
+                     RUN rm /dir && mkdir /dir && echo d > /dir/d && rm /k/a && rm /same\n\
+                     RUN echo same > /same && touch -d @1000 /same && echo big > /tmp/big && chown 5:6 /dir\n\
+                     RUN rm /tmp/big && mkdir /k/new && chmod 1700 /k/new\nCMD [\"sh\"]\n";
+const LIST: &str = "find /k /dir /same /gone /tmp | sort | while read f; do \
+                    stat -c '%n %f %u:%g %Y' $f; [ -d $f ] || stat -c %h $f; done";
+
+#[test]
+fn squash_leaves_one_layer_with_the_same_files() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.build("under", LAYERS);
+    let plain = lath.build("plain", ABOVE);
+    let squashed = lath.build_in("s", "one", ABOVE, &["--squash"]).success();
+    assert_eq!(squashed.cached().len(), plain.steps().len() - 1, "{squashed}");
+    assert_eq!(lath.shell("one", LIST), lath.shell("plain", LIST));
+    let list = |image: &str, path: &[&str]| {
+        let mut value = lath.inspect(image);
+        for name in path {
+            value = value.get(name).unwrap().clone();
+        }
+        value.to_strings()
+    };
+    let layers = |image: &str| list(image, &["RootFS", "Layers"]);
+    let (under, one) = (layers("under"), layers("one"));
+    assert_eq!(one.len(), under.len() + 1);
+    assert!(one.starts_with(&under));
+    // As docker writes it: https://docs.docker.com/reference/cli/docker/buildx/build/ --squash.
+    let comment = format!("merge {} to {}", lath.id("plain"), lath.id("under"));
+    let history = lath.ok(&["history", "--no-trunc", "--format", "{{.Comment}}|{{.Size}}", "one"]);
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(
+        lines[0].starts_with(&format!("{comment}|")) && !lines[0].ends_with("|0B"),
+        "{history}"
+    );
+    assert_eq!(lines[1..6], ["|0B"; 5], "{history}");
+    assert_eq!(lines.len(), 8, "{history}");
+    // What was there for a time only is in no layer.
+    lath.ok(&["save", "-o", &lath.text("one.tar"), "one"]);
+    fs::create_dir(lath.path("blobs")).unwrap();
+    host("tar", &["-xf", &lath.text("one.tar"), "-C", &lath.text("blobs")]);
+    let hex = one.last().unwrap().trim_start_matches("sha256:");
+    let layer = host("tar", &["-tf", &lath.text(&format!("blobs/blobs/sha256/{hex}"))]);
+    let names: Vec<&str> = layer.lines().collect();
+    let expected = [
+        ".wh.gone",
+        "dir/",
+        "dir/d",
+        "k/",
+        "k/.wh.a",
+        "k/hard",
+        "k/new/",
+        "k/sub/",
+        "k/sub/.wh.c",
+        "k/sub/n",
+    ];
+    assert_eq!(
+        names.iter().filter(|name| !name.starts_with("tmp")).collect::<Vec<_>>(),
+        expected.iter().collect::<Vec<_>>()
+    );
+    assert!(!layer.contains("big"), "{layer}");
+    // Once more it is there.
+    let id = lath.id("one");
+    let again = lath.build_in("s", "one", ABOVE, &["--squash"]).success();
+    assert!(id.contains(&again.built()), "{again}");
+    assert_eq!(lath.id("one"), id);
+    let names = lath.listing().names().len();
+    lath.build_in("s", "one", ABOVE, &["--squash"]).success();
+    assert_eq!(lath.listing().names().len(), names);
+    lath.ok(&["rmi", "one"]);
+    assert_eq!(lath.shell("plain", "cat /k/sub/n"), "n\n");
+}
+
+#[test]
+fn squash_knows_what_the_base_of_the_last_stage_is() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let file =
+        "FROM busybox AS a\nRUN echo a > /a\nFROM a\nRUN echo b > /b\nRUN rm /a\nLABEL x=y\n";
+    lath.build_in("c", "stage", file, &["--squash"]).success();
+    let layers = |image: &str| {
+        let root = lath.inspect(image).get("RootFS").unwrap().clone();
+        root.get("Layers").unwrap().to_strings().len()
+    };
+    assert_eq!(layers("stage"), 3, "busybox, /a, and one on top");
+    assert_eq!(lath.shell("stage", "cat /b; ls /a 2>&1 | wc -l"), "b\n1\n");
+    // Nothing below: docker calls it new.
+    lath.write("scratch/f", "f");
+    lath.build_in("scratch", "new", "FROM scratch\nCOPY f /f\nCOPY f /g\n", &["--squash"])
+        .success();
+    assert_eq!(layers("new"), 1);
+    let history = lath.ok(&["history", "--no-trunc", "--format", "{{.Comment}}", "new"]);
+    assert!(history.starts_with("create new from sha256:"), "{history}");
+    // No layer, nothing to merge; then it is the image itself.
+    lath.build("label", "FROM busybox\nLABEL a=b\n");
+    lath.build_in("l", "same", "FROM busybox\nLABEL a=b\n", &["--squash"]).success();
+    assert_eq!(lath.id("same"), lath.id("label"));
+}
