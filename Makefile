@@ -22,7 +22,8 @@ build: ## the static binary for this machine
 	@tools/need cc target:$(call triple,$(ARCH))
 	@$(CARGO_HERE) build --release
 
-test: check unit system ## everything that must be green: format, lints, unit and system tests
+# The cases are of amd64 images.
+test: check unit system $(if $(filter x86_64,$(ARCH)),conformance) ## everything that must be green: format, lints, unit and system tests, conformance
 
 check: fmt lint ## formatting and lints
 
@@ -43,9 +44,9 @@ system: build ## tests that use the static binary as a user would (root; ../shar
 	@tools/need $(TEST_PROGRAMS)
 	LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test '*'
 
-conformance: build ## BuildKit's results for 700 small Dockerfiles (../shared/conformance)
-	@tools/need python3 zstd
-	python3 ../shared/conformance/run.py --lath $(LATH) --jobs 2
+conformance: build ## BuildKit's results for 710 small Dockerfiles (root; tests/conformance/README.md)
+	@tools/need python3 zstd busybox
+	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
 
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
