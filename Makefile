@@ -48,6 +48,10 @@ conformance: build ## BuildKit's results for 710 small Dockerfiles (root; tests/
 	@tools/need python3 zstd busybox
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
 
+fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
+	@tools/need c++ python3
+	@fuzz/run 20s
+
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
 
@@ -59,6 +63,11 @@ size: build ## what the bytes of the binary are
 	@tools/need readelf
 	@tools/size $(LATH) targets/$(ARCH).toml
 
+bench-parser: ## instructions, time and memory of reading a Dockerfile of 10 MB, shape by shape
+	@tools/need python3 valgrind
+	@$(CARGO_HERE) build --release --example read
+	@python3 benches/parser.py target/$(call triple,$(ARCH))/release/examples/read
+
 bench: build ## steps, cached builds and memory, side by side with the rivals
 	@tools/need busybox python3 bwrap
 	@python3 benches/compare.py --lath $(LATH)
@@ -69,4 +78,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance release dist size bench install clean
+.PHONY: help demo build test check fmt lint unit system conformance fuzz release dist size bench bench-parser install clean
