@@ -22,7 +22,8 @@ build: ## the static binary for this machine
 	@tools/need cc target:$(call triple,$(ARCH))
 	@$(CARGO_HERE) build --release
 
-test: check unit system ## everything that must be green: format, lints, unit and system tests
+# The cases are of amd64 images.
+test: check unit system $(if $(filter x86_64,$(ARCH)),conformance) ## everything that must be green: format, lints, unit and system tests, conformance
 
 check: fmt lint ## formatting and lints
 
@@ -43,9 +44,13 @@ system: build ## tests that use the static binary as a user would (root; ../shar
 	@tools/need $(TEST_PROGRAMS)
 	LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test '*'
 
-conformance: build ## BuildKit's results for 700 small Dockerfiles (../shared/conformance)
-	@tools/need python3 zstd
-	python3 ../shared/conformance/run.py --lath $(LATH) --jobs 2
+conformance: build ## BuildKit's results for 710 small Dockerfiles (root; tests/conformance/README.md)
+	@tools/need python3 zstd busybox
+	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
+
+fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
+	@tools/need c++ python3
+	@fuzz/run 20s
 
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
@@ -58,6 +63,11 @@ size: build ## what the bytes of the binary are
 	@tools/need readelf
 	@tools/size $(LATH) targets/$(ARCH).toml
 
+bench-parser: ## instructions, time and memory of reading a Dockerfile of 10 MB, shape by shape
+	@tools/need python3 valgrind
+	@$(CARGO_HERE) build --release --example read
+	@python3 benches/parser.py target/$(call triple,$(ARCH))/release/examples/read
+
 bench: build ## steps, cached builds and memory, side by side with the rivals
 	@tools/need busybox python3 bwrap
 	@python3 benches/compare.py --lath $(LATH)
@@ -68,4 +78,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance release dist size bench install clean
+.PHONY: help demo build test check fmt lint unit system conformance fuzz release dist size bench bench-parser install clean

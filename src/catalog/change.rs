@@ -45,12 +45,12 @@ fn one(change: &str, scope: &mut Scope) -> Result<()> {
         Error::input(message.unwrap_or_default())
     };
     let document = dockerfile::parse(change.as_bytes()).map_err(first)?;
-    for statement in &document.statements {
-        if !ALLOWED.contains(&statement.keyword.as_str()) {
-            let text = format!("{} is not a valid change command", statement.keyword_written);
+    for statement in document.statements() {
+        if !ALLOWED.contains(&statement.keyword().as_ref()) {
+            let text = format!("{} is not a valid change command", statement.keyword_written());
             return Err(Error::input(text).hint(format!("use {}", ALLOWED.join(", "))));
         }
-        let parsed = instruction::parse(statement, document.directives.escape)
+        let parsed = instruction::parse(&statement, document.directives.escape)
             .map_err(|fault| first(vec![fault]))?;
         parsed.lower(scope)?;
     }

@@ -9,11 +9,14 @@ pub struct Flag {
     pub value: Option<String>,
 }
 
+/// How many flags a statement may have.
+pub(super) const MAX_FLAGS: usize = 1000;
+
 /// Takes the flags off the front; gives them and what is left.
 pub(super) fn split(text: &str) -> (Vec<Flag>, &str) {
     let mut flags = Vec::new();
     let mut rest = text.trim_start();
-    while rest.starts_with("--") {
+    while rest.starts_with("--") && flags.len() <= MAX_FLAGS {
         let (word, after) = word(rest);
         rest = after;
         // A bare `--` ends the flags. It is taken off, as BuildKit does.

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use super::expand::Expander;
 
+/// How many a line may open. A shell takes sixteen.
+pub(super) const MAX_HEREDOCS: usize = 1000;
+
 /// A here-document with its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heredoc {
@@ -42,6 +45,11 @@ pub fn opens(word: &str) -> Option<Heredoc> {
     if written.is_empty() || written.contains('<') {
         return None;
     }
+    let fd = digits.parse().unwrap_or_default();
+    if is_plain(written) && !written.contains(char::is_whitespace) {
+        let name = written.to_owned();
+        return Some(Heredoc { name, content: String::new(), expand: true, strip_tabs, fd });
+    }
     // A word with quotes is one from which taking the quotes off takes something away.
     let mut lex = Expander::new('\\', &|_| None);
     lex.keep_unset = true;
@@ -53,7 +61,6 @@ pub fn opens(word: &str) -> Option<Heredoc> {
     }
     let (name, raw) = (words.pop()?, raw_words.pop()?);
     let expand = quotes(&name) == quotes(&raw);
-    let fd = digits.parse().unwrap_or_default();
     Some(Heredoc { name, content: String::new(), expand, strip_tabs, fd })
 }
 
@@ -62,13 +69,21 @@ pub(super) fn opened_by(line: &str) -> Vec<Heredoc> {
     if !line.contains("<<") {
         return Vec::new();
     }
+    if is_plain(line) {
+        return line.split_whitespace().filter_map(opens).take(MAX_HEREDOCS + 1).collect();
+    }
     let mut lex = Expander::new('\\', &|_| None);
     lex.raw_quotes = true;
     lex.raw_escapes = true;
     lex.keep_unset = true;
     // A line whose quotes do not close is the shell's to complain about.
     let words = lex.words(line).unwrap_or_default();
-    words.iter().filter_map(|word| opens(word)).collect()
+    words.iter().filter_map(|word| opens(word)).take(MAX_HEREDOCS + 1).collect()
+}
+
+/// Nothing in it means anything to the lexer, but blanks.
+fn is_plain(text: &str) -> bool {
+    !text.bytes().any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'$'))
 }
 
 fn quotes(text: &str) -> usize {

@@ -1,12 +1,14 @@
 //! From bytes to statements: byte order mark, comments, continued lines, here-documents.
 
+use std::borrow::Cow;
+
 use super::{
-    Document, EmptyContinuation, Fault, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives,
-    flags, heredoc, json_form,
+    Document, Fault, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc,
+    json_form,
 };
 
 /// Reads a whole Dockerfile; all faults of form are gathered, at most ten.
-pub fn parse(text: &[u8]) -> Result<Document, Vec<Fault>> {
+pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     if text.len() > MAX_BYTES {
         let fault = Fault::new(0, "the Dockerfile is larger than 16 MiB");
         return Err(vec![fault.hint("check that it is a Dockerfile and no archive")]);
@@ -14,42 +16,51 @@ pub fn parse(text: &[u8]) -> Result<Document, Vec<Fault>> {
     if text.is_empty() {
         return Err(vec![Fault::new(0, "the Dockerfile cannot be empty")]);
     }
-    let rest = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    Parser { rest, ..Parser::default() }.document()
+    let mut parser = Parser::new(text);
+    let count = parser.by_ref().count();
+    if count == 0 && parser.faults.is_empty() {
+        parser.faults.push(Fault::new(0, "file with no instructions"));
+    }
+    if !parser.faults.is_empty() {
+        return Err(parser.faults);
+    }
+    Ok(Document { directives: parser.top.directives, text })
 }
 
+/// Gives the statements of a text one by one, and gathers what is wrong.
 #[derive(Default)]
-struct Parser<'a> {
+pub(super) struct Parser<'a> {
     rest: &'a [u8],
     /// The number of the line that was read last.
     line: usize,
     top: directives::Reader,
-    comments: Vec<String>,
-    statements: Vec<Statement>,
-    empty_continuations: Vec<EmptyContinuation>,
+    /// What the lines of comments above begin with, if there are any.
+    comments: Option<&'a [u8]>,
     faults: Vec<Fault>,
 }
 
-impl<'a> Parser<'a> {
-    fn document(mut self) -> Result<Document, Vec<Fault>> {
+impl<'a> Iterator for Parser<'a> {
+    type Item = Statement<'a>;
+
+    fn next(&mut self) -> Option<Statement<'a>> {
         while self.faults.len() < MAX_FAULTS {
-            let Some(raw) = self.next_line() else { break };
+            let above = self.rest;
+            let raw = self.next_line()?;
             if self.line == 1 && raw.starts_with(b"#!") {
                 continue;
             }
-            self.statement_or_comment(raw);
+            if let Some(statement) = self.statement_or_comment(raw, above) {
+                return Some(statement);
+            }
         }
-        if self.statements.is_empty() && self.faults.is_empty() {
-            self.faults.push(Fault::new(0, "file with no instructions"));
-        }
-        if !self.faults.is_empty() {
-            return Err(self.faults);
-        }
-        Ok(Document {
-            directives: self.top.directives,
-            statements: self.statements,
-            empty_continuations: self.empty_continuations,
-        })
+        None
+    }
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Parser<'a> {
+        let rest = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        Parser { rest, ..Parser::default() }
     }
 
     /// The next line with its end.
@@ -65,64 +76,71 @@ impl<'a> Parser<'a> {
         Some(line)
     }
 
-    fn statement_or_comment(&mut self, raw: &'a [u8]) {
+    /// What a line begins; nothing if it is a comment, empty or wrong. `from` is the text from this
+    /// line on.
+    fn statement_or_comment(&mut self, raw: &'a [u8], from: &'a [u8]) -> Option<Statement<'a>> {
         let first = self.line;
-        let Some(written) = self.text(raw, first) else { return };
-        let written = without_end(written).trim_start();
+        let written = without_end(self.text(raw, first)?).trim_start();
         match self.top.offer(written) {
-            Ok(true) => return,
+            Ok(true) => return None,
             Ok(false) => {}
             Err(problem) => {
                 self.faults.push(Fault::new(first, problem));
-                return;
+                return None;
             }
         }
         if let Some(comment) = written.strip_prefix('#') {
-            let comment = comment.trim();
-            if comment.is_empty() {
-                self.comments.clear();
-            } else {
-                self.comments.push(comment.to_owned());
+            match comment.trim().is_empty() {
+                true => self.comments = None,
+                false => drop(self.comments.get_or_insert(from)),
             }
-            return;
+            return None;
         }
+        let above = self.comments.take();
         if written.is_empty() {
             // What stands apart says nothing about the statement below.
-            self.comments.clear();
-            return;
+            return None;
         }
-        let (joined, intact) = self.joined(written);
-        let comments = std::mem::take(&mut self.comments);
-        if !intact {
-            return;
-        }
-        let mut statement = split_statement(&joined);
-        statement.line = first;
-        statement.comments = comments;
+        let (joined, empty_continuation) = self.joined(written)?;
         if joined.contains('\0') {
             self.faults.push(
                 Fault::new(first, "the line holds a NUL character")
                     .hint("save the file as UTF-8 text"),
             );
         }
+        let mut statement = split_statement(trimmed(joined));
+        if statement.flags.len() > flags::MAX_FLAGS {
+            let most = flags::MAX_FLAGS;
+            self.faults.push(Fault::new(first, format!("more than {most} flags in a line")));
+            return None;
+        }
+        statement.line = first;
+        statement.empty_continuation = empty_continuation;
+        if let Some(above) = above {
+            let length = above.len().saturating_sub(from.len());
+            statement.comments = above.get(..length).unwrap_or_default();
+        }
         if may_open_heredocs(&statement) {
-            for document in heredoc::opened_by(&joined) {
-                match self.heredoc(document, first) {
-                    Some(document) => statement.heredocs.push(document),
-                    None => return,
-                }
+            let opened = heredoc::opened_by(&statement.original);
+            if opened.len() > heredoc::MAX_HEREDOCS {
+                let most = heredoc::MAX_HEREDOCS;
+                self.faults.push(Fault::new(first, format!("more than {most} heredocs in a line")));
+                return None;
+            }
+            for document in opened {
+                statement.heredocs.push(self.heredoc(document, first)?);
             }
         }
         statement.last_line = self.line;
-        statement.original = joined.trim().to_owned();
-        self.statements.push(statement);
+        Some(statement)
     }
 
-    /// The statement that begins with this line, with all lines that continue it.
-    fn joined(&mut self, first_line: &str) -> (String, bool) {
+    /// The statement that begins with this line, with all lines that continue it, and its last line
+    /// if it is continued over an empty one. Nothing if a line is no text.
+    fn joined(&mut self, first_line: &'a str) -> Option<(Cow<'a, str>, Option<usize>)> {
         let escape = self.top.directives.escape;
         let Some(head) = continued(first_line, escape) else {
-            return (first_line.to_owned(), true);
+            return Some((Cow::Borrowed(first_line), None));
         };
         let mut joined = head.to_owned();
         let first = self.line;
@@ -150,29 +168,27 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        if empty {
-            let statement = joined.clone();
-            self.empty_continuations.push(EmptyContinuation { line: self.line, statement });
-        }
-        (joined, intact)
+        intact.then_some((Cow::Owned(joined), empty.then_some(self.line)))
     }
 
     fn heredoc(&mut self, mut document: Heredoc, first: usize) -> Option<Heredoc> {
+        let content = self.rest;
+        let mut length = 0;
         while let Some(raw) = self.next_line() {
-            let Some(line) = self.text(raw, self.line) else {
-                if is_comment(raw) {
-                    self.faults.push(not_utf8(self.line));
+            if let Some(line) = self.text(raw, self.line) {
+                let mut end = without_end(line);
+                if document.strip_tabs {
+                    end = end.trim_start_matches('\t');
                 }
-                continue;
-            };
-            let mut end = without_end(line);
-            if document.strip_tabs {
-                end = end.trim_start_matches('\t');
+                if end == document.name {
+                    let content = content.get(..length).unwrap_or_default();
+                    document.content = String::from_utf8_lossy(content).into_owned();
+                    return Some(document);
+                }
+            } else if is_comment(raw) {
+                self.faults.push(not_utf8(self.line));
             }
-            if end == document.name {
-                return Some(document);
-            }
-            document.content.push_str(line);
+            length += raw.len();
         }
         let name = &document.name;
         self.faults.push(
@@ -214,29 +230,36 @@ fn continued(line: &str, escape: char) -> Option<&str> {
     (!head.ends_with(escape)).then_some(head)
 }
 
-/// Keyword, flags and the rest of a statement on one line.
-pub(super) fn split_statement(line: &str) -> Statement {
-    let line = line.trim();
-    let blank = [' ', '\t', '\x0b', '\x0c', '\r'];
-    let (keyword, rest) = line.split_once(blank).unwrap_or((line, ""));
-    let (flags, rest) = flags::split(rest);
-    Statement {
-        keyword: keyword.to_ascii_uppercase(),
-        keyword_written: keyword.to_owned(),
-        flags,
-        rest: rest.trim().to_owned(),
-        ..Statement::default()
+fn trimmed(line: Cow<'_, str>) -> Cow<'_, str> {
+    match line {
+        Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
+        Cow::Owned(mut line) => {
+            line.truncate(line.trim_end().len());
+            line.drain(..line.len() - line.trim_start().len());
+            Cow::Owned(line)
+        }
     }
 }
 
-fn may_open_heredocs(statement: &Statement) -> bool {
-    match statement.keyword.as_str() {
+/// Keyword, flags and the rest of a statement on one line that is trimmed.
+fn split_statement(line: Cow<'_, str>) -> Statement<'_> {
+    let blank = [' ', '\t', '\x0b', '\x0c', '\r'];
+    let (keyword, rest) = line.split_once(blank).unwrap_or((&line, ""));
+    let keyword_end = keyword.len();
+    let (flags, rest) = flags::split(rest);
+    let rest_start = line.len() - rest.trim_start().len();
+    Statement { original: line, flags, keyword_end, rest_start, ..Statement::default() }
+}
+
+fn may_open_heredocs(statement: &Statement<'_>) -> bool {
+    let rest = statement.rest();
+    match statement.keyword().as_ref() {
         "RUN" | "COPY" | "ADD" => {
-            matches!(json_form::parse(&statement.rest), json_form::JsonForm::NotJson)
+            rest.contains('<') && matches!(json_form::parse(rest), json_form::JsonForm::NotJson)
         }
-        "ONBUILD" if statement.rest.contains("<<") => {
-            let trigger = split_statement(&statement.rest);
-            trigger.keyword != "ONBUILD" && may_open_heredocs(&trigger)
+        "ONBUILD" if rest.contains('<') => {
+            let trigger = split_statement(Cow::Borrowed(rest));
+            trigger.keyword() != "ONBUILD" && may_open_heredocs(&trigger)
         }
         _ => false,
     }

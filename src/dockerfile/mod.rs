@@ -22,6 +22,8 @@ pub use lines::parse;
 pub use names::nearest;
 pub use words::{Form, Pair, blank_separated, name_values, split as split_words};
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Place};
 
 /// The largest text that is read; a longer one is no Dockerfile.
@@ -30,47 +32,72 @@ pub const MAX_BYTES: usize = 16 << 20;
 /// How many faults are gathered before the rest is left out.
 pub const MAX_FAULTS: usize = 10;
 
-/// A whole Dockerfile as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
+/// A Dockerfile whose form is right. It holds the text and nothing made of it: statements are cut
+/// out when they are asked for, so that memory does not grow with their number.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
     /// What the comments on top say to the parser.
     pub directives: Directives,
-    /// The statements in order.
-    pub statements: Vec<Statement>,
-    /// First lines of empty lines within continued statements, for the linter.
-    pub empty_continuations: Vec<EmptyContinuation>,
+    text: &'a [u8],
 }
 
-/// A statement that is continued over an empty line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmptyContinuation {
-    /// The last line of the statement, where BuildKit reports it.
-    pub line: usize,
-    /// The statement on one line.
-    pub statement: String,
+impl<'a> Document<'a> {
+    /// The statements in order.
+    pub fn statements(&self) -> impl Iterator<Item = Statement<'a>> {
+        lines::Parser::new(self.text)
+    }
 }
 
 /// One instruction with all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Statement {
-    /// The instruction's name in upper case.
-    pub keyword: String,
-    /// The same as it was written.
-    pub keyword_written: String,
+pub struct Statement<'a> {
+    /// The whole statement on one line as written, here-documents left out.
+    pub original: Cow<'a, str>,
     /// The flags in front of the arguments.
     pub flags: Vec<Flag>,
-    /// What follows the flags, on one line and trimmed.
-    pub rest: String,
     /// The here-documents that the line opens, in order.
     pub heredocs: Vec<Heredoc>,
     /// First line, from 1.
     pub line: usize,
     /// Last line, that of the last here-document's end included.
     pub last_line: usize,
-    /// The whole statement on one line as written, here-documents left out.
-    pub original: String,
-    /// The comment lines right above, without their signs.
-    pub comments: Vec<String>,
+    /// It is continued over an empty line: its last line without here-documents, where BuildKit
+    /// reports that.
+    pub empty_continuation: Option<usize>,
+    /// The lines of comments right above.
+    comments: &'a [u8],
+    /// Where in `original` the instruction's name ends and where the arguments begin.
+    keyword_end: usize,
+    rest_start: usize,
+}
+
+impl<'a> Statement<'a> {
+    /// The instruction's name in upper case.
+    pub fn keyword(&self) -> Cow<'_, str> {
+        let written = self.keyword_written();
+        match written.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            true => Cow::Owned(written.to_ascii_uppercase()),
+            false => Cow::Borrowed(written),
+        }
+    }
+
+    /// The same as it was written.
+    pub fn keyword_written(&self) -> &str {
+        self.original.get(..self.keyword_end).unwrap_or_default()
+    }
+
+    /// What follows the flags, on one line and trimmed.
+    pub fn rest(&self) -> &str {
+        self.original.get(self.rest_start..).unwrap_or_default()
+    }
+
+    /// The comment lines right above, without their signs. One that is no UTF-8 is left out.
+    pub fn comments(&self) -> impl DoubleEndedIterator<Item = &'a str> + use<'a> {
+        let lines = self.comments.split(|byte| *byte == b'\n');
+        lines
+            .filter_map(|line| std::str::from_utf8(line).ok()?.trim().strip_prefix('#'))
+            .map(str::trim)
+    }
 }
 
 /// Something wrong with the form of a Dockerfile.

@@ -12,7 +12,10 @@ pub fn nearest<'a>(wrong: &str, known: &mut dyn Iterator<Item = &'a str>) -> Opt
         2..=4 => 1,
         _ => 2,
     };
+    // So much further in length is so much further in all.
+    let letters = wrong.chars().count();
     known
+        .filter(|name| name.chars().count().abs_diff(letters) <= allowed)
         .map(|name| (distance(&wrong, &name.to_ascii_lowercase()), name))
         .filter(|(far, _)| *far > 0 && *far <= allowed)
         .min_by_key(|(far, _)| *far)

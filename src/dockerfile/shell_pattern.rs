@@ -129,16 +129,17 @@ impl Pattern {
         let mut taken = 0;
         let mut value = value;
         loop {
-            // `*` may also take nothing.
-            let mut at = 0;
-            while let Some(position) = here.get(at).copied() {
-                if matches!(token(position), Some(Token::Many))
-                    && here.get(at + 1) != Some(&(position + 1))
-                {
-                    here.insert(at + 1, position + 1);
+            // `*` may also take nothing; there are never two in a row.
+            let mut all = Vec::with_capacity(2 * here.len());
+            for position in here {
+                if all.last() != Some(&position) {
+                    all.push(position);
                 }
-                at += 1;
+                if matches!(token(position), Some(Token::Many)) {
+                    all.push(position + 1);
+                }
             }
+            here = all;
             *work += here.len() + 1;
             if *work > MAX_WORK {
                 return Err("matching it takes too long".to_owned());

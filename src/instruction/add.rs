@@ -24,7 +24,7 @@ impl Add {
 }
 
 impl Meaning for Add {
-    fn parse(statement: &Statement, _: char) -> Result<Add> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Add> {
         let flags = Flags::check(
             statement,
             &[

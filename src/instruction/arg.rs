@@ -22,17 +22,17 @@ impl Arg {
                 (None, Some(default)) => Some(scope.global_word(default)?),
                 (None, None) => None,
             };
-            scope.global_args.push((pair.name.clone(), value));
+            scope.declare_global(&pair.name, value)?;
         }
         Ok(())
     }
 }
 
 impl Meaning for Arg {
-    fn parse(statement: &Statement, escape: char) -> Result<Arg> {
+    fn parse(statement: &Statement<'_>, escape: char) -> Result<Arg> {
         Flags::check(statement, &[])?;
         let mut pairs = Vec::new();
-        for word in split_words(&statement.rest, escape) {
+        for word in split_words(statement.rest(), escape) {
             let (name, value) = match word.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (word, None),

@@ -14,9 +14,9 @@ pub struct Cmd {
 }
 
 impl Meaning for Cmd {
-    fn parse(statement: &Statement, _: char) -> Result<Cmd> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Cmd> {
         Flags::check(statement, &[])?;
-        Ok(Cmd { command: CommandLine::parse(&statement.rest)? })
+        Ok(Cmd { command: CommandLine::parse(statement.rest())? })
     }
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {

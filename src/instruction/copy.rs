@@ -2,11 +2,13 @@
 //!
 //! Also holds what ADD has in common with it.
 
+use std::collections::BTreeMap;
+
 use super::form::{Flags, Takes, list};
 use super::paths::{destination, source};
 use super::table::Meaning;
 use super::{CopyEffect, CopyFrom, Effect, Lowered, Scope, Source};
-use crate::dockerfile::{Statement, opens_heredoc};
+use crate::dockerfile::{Heredoc, Statement, opens_heredoc};
 use crate::error::{Error, Result};
 
 /// `COPY [flags] SOURCE... DEST`
@@ -57,7 +59,7 @@ impl Copy {
 }
 
 impl Meaning for Copy {
-    fn parse(statement: &Statement, _: char) -> Result<Copy> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Copy> {
         let flags = Flags::check(
             statement,
             &[
@@ -104,9 +106,9 @@ impl Meaning for Copy {
 
 impl Files {
     /// Checks what follows the flags.
-    pub(super) fn parse(statement: &Statement, flags: &Flags<'_>) -> Result<Files> {
-        let keyword = &statement.keyword;
-        let mut words = list(&statement.rest)?;
+    pub(super) fn parse(statement: &Statement<'_>, flags: &Flags<'_>) -> Result<Files> {
+        let keyword = statement.keyword();
+        let mut words = list(statement.rest())?;
         let dest = words.pop().filter(|_| !words.is_empty());
         let Some(dest) = dest else {
             return Err(Error::input(format!(
@@ -120,12 +122,14 @@ impl Files {
             return Err(Error::input(message));
         }
         let (mut sources, mut documents) = (Vec::new(), Vec::new());
+        // Of two of one name the last counts.
+        let found: BTreeMap<&str, &Heredoc> =
+            statement.heredocs.iter().map(|document| (document.name.as_str(), document)).collect();
         for word in words {
             match opens_heredoc(&word) {
                 None => sources.push(word),
                 Some(opened) => {
-                    let mut found = statement.heredocs.iter().rev();
-                    let document = found.find(|document| document.name == opened.name);
+                    let document = found.get(opened.name.as_str());
                     let content = document.map(|document| document.text().into_owned());
                     documents.push(Document {
                         name: opened.name,

@@ -14,9 +14,9 @@ pub struct Entrypoint {
 }
 
 impl Meaning for Entrypoint {
-    fn parse(statement: &Statement, _: char) -> Result<Entrypoint> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Entrypoint> {
         Flags::check(statement, &[])?;
-        Ok(Entrypoint { command: CommandLine::parse(&statement.rest)? })
+        Ok(Entrypoint { command: CommandLine::parse(statement.rest())? })
     }
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {

@@ -16,9 +16,9 @@ pub struct Env {
 }
 
 impl Meaning for Env {
-    fn parse(statement: &Statement, escape: char) -> Result<Env> {
+    fn parse(statement: &Statement<'_>, escape: char) -> Result<Env> {
         Flags::check(statement, &[])?;
-        let (form, pairs) = name_values("ENV", &statement.rest, escape).map_err(Error::input)?;
+        let (form, pairs) = name_values("ENV", statement.rest(), escape).map_err(Error::input)?;
         Ok(Env { pairs, form })
     }
 

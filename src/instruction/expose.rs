@@ -2,7 +2,7 @@
 //!
 //! A part for the host, as `8080:80`, is checked and then left out, as docker does.
 
-use super::form::{Flags, at_least_one};
+use super::form::{Flags, at_least_one, insert};
 use super::table::Meaning;
 use super::{Effect, Lowered, Scope};
 use crate::dockerfile::{Statement, blank_separated};
@@ -16,8 +16,8 @@ pub struct Expose {
 }
 
 impl Meaning for Expose {
-    fn parse(statement: &Statement, _: char) -> Result<Expose> {
-        let ports = blank_separated(&statement.rest);
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Expose> {
+        let ports = blank_separated(statement.rest());
         if ports.is_empty() {
             return Err(at_least_one("EXPOSE"));
         }
@@ -34,9 +34,7 @@ impl Meaning for Expose {
             }
         }
         let created_by = format!("EXPOSE [{}]", ports.join(" "));
-        scope.config.exposed_ports.append(&mut ports);
-        scope.config.exposed_ports.sort_unstable();
-        scope.config.exposed_ports.dedup();
+        ports.into_iter().for_each(|port| insert(&mut scope.config.exposed_ports, port));
         Ok(Lowered { effect: Effect::Config, created_by })
     }
 }

@@ -21,15 +21,18 @@ pub(super) struct Flags<'a>(&'a [Flag]);
 
 impl<'a> Flags<'a> {
     /// Checks the flags of a statement against those that its instruction knows.
-    pub(super) fn check(statement: &'a Statement, known: &[(&str, Takes)]) -> Result<Flags<'a>> {
+    pub(super) fn check(
+        statement: &'a Statement<'_>,
+        known: &[(&str, Takes)],
+    ) -> Result<Flags<'a>> {
         let flags = &statement.flags;
         for (at, flag) in flags.iter().enumerate() {
             let name = &flag.name;
             let Some((_, takes)) = known.iter().find(|(known, _)| known == name) else {
                 return Err(unknown(statement, name, known));
             };
-            let earlier = flags.iter().take(at).any(|earlier| earlier.name == *name);
-            if earlier && *takes != Takes::Texts {
+            let mut earlier = flags.iter().take(at);
+            if *takes != Takes::Texts && earlier.any(|earlier| earlier.name == *name) {
                 return Err(Error::input(format!("duplicate flag specified: --{name}")));
             }
             match (takes, flag.value.as_deref()) {
@@ -99,6 +102,13 @@ impl CommandLine {
     }
 }
 
+/// Puts a text into a sorted list that has each one once.
+pub(super) fn insert(list: &mut Vec<String>, text: String) {
+    if let Err(at) = list.binary_search(&text) {
+        list.insert(at, text);
+    }
+}
+
 /// Arguments as a JSON array, or separated by blanks.
 pub(super) fn list(text: &str) -> Result<Vec<String>> {
     match json_form::parse(text) {
@@ -117,13 +127,13 @@ fn without_nul(words: Vec<String>) -> Result<Vec<String>> {
 }
 
 /// The whole text as the one argument that there must be.
-pub(super) fn only(statement: &Statement) -> Result<String> {
+pub(super) fn only(statement: &Statement<'_>) -> Result<String> {
     Flags::check(statement, &[])?;
-    if statement.rest.is_empty() {
-        let keyword = &statement.keyword;
+    if statement.rest().is_empty() {
+        let keyword = statement.keyword();
         return Err(Error::input(format!("{keyword} requires exactly one argument")));
     }
-    Ok(statement.rest.clone())
+    Ok(statement.rest().to_owned())
 }
 
 /// An instruction without any argument that needs some.
@@ -146,15 +156,15 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-fn unknown(statement: &Statement, name: &str, known: &[(&str, Takes)]) -> Error {
+fn unknown(statement: &Statement<'_>, name: &str, known: &[(&str, Takes)]) -> Error {
     let error = match nearest(name, &mut known.iter().map(|(name, _)| *name)) {
         Some(meant) => Error::input(format!("unknown flag: --{name} (did you mean --{meant}?)")),
         None => Error::input(format!("unknown flag: --{name}")),
     };
     let names: Vec<String> = known.iter().map(|(name, _)| format!("--{name}")).collect();
     match names.is_empty() {
-        true => error.hint(format!("{} takes no flags", statement.keyword)),
-        false => error.hint(format!("{} knows {}", statement.keyword, names.join(", "))),
+        true => error.hint(format!("{} takes no flags", statement.keyword())),
+        false => error.hint(format!("{} knows {}", statement.keyword(), names.join(", "))),
     }
 }
 

@@ -46,8 +46,8 @@ impl From {
 }
 
 impl Meaning for From {
-    fn parse(statement: &Statement, _: char) -> Result<From> {
-        let mut words = blank_separated(&statement.rest).into_iter();
+    fn parse(statement: &Statement<'_>, _: char) -> Result<From> {
+        let mut words = blank_separated(statement.rest()).into_iter();
         let (image, keyword, name) = (words.next(), words.next(), words.next());
         let surplus = words.next().is_some();
         let (image, name, as_written) = match (image, keyword, name) {

@@ -26,8 +26,8 @@ const FLAGS: &[(&str, Takes)] = &[
 ];
 
 impl Meaning for Healthcheck {
-    fn parse(statement: &Statement, _: char) -> Result<Healthcheck> {
-        let rest = statement.rest.as_str();
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Healthcheck> {
+        let rest = statement.rest();
         let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let command = command.trim_start();
         if kind.is_empty() {
@@ -57,7 +57,7 @@ impl Meaning for Healthcheck {
                 )));
             }
         }
-        Ok(Healthcheck { check, written: statement.original.clone() })
+        Ok(Healthcheck { check, written: statement.original.clone().into_owned() })
     }
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {

@@ -17,9 +17,9 @@ pub struct Label {
 }
 
 impl Meaning for Label {
-    fn parse(statement: &Statement, escape: char) -> Result<Label> {
+    fn parse(statement: &Statement<'_>, escape: char) -> Result<Label> {
         Flags::check(statement, &[])?;
-        let (form, pairs) = name_values("LABEL", &statement.rest, escape).map_err(Error::input)?;
+        let (form, pairs) = name_values("LABEL", statement.rest(), escape).map_err(Error::input)?;
         Ok(Label { pairs, form })
     }
 

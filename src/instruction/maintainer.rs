@@ -14,7 +14,7 @@ pub struct Maintainer {
 }
 
 impl Meaning for Maintainer {
-    fn parse(statement: &Statement, _: char) -> Result<Maintainer> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Maintainer> {
         Ok(Maintainer { author: only(statement)? })
     }
 

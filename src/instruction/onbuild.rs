@@ -15,8 +15,8 @@ pub struct Onbuild {
 
 impl Meaning for Onbuild {
     /// A trigger with an unknown name is stored too: only the build that carries it out fails.
-    fn parse(statement: &Statement, _: char) -> Result<Onbuild> {
-        let Some(word) = statement.rest.split_whitespace().next() else {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Onbuild> {
+        let Some(word) = statement.rest().split_whitespace().next() else {
             return Err(at_least_one("ONBUILD"));
         };
         Flags::check(statement, &[])?;
@@ -29,7 +29,7 @@ impl Meaning for Onbuild {
             }
             _ => {}
         }
-        let mut trigger = statement.rest.clone();
+        let mut trigger = statement.rest().to_owned();
         for document in &statement.heredocs {
             trigger.push('\n');
             trigger.push_str(&document.content);

@@ -25,7 +25,7 @@ impl Run {
 }
 
 impl Meaning for Run {
-    fn parse(statement: &Statement, _: char) -> Result<Run> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Run> {
         if statement.flags.iter().any(|flag| flag.name == "device") {
             return Err(
                 Error::input("unknown flag: --device").hint("lath hands no devices to build steps")
@@ -49,7 +49,7 @@ impl Meaning for Run {
             return Err(Error::input(format!("security {security:?} is not valid"))
                 .hint("it is sandbox or insecure"));
         }
-        let command = CommandLine::parse(&statement.rest)?;
+        let command = CommandLine::parse(statement.rest())?;
         let heredocs = statement.heredocs.clone();
         Ok(Run { command, heredocs, mounts, network, security })
     }

@@ -104,6 +104,15 @@ impl Scope {
         self.check_size()
     }
 
+    /// An ARG in front of the first FROM is declared.
+    pub(super) fn declare_global(&mut self, name: &str, value: Option<String>) -> Result<()> {
+        if self.global_args.len() >= MAX_VARIABLES {
+            return Err(too_many());
+        }
+        self.global_args.push((name.to_owned(), value));
+        Ok(())
+    }
+
     /// An ENV sets a variable; an ARG of the same name has its value from now on.
     pub(super) fn set_env(&mut self, name: &str, value: &str) -> Result<()> {
         self.config.set_env(name, value);
@@ -115,7 +124,7 @@ impl Scope {
 
     fn check_size(&self) -> Result<()> {
         if self.config.env.len() + self.args.len() > MAX_VARIABLES {
-            return Err(Error::input(format!("more than {MAX_VARIABLES} variables are set")));
+            return Err(too_many());
         }
         let config: usize = self.config.env.iter().map(String::len).sum();
         let values = self.args.iter().filter_map(|(_, value)| value.as_ref());
@@ -149,6 +158,10 @@ impl Scope {
     fn escape_char(&self) -> char {
         if self.escape == '\0' { '\\' } else { self.escape }
     }
+}
+
+fn too_many() -> Error {
+    Error::input(format!("more than {MAX_VARIABLES} variables are set"))
 }
 
 fn set(all: &mut Vec<String>, name: &str, value: &str) {

@@ -14,10 +14,10 @@ pub struct Shell {
 }
 
 impl Meaning for Shell {
-    fn parse(statement: &Statement, _: char) -> Result<Shell> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Shell> {
         Flags::check(statement, &[])?;
-        let command = CommandLine::parse(&statement.rest)?;
-        if command.words.is_empty() || statement.rest.is_empty() {
+        let command = CommandLine::parse(statement.rest())?;
+        if command.words.is_empty() || statement.rest().is_empty() {
             return Err(at_least_one("SHELL"));
         }
         if command.shell {

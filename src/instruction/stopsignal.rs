@@ -21,7 +21,7 @@ const NAMES: &[&str] = &[
 ];
 
 impl Meaning for Stopsignal {
-    fn parse(statement: &Statement, _: char) -> Result<Stopsignal> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Stopsignal> {
         Ok(Stopsignal { signal: only(statement)? })
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// What an instruction's file gives to the table.
 pub(super) trait Meaning: Sized {
     /// Checks the form of a statement.
-    fn parse(statement: &Statement, escape: char) -> Result<Self>;
+    fn parse(statement: &Statement<'_>, escape: char) -> Result<Self>;
 
     /// Says what it does where it stands, and changes the scope accordingly.
     fn lower(&self, scope: &mut Scope) -> Result<Lowered>;
@@ -40,10 +40,10 @@ macro_rules! instructions {
             }
         }
 
-        fn dispatch(statement: &Statement, escape: char) -> Result<Instruction> {
-            match statement.keyword.as_str() {
+        fn dispatch(statement: &Statement<'_>, escape: char) -> Result<Instruction> {
+            match statement.keyword().as_ref() {
                 $($keyword => Meaning::parse(statement, escape).map(Instruction::$name),)*
-                _ => Err(unknown(&statement.keyword_written)),
+                _ => Err(unknown(statement.keyword_written())),
             }
         }
     };
@@ -82,7 +82,7 @@ impl Instruction {
 }
 
 /// Checks the form of a statement.
-pub fn parse(statement: &Statement, escape: char) -> Result<Instruction, Fault> {
+pub fn parse(statement: &Statement<'_>, escape: char) -> Result<Instruction, Fault> {
     dispatch(statement, escape).map_err(|error| Fault {
         line: statement.line,
         message: error.text().to_owned(),
@@ -91,14 +91,14 @@ pub fn parse(statement: &Statement, escape: char) -> Result<Instruction, Fault> 
 }
 
 /// Reads a trigger that an image or a stage has stored by ONBUILD.
-pub fn parse_trigger(text: &str) -> Result<(Statement, Instruction)> {
+pub fn parse_trigger(text: &str) -> Result<(Statement<'_>, Instruction)> {
     let document = dockerfile::parse(text.as_bytes());
-    let mut document = document.map_err(|faults| {
+    let document = document.map_err(|faults| {
         let message = faults.into_iter().next().map(|fault| fault.message);
         Error::input(message.unwrap_or_default()).during(format!("ONBUILD trigger {text:?}"))
     })?;
-    let statement = document.statements.pop().filter(|_| document.statements.is_empty());
-    let Some(statement) = statement else {
+    let mut statements = document.statements();
+    let (Some(statement), None) = (statements.next(), statements.next()) else {
         return Err(Error::input("onbuild trigger should be a single expression"));
     };
     let instruction = dispatch(&statement, document.directives.escape)
@@ -129,15 +129,15 @@ pub(super) mod tests {
     pub(in super::super) fn form(text: &str) -> Result<Instruction, String> {
         let document = dockerfile::parse(text.as_bytes()).map_err(|f| f[0].message.clone())?;
         let escape = document.directives.escape;
-        parse(document.statements.last().unwrap(), escape).map_err(|fault| fault.message)
+        parse(&document.statements().last().unwrap(), escape).map_err(|fault| fault.message)
     }
 
     /// Lowers all statements in order; gives the last result.
     pub(in super::super) fn lower(text: &str, scope: &mut Scope) -> Result<Lowered, String> {
         let document = dockerfile::parse(text.as_bytes()).map_err(|f| f[0].message.clone())?;
         let mut last = Err("nothing to lower".to_owned());
-        for statement in &document.statements {
-            let parsed = parse(statement, document.directives.escape).map_err(|f| f.message)?;
+        for statement in document.statements() {
+            let parsed = parse(&statement, document.directives.escape).map_err(|f| f.message)?;
             last = Ok(parsed.lower(scope).map_err(|error| error.text().to_owned())?);
         }
         last

@@ -14,7 +14,7 @@ pub struct User {
 }
 
 impl Meaning for User {
-    fn parse(statement: &Statement, _: char) -> Result<User> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<User> {
         Ok(User { user: only(statement)? })
     }
 

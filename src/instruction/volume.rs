@@ -1,10 +1,13 @@
 //! VOLUME: paths whose content lives outside of a container.
 
-use super::form::{Flags, at_least_one, list};
+use super::form::{Flags, at_least_one, insert, list};
 use super::table::Meaning;
 use super::{Effect, Lowered, Scope};
 use crate::dockerfile::Statement;
 use crate::error::{Error, Result};
+
+/// More could not be read again: a config has 32,768 values at most.
+const MAX_VOLUMES: usize = 16_384;
 
 /// `VOLUME ["PATH", ...]` or `VOLUME PATH...`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +17,8 @@ pub struct Volume {
 }
 
 impl Meaning for Volume {
-    fn parse(statement: &Statement, _: char) -> Result<Volume> {
-        let paths = list(&statement.rest)?;
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Volume> {
+        let paths = list(statement.rest())?;
         if paths.is_empty() {
             return Err(at_least_one("VOLUME"));
         }
@@ -38,9 +41,10 @@ impl Meaning for Volume {
         }
         let created_by = format!("VOLUME [{}]", paths.join(" "));
         // The path stays as it is written, relative or not, as docker has it.
-        scope.config.volumes.append(&mut paths);
-        scope.config.volumes.sort_unstable();
-        scope.config.volumes.dedup();
+        paths.into_iter().for_each(|path| insert(&mut scope.config.volumes, path));
+        if scope.config.volumes.len() > MAX_VOLUMES {
+            return Err(Error::input(format!("more than {MAX_VOLUMES} volumes")));
+        }
         Ok(Lowered { effect: Effect::Config, created_by })
     }
 }

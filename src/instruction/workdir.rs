@@ -15,7 +15,7 @@ pub struct Workdir {
 }
 
 impl Meaning for Workdir {
-    fn parse(statement: &Statement, _: char) -> Result<Workdir> {
+    fn parse(statement: &Statement<'_>, _: char) -> Result<Workdir> {
         Ok(Workdir { path: only(statement)? })
     }
 

@@ -60,16 +60,16 @@ pub struct Outliner<'a> {
 
 impl<'a> Outliner<'a> {
     /// Looks at all that stands outside of the stages. `scope` as for `Plan::new`.
-    pub fn new(document: &Document, plan: &'a Plan, scope: &'a Scope) -> Outliner<'a> {
+    pub fn new(document: &Document<'_>, plan: &'a Plan, scope: &'a Scope) -> Outliner<'a> {
         let target = plan.needed.last().copied().unwrap_or_default();
         let outline = Outline { target, ..Outline::default() };
         let mut outliner = Outliner { plan, scope, outline, globals: Vec::new(), used: Vec::new() };
-        for statement in &document.statements {
-            match instruction::parse(statement, plan.escape) {
-                Ok(Instruction::From(from)) => outliner.begin(statement, from),
+        for statement in document.statements() {
+            match instruction::parse(&statement, plan.escape) {
+                Ok(Instruction::From(from)) => outliner.begin(&statement, from),
                 Ok(Instruction::Arg(arg)) if outliner.outline.targets.is_empty() => {
                     for pair in arg.pairs {
-                        outliner.global(statement, &pair.name, pair.value.as_deref());
+                        outliner.global(&statement, &pair.name, pair.value.as_deref());
                     }
                 }
                 _ => {}
@@ -78,7 +78,7 @@ impl<'a> Outliner<'a> {
         outliner
     }
 
-    fn begin(&mut self, statement: &Statement, from: From) {
+    fn begin(&mut self, statement: &Statement<'_>, from: From) {
         let number = self.outline.targets.len();
         let platform = from.platform_written.unwrap_or_default();
         if self.plan.needed.contains(&number) {
@@ -92,7 +92,7 @@ impl<'a> Outliner<'a> {
         self.outline.targets.push(target);
     }
 
-    fn global(&mut self, statement: &Statement, name: &str, default: Option<&str>) {
+    fn global(&mut self, statement: &Statement<'_>, name: &str, default: Option<&str>) {
         let mut global = entry(statement, "arg", name);
         let value = self.plan.global_args.get(self.globals.len());
         global.value = value.and_then(|(_, value)| value.clone()).unwrap_or_default();
@@ -183,8 +183,8 @@ impl<'a> Outliner<'a> {
 }
 
 /// An entry with the comment `# NAME what it is`.
-fn entry(statement: &Statement, kind: &str, name: &str) -> Entry {
-    let mut texts = statement.comments.iter().filter_map(|comment| {
+fn entry(statement: &Statement<'_>, kind: &str, name: &str) -> Entry {
+    let mut texts = statement.comments().filter_map(|comment| {
         comment.strip_prefix(name).filter(|_| !name.is_empty())?.strip_prefix(' ')
     });
     Entry {

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dockerfile::{Document, Fault, Statement};
+use crate::dockerfile::{Document, Fault, MAX_FAULTS, Statement};
 use crate::error::Error;
 use crate::image::platform::Platform;
 use crate::instruction::{self, From, Instruction, Scope};
+
+/// Nobody has so many. Each one is looked for by those that follow, and may hold a whole environment.
+const MAX_STAGES: usize = 1000;
 
 /// One statement of a stage.
 #[derive(Clone, Debug)]
@@ -69,7 +72,7 @@ impl Plan {
     /// Makes the plan of a Dockerfile. `scope` has the build arguments and platforms. Nothing is
     /// read or run for it; what is wrong is told for all statements together.
     pub fn new(
-        document: &Document,
+        document: &Document<'_>,
         mut scope: Scope,
         target: Option<&str>,
     ) -> Result<Plan, Vec<Fault>> {
@@ -83,10 +86,13 @@ impl Plan {
             declared: BTreeSet::new(),
         };
         let mut faults = Vec::new();
-        for statement in &document.statements {
-            match instruction::parse(statement, scope.escape) {
+        for statement in document.statements() {
+            if faults.len() > MAX_FAULTS {
+                break;
+            }
+            match instruction::parse(&statement, scope.escape) {
                 Ok(instruction) => {
-                    if let Err(fault) = plan.add(statement, instruction, &mut scope) {
+                    if let Err(fault) = plan.add(&statement, instruction, &mut scope) {
                         faults.push(fault);
                     }
                 }
@@ -96,6 +102,7 @@ impl Plan {
         if !faults.is_empty() {
             return Err(faults);
         }
+        plan.global_args = scope.global_args;
         let target = plan.target(target).map_err(|fault| vec![fault])?;
         let mut order =
             Order { plan: &plan, state: vec![Visited::No; plan.stages.len()], needed: Vec::new() };
@@ -109,12 +116,12 @@ impl Plan {
 
     fn add(
         &mut self,
-        statement: &Statement,
+        statement: &Statement<'_>,
         instruction: Instruction,
         scope: &mut Scope,
     ) -> Result<(), Fault> {
         let line = statement.line;
-        let text = statement.original.clone();
+        let text = statement.original.to_string();
         if let Instruction::Arg(arg) = &instruction {
             self.declared.extend(arg.pairs.iter().map(|pair| pair.name.clone()));
         }
@@ -128,7 +135,6 @@ impl Plan {
                     .hint("begin the Dockerfile with FROM; only ARG may stand before it"));
             };
             arg.declare_global(scope).map_err(|error| fault(line, &error))?;
-            self.global_args.clone_from(&scope.global_args);
             self.global_texts.push(text);
             return Ok(());
         };
@@ -160,6 +166,9 @@ impl Plan {
         let image = from.image(scope).map_err(|error| fault(line, &error))?;
         let platform = from.platform(scope).map_err(|error| fault(line, &error))?;
         let number = self.stages.len();
+        if number >= MAX_STAGES {
+            return Err(Fault::new(line, format!("more than {MAX_STAGES} stages")));
+        }
         let base = match image.as_str() {
             "scratch" => Base::Scratch,
             name => match self.named(name) {

@@ -22,7 +22,7 @@ const MAX_FINDINGS: usize = 1000;
 /// What is looked at.
 pub struct Subject<'a> {
     /// The text.
-    pub document: &'a Document,
+    pub document: &'a Document<'a>,
     /// The same, understood.
     pub plan: &'a Plan,
     /// Which rules are checked.
@@ -59,16 +59,19 @@ struct Opening<'a> {
     platforms: Option<(&'a Platform, &'a Platform)>,
 }
 
+/// A statement and what it says.
+type Parsed<'a> = (Statement<'a>, Instruction);
+
 /// A statement of a stage after it was lowered, for the rules.
 pub struct Here<'a> {
-    pub(super) statement: &'a Statement,
+    pub(super) statement: &'a Statement<'a>,
     pub(super) instruction: &'a Instruction,
     pub(super) scope: &'a Scope,
     pub(super) effect: &'a Effect,
     /// Variables that it asked for and nobody has set.
     unknown: &'a [String],
     /// What follows in the same stage.
-    later: &'a [(&'a Statement, Instruction)],
+    later: &'a [Parsed<'a>],
     /// A WORKDIR stands before it, here or in a parent stage.
     has_workdir: bool,
     ignored: &'a dyn Fn(&str) -> bool,
@@ -79,26 +82,37 @@ struct Say<'a> {
     rule: &'static Rule,
     /// The lines that it is about.
     lines: (usize, usize),
-    /// A comment above these lines switches the rule off.
-    is_off: bool,
+    /// The statement there: a comment above it may switch the rule off.
+    statement: Option<&'a Statement<'a>>,
     findings: &'a mut Vec<Finding>,
 }
 
 impl<'a> Say<'a> {
     fn new(rule: &'static Rule, findings: &'a mut Vec<Finding>) -> Say<'a> {
-        Say { rule, lines: (0, 0), is_off: false, findings }
+        Say { rule, lines: (0, 0), statement: None, findings }
     }
 
     /// What follows is about this statement.
-    fn about(&mut self, statement: &Statement) {
+    fn about(&mut self, statement: &'a Statement<'a>) {
         self.lines = (statement.line, statement.last_line);
-        let mut checks = statement.comments.iter().filter_map(|text| Check::of_comment(text));
-        self.is_off = checks.any(|check| check.skips(self.rule.name));
+        self.statement = Some(statement);
+    }
+
+    /// Nothing more is told, so there is nothing more to look for.
+    fn is_done(&self) -> bool {
+        self.findings.len() >= MAX_FINDINGS
+    }
+
+    fn is_off(&self) -> bool {
+        self.statement.is_some_and(|statement| {
+            let mut checks = statement.comments().filter_map(Check::of_comment);
+            checks.any(|check| check.skips(self.rule.name))
+        })
     }
 
     /// The rule is broken; its text has these words in it.
     fn say(&mut self, words: &[&str]) {
-        if self.is_off || self.findings.len() >= MAX_FINDINGS {
+        if self.is_done() || self.is_off() {
             return;
         }
         let mut message = String::new();
@@ -127,8 +141,11 @@ struct Ended {
 pub fn check(subject: &Subject<'_>, hear: &mut dyn FnMut(usize, &Here<'_>)) -> Outcome {
     let document = subject.document;
     let escape = document.directives.escape;
-    let parse = |statement| Some((statement, instruction::parse(statement, escape).ok()?));
-    let statements: Vec<_> = document.statements.iter().filter_map(parse).collect();
+    let parse = |statement| {
+        let instruction = instruction::parse(&statement, escape).ok()?;
+        Some((statement, instruction))
+    };
+    let statements: Vec<Parsed<'_>> = document.statements().filter_map(parse).collect();
     let is_on = |rule: &&'static Rule| is_on(rule, subject.rules);
     let start =
         Scope { escape, global_args: subject.plan.global_args.clone(), ..subject.scope.clone() };
@@ -142,7 +159,7 @@ pub fn check(subject: &Subject<'_>, hear: &mut dyn FnMut(usize, &Here<'_>)) -> O
         outcome: Outcome::default(),
     };
     linter.texts(&statements);
-    let is_from = |(_, instruction): &(_, Instruction)| matches!(instruction, Instruction::From(_));
+    let is_from = |(_, instruction): &Parsed<'_>| matches!(instruction, Instruction::From(_));
     let mut rest = statements.iter().position(is_from).and_then(|at| statements.get(at..));
     while let Some((opening, steps)) = rest.and_then(|rest| rest.split_first()) {
         let end = steps.iter().position(is_from).unwrap_or(steps.len());
@@ -160,7 +177,7 @@ fn is_on(rule: &Rule, check: &Check) -> bool {
 }
 
 /// The arguments in front of the first FROM with nothing but their defaults.
-fn bare(start: &Scope, statements: &[(&Statement, Instruction)]) -> Option<Scope> {
+fn bare(start: &Scope, statements: &[Parsed<'_>]) -> Option<Scope> {
     let mut bare = start.clone();
     bare.build_args.clear();
     bare.global_args.clear();
@@ -183,12 +200,12 @@ struct Linter<'a> {
 
 impl Linter<'_> {
     /// The rules that only look at the text.
-    fn texts(&mut self, statements: &[(&Statement, Instruction)]) {
+    fn texts(&mut self, statements: &[Parsed<'_>]) {
         let findings = &mut self.outcome.findings;
         for rule in self.rules.iter().copied() {
             let mut say = Say::new(rule, findings);
             match rule.scan {
-                Scan::Document(check) => check(self.subject.document, &mut say),
+                Scan::Statements(check) => check(statements, &mut say),
                 Scan::Statement(check) => {
                     for (statement, instruction) in statements {
                         say.about(statement);
@@ -200,7 +217,7 @@ impl Linter<'_> {
         }
     }
 
-    fn stage(&mut self, opening: &(&Statement, Instruction), steps: &[(&Statement, Instruction)]) {
+    fn stage(&mut self, opening: &Parsed<'_>, steps: &[Parsed<'_>]) {
         let (opened, Instruction::From(from)) = opening else { return };
         let number = self.ended.len();
         let plan = self.subject.plan;
@@ -248,14 +265,17 @@ impl Linter<'_> {
         {
             self.outcome.fault.get_or_insert(fault);
         }
-        self.ended.push(stage);
+        // A scope may be large, and most are nobody's base.
+        let is_base = plan.stages.iter().any(|stage| stage.base == Base::Stage(number));
+        let scope = if is_base { stage.scope } else { Scope::default() };
+        self.ended.push(Ended { scope, ..stage });
     }
 
     fn steps(
         &mut self,
         stage: &mut Ended,
-        opened: &Statement,
-        steps: &[(&Statement, Instruction)],
+        opened: &Statement<'_>,
+        steps: &[Parsed<'_>],
         is_looked_at: bool,
     ) -> Result<(), Fault> {
         for text in std::mem::take(&mut stage.scope.config.on_build) {
@@ -276,9 +296,9 @@ impl Linter<'_> {
     fn step(
         &mut self,
         stage: &mut Ended,
-        statement: &Statement,
+        statement: &Statement<'_>,
         instruction: &Instruction,
-        later: &[(&Statement, Instruction)],
+        later: &[Parsed<'_>],
         is_looked_at: bool,
     ) -> Result<(), Fault> {
         let lowered = instruction.lower(&mut stage.scope);

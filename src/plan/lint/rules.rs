@@ -4,8 +4,8 @@
 
 use std::cell::RefCell;
 
-use super::{Here, Opening, Say};
-use crate::dockerfile::{Check, Document, Expander, Form, Statement, nearest};
+use super::{Here, Opening, Parsed, Say};
+use crate::dockerfile::{Check, Expander, Form, Statement, nearest};
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::{CopyFrom, Effect, Instruction, Scope, Source};
@@ -24,10 +24,10 @@ pub(super) struct Rule {
 /// What a rule looks at.
 #[derive(Clone, Copy)]
 pub(super) enum Scan {
-    /// The text as a whole.
-    Document(fn(&Document, &mut Say<'_>)),
+    /// All statements together.
+    Statements(for<'a> fn(&'a [Parsed<'a>], &mut Say<'a>)),
     /// Each statement by itself.
-    Statement(fn(&Statement, &Instruction, &mut Say<'_>)),
+    Statement(fn(&Statement<'_>, &Instruction, &mut Say<'_>)),
     /// Each FROM.
     From(fn(&Opening<'_>, &mut Say<'_>)),
     /// Each statement of a stage that is looked at.
@@ -50,11 +50,11 @@ pub(super) static RULES: &[Rule] = &[
         "'%' and '%' keywords' casing do not match",
         Scan::Statement(from_as_casing),
     ),
-    rule("NoEmptyContinuation", "Empty continuation line", Scan::Document(empty_continuation)),
+    rule("NoEmptyContinuation", "Empty continuation line", Scan::Statements(empty_continuation)),
     rule(
         "ConsistentInstructionCasing",
         "Command '%' should match the case of the command majority (%)",
-        Scan::Document(instruction_casing),
+        Scan::Statements(instruction_casing),
     ),
     rule(
         "DuplicateStageName",
@@ -163,7 +163,7 @@ const SECRETS: &[&str] = &[
 ];
 const NO_SECRETS: &[&str] = &["public", "file", "version"];
 
-fn stage_name_casing(_: &Statement, instruction: &Instruction, say: &mut Say<'_>) {
+fn stage_name_casing(_: &Statement<'_>, instruction: &Instruction, say: &mut Say<'_>) {
     if let Instruction::From(from) = instruction
         && let Some(name) = &from.name_written
         && from.name.as_ref() != Some(name)
@@ -173,38 +173,40 @@ fn stage_name_casing(_: &Statement, instruction: &Instruction, say: &mut Say<'_>
 }
 
 /// A FROM in mixed case is another rule's.
-fn from_as_casing(statement: &Statement, instruction: &Instruction, say: &mut Say<'_>) {
+fn from_as_casing(statement: &Statement<'_>, instruction: &Instruction, say: &mut Say<'_>) {
     let Instruction::From(from) = instruction else { return };
-    let (Some(word), Some(is_lower)) = (&from.as_written, case(&statement.keyword_written)) else {
+    let (Some(word), Some(is_lower)) = (&from.as_written, case(statement.keyword_written())) else {
         return;
     };
     if case(word) != Some(is_lower) {
-        say.say(&[word, &statement.keyword_written]);
+        say.say(&[word, statement.keyword_written()]);
     }
 }
 
-fn empty_continuation(document: &Document, say: &mut Say<'_>) {
-    for found in &document.empty_continuations {
-        say.lines = (found.line, found.line);
+fn empty_continuation<'a>(statements: &'a [Parsed<'a>], say: &mut Say<'a>) {
+    for line in statements.iter().filter_map(|(statement, _)| statement.empty_continuation) {
+        say.lines = (line, line);
         say.say(&[]);
     }
 }
 
 /// The majority decides; upper case when there is none. What stands before the first FROM is not
 /// looked at.
-fn instruction_casing(document: &Document, say: &mut Say<'_>) {
-    let from = document.statements.iter().position(|statement| statement.keyword == "FROM");
-    let statements = from.and_then(|from| document.statements.get(from..)).unwrap_or_default();
+fn instruction_casing<'a>(statements: &'a [Parsed<'a>], say: &mut Say<'a>) {
+    let is_from = |(_, instruction): &Parsed<'_>| matches!(instruction, Instruction::From(_));
+    let from = statements.iter().position(is_from);
+    let statements = from.and_then(|from| statements.get(from..)).unwrap_or_default();
     let lower = |wanted| {
-        let cases = statements.iter().filter_map(|statement| case(&statement.keyword_written));
+        let cases =
+            statements.iter().filter_map(|(statement, _)| case(statement.keyword_written()));
         cases.filter(|is_lower| *is_lower == wanted).count()
     };
     let most_are_lower = lower(true) > lower(false);
     let wanted = if most_are_lower { "lowercase" } else { "uppercase" };
-    for statement in statements {
-        if case(&statement.keyword_written) != Some(most_are_lower) {
+    for (statement, _) in statements {
+        if case(statement.keyword_written()) != Some(most_are_lower) {
             say.about(statement);
-            say.say(&[&statement.keyword_written, wanted]);
+            say.say(&[statement.keyword_written(), wanted]);
         }
     }
 }
@@ -230,11 +232,11 @@ fn json_args(here: &Here<'_>, say: &mut Say<'_>) {
     // Who chose a shell wants it.
     let has_shell = here.scope.config.shell.as_ref().is_some_and(|shell| !shell.is_empty());
     if command.shell && !has_shell {
-        say.say(&[&here.statement.keyword_written]);
+        say.say(&[here.statement.keyword_written()]);
     }
 }
 
-fn maintainer(_: &Statement, instruction: &Instruction, say: &mut Say<'_>) {
+fn maintainer(_: &Statement<'_>, instruction: &Instruction, say: &mut Say<'_>) {
     if matches!(instruction, Instruction::Maintainer(_)) {
         say.say(&[]);
     }
@@ -265,6 +267,9 @@ fn workdir_relative(here: &Here<'_>, say: &mut Say<'_>) {
 
 fn undefined_var(here: &Here<'_>, say: &mut Say<'_>) {
     for name in here.unknown {
+        if say.is_done() {
+            return;
+        }
         let env = here.scope.config.env.iter().filter_map(|entry| entry.split('=').next());
         let args = here.scope.args.iter().filter(|(_, value)| value.is_some());
         let mut known = env.chain(args.map(|(name, _)| name.as_str()));
@@ -279,7 +284,7 @@ fn multiple_instructions(here: &Here<'_>, say: &mut Say<'_>) {
         && let mut later = here.later.iter()
         && let Some((next, _)) = later.find(|(_, other)| other.keyword() == keyword)
     {
-        say.say(&[&next.keyword_written]);
+        say.say(&[next.keyword_written()]);
     }
 }
 
@@ -290,7 +295,7 @@ fn legacy_key_value(here: &Here<'_>, say: &mut Say<'_>) {
         _ => return,
     };
     if form == Form::Legacy {
-        let keyword = here.statement.keyword_written.as_str();
+        let keyword = here.statement.keyword_written();
         say.say(&[keyword, keyword]);
     }
 }
@@ -371,8 +376,8 @@ fn copy_ignored_file(here: &Here<'_>, say: &mut Say<'_>) {
     }
 }
 
-fn definition_description(statement: &Statement, instruction: &Instruction, say: &mut Say<'_>) {
-    let mut comments = statement.comments.iter().rev();
+fn definition_description(statement: &Statement<'_>, instruction: &Instruction, say: &mut Say<'_>) {
+    let mut comments = statement.comments().rev();
     let comment = comments.find(|text| Check::of_comment(text).is_none());
     let Some(comment) = comment else { return };
     let described = comment.split(' ').next().unwrap_or_default();
