@@ -9,11 +9,12 @@
 //!  3  snapshot  sandbox  archive                      views of layers, processes, image files
 //!  2  plan -> instruction   layer   store             meaning, layer tars, the flat files
 //!  1  dockerfile  image  pattern  event -> image      pure text and types
-//!  0  error  sys -> error  logging -> sys             the ground
+//!  0  error  sys -> error  logging -> sys  sort       the ground
 //! ```
 
 pub mod error;
 pub mod logging;
+pub mod sort;
 pub mod sys;
 
 pub mod dockerfile;

@@ -9,6 +9,7 @@ use crate::image::descriptor::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Manifest, OCI_INDEX, OCI_MANIFEST, choose,
 };
 use crate::image::platform::Platform;
+use crate::sort::sort;
 
 /// The annotation with the tag, or the whole name.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -86,7 +87,7 @@ fn one_or_all<'a>(
 ) -> Result<Vec<&'a Descriptor>> {
     let mut platforms: Vec<String> =
         group.iter().filter_map(|entry| entry.platform.as_ref()).map(Platform::to_string).collect();
-    platforms.sort_unstable();
+    sort(&mut platforms);
     platforms.dedup();
     if group.len() < 2 || platforms.len() < group.len() {
         return Ok(group.iter().collect());

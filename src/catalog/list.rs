@@ -5,6 +5,7 @@ use crate::image::config::{History, ImageConfig};
 use crate::image::digest::{Digest, ImageId};
 use crate::image::reference::Reference;
 use crate::image::time::parse_rfc3339;
+use crate::sort::sort_by;
 use crate::store::Store;
 
 /// An image in the list; one with several names stands there several times.
@@ -58,7 +59,7 @@ pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
             rows.push(row);
         }
     }
-    rows.sort_unstable_by(|a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));
+    sort_by(&mut rows, &mut |a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));
     Ok(rows)
 }
 

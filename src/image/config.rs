@@ -10,6 +10,7 @@ use super::digest::{ChainId, DiffId, Digest};
 use super::json::{Value, quote};
 use super::platform::Platform;
 use crate::error::{Context, Error, Result};
+use crate::sort::sort;
 
 /// The PATH where an image names none; docker's.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -102,11 +103,9 @@ impl ContainerConfig {
                 "WorkingDir" => config.working_dir = value.as_str().unwrap_or_default().to_owned(),
                 "Labels" => {
                     let labels = value.as_object().unwrap_or_default().iter();
-                    config.labels = labels
-                        .filter_map(|(key, value)| {
-                            value.as_str().map(|text| (key.clone(), text.to_owned()))
-                        })
-                        .collect();
+                    config.labels.extend(labels.filter_map(|(key, value)| {
+                        value.as_str().map(|text| (key.clone(), text.to_owned()))
+                    }));
                 }
                 "StopSignal" => config.stop_signal = filled(value),
                 "Healthcheck" => config.healthcheck = Healthcheck::from_json(value),
@@ -375,7 +374,7 @@ fn words(value: &Value) -> Option<Vec<String>> {
 fn keys(value: &Value) -> Vec<String> {
     let fields = value.as_object().unwrap_or_default();
     let mut keys: Vec<String> = fields.iter().map(|(key, _)| key.clone()).collect();
-    keys.sort_unstable();
+    sort(&mut keys);
     keys
 }
 

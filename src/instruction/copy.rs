@@ -2,13 +2,11 @@
 //!
 //! Also holds what ADD has in common with it.
 
-use std::collections::BTreeMap;
-
 use super::form::{Flags, Takes, list};
 use super::paths::{destination, source};
 use super::table::Meaning;
 use super::{CopyEffect, CopyFrom, Effect, Lowered, Scope, Source};
-use crate::dockerfile::{Heredoc, Statement, opens_heredoc};
+use crate::dockerfile::{Statement, opens_heredoc};
 use crate::error::{Error, Result};
 
 /// `COPY [flags] SOURCE... DEST`
@@ -122,14 +120,13 @@ impl Files {
             return Err(Error::input(message));
         }
         let (mut sources, mut documents) = (Vec::new(), Vec::new());
-        // Of two of one name the last counts.
-        let found: BTreeMap<&str, &Heredoc> =
-            statement.heredocs.iter().map(|document| (document.name.as_str(), document)).collect();
         for word in words {
             match opens_heredoc(&word) {
                 None => sources.push(word),
                 Some(opened) => {
-                    let document = found.get(opened.name.as_str());
+                    // Of two of one name the last counts.
+                    let mut of_the_line = statement.heredocs.iter().rev();
+                    let document = of_the_line.find(|known| known.name == opened.name);
                     let content = document.map(|document| document.text().into_owned());
                     documents.push(Document {
                         name: opened.name,

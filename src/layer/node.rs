@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::entry::{Attributes, MODE_BITS, Xattr, holds_xattr, show};
 use crate::layer::walk::{DIRECTORY, Visit, Walk};
+use crate::sort::sort;
 
 /// Overlayfs's marks for a directory through which nothing shows from below.
 const OPAQUE: &str = "trusted.overlay.opaque";
@@ -78,7 +79,7 @@ pub fn xattrs(fd: BorrowedFd<'_>) -> Result<Vec<Xattr>> {
             kept.push(Xattr { name: name.to_vec(), value });
         }
     }
-    kept.sort_unstable();
+    sort(&mut kept);
     Ok(kept)
 }
 

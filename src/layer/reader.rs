@@ -15,6 +15,7 @@ use crate::layer::entry::{Attributes, Entry, MODE_BITS, Node, Xattr, holds_xattr
 use crate::layer::pax;
 use crate::layer::recipe::Recipe;
 use crate::layer::writer::{BLOCK, padding};
+use crate::sort::sort;
 
 /// Go's limit too. Names and attributes of one entry are in memory.
 const MAX_HEADER: u64 = 1 << 20;
@@ -286,7 +287,7 @@ fn said_by(records: &[u8]) -> Result<Said> {
             }
         }
     }
-    said.xattrs.sort_unstable();
+    sort(&mut said.xattrs);
     Ok(said)
 }
 

@@ -5,6 +5,7 @@
 
 use super::glob::{self, Token, next_char};
 use crate::error::{Error, Result};
+use crate::sort::sort;
 
 /// No path is longer, so no pattern needs to be.
 const MAX_PATTERN: usize = 4096;
@@ -293,7 +294,7 @@ fn skip_empty(signs: &[Sign], places: &mut Vec<usize>) {
         }
         at += 1;
     }
-    places.sort_unstable();
+    sort(places);
     places.dedup();
 }
 

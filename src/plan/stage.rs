@@ -6,6 +6,7 @@ use crate::dockerfile::{Document, Fault, MAX_FAULTS, Statement};
 use crate::error::Error;
 use crate::image::platform::Platform;
 use crate::instruction::{self, From, Instruction, Scope};
+use crate::sort::sort;
 
 /// Nobody has so many. Each one is looked for by those that follow, and may hold a whole environment.
 const MAX_STAGES: usize = 1000;
@@ -110,7 +111,7 @@ impl Plan {
         plan.needed = order.needed;
         // Nobody can need what comes later, so the order of the text does too, and is the one
         // that its writer has in mind.
-        plan.needed.sort_unstable();
+        sort(&mut plan.needed);
         Ok(plan)
     }
 

@@ -3,10 +3,11 @@
 //! step's image id waits for that step's digest alone, not for the medium.
 
 use std::os::fd::OwnedFd;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use super::queue::{Next, Promise, Queue};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{ContainerConfig, History, ImageConfig};
@@ -80,41 +81,22 @@ pub struct StepImage {
     pub created_by: String,
 }
 
-type Outcome = Option<Result<Arc<Done>>>;
-
 /// The promise of an image so far: known at once for a step from the cache, a moment later for
 /// one that ran.
 #[derive(Clone)]
-pub struct Ticket(Arc<(Mutex<Outcome>, Condvar)>);
+pub struct Ticket(Promise<Arc<Done>>);
 
 impl Ticket {
     /// One that is known already.
     pub fn known(done: Arc<Done>) -> Ticket {
-        Ticket(Arc::new((Mutex::new(Some(Ok(done))), Condvar::new())))
-    }
-
-    fn unknown() -> Ticket {
-        Ticket(Arc::new((Mutex::new(None), Condvar::new())))
-    }
-
-    fn settle(&self, outcome: Result<Arc<Done>>) {
-        let (cell, waiting) = &*self.0;
-        *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        waiting.notify_all();
+        let ticket = Ticket(Promise::open());
+        ticket.0.settle(Ok(done));
+        ticket
     }
 
     /// Waits until it is known.
     pub fn wait(&self) -> Result<Arc<Done>> {
-        let (cell, waiting) = &*self.0;
-        let mut outcome = cell.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match &*outcome {
-                Some(result) => return result.clone(),
-                None => {
-                    outcome = waiting.wait(outcome).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
+        self.0.wait()
     }
 }
 
@@ -137,7 +119,7 @@ pub struct Finished {
 
 enum Message {
     Step(Box<Finished>, Ticket),
-    Publish(Box<Last>, Sender<Result<()>>),
+    Publish(Box<Last>, Promise<()>),
 }
 
 /// The end of a build.
@@ -148,24 +130,25 @@ struct Last {
 
 /// Sends finished steps to the thread.
 pub struct Committer {
-    sender: Sender<Message>,
+    queue: Arc<Queue<Message>>,
     thread: JoinHandle<Result<()>>,
 }
 
 impl Committer {
     /// Starts the thread.
     pub fn start(store: Arc<Store>, scratch: Arc<Scratch>) -> Result<Committer> {
-        let (sender, receiver) = channel();
+        let queue = Arc::new(Queue::new());
+        let incoming = queue.clone();
         let thread = std::thread::Builder::new()
             .stack_size(512 << 10)
-            .spawn(move || serve(&store, &scratch, &receiver))
+            .spawn(move || serve(&store, &scratch, &incoming))
             .context(|| "start the committer")?;
-        Ok(Committer { sender, thread })
+        Ok(Committer { queue, thread })
     }
 
     /// Waits until everything that was handed over is published.
     pub fn finish(self) -> Result<()> {
-        drop(self.sender);
+        self.queue.close();
         self.thread
             .join()
             .unwrap_or_else(|_| Err(Error::new(Kind::System, "the committer stopped unexpectedly")))
@@ -173,26 +156,19 @@ impl Committer {
 
     /// Hands a step over.
     pub fn step(&self, finished: Finished) -> Ticket {
-        let ticket = Ticket::unknown();
-        let message = Message::Step(Box::new(finished), ticket.clone());
-        if self.sender.send(message).is_err() {
-            ticket.settle(Err(stopped()));
-        }
+        let ticket = Ticket(Promise::open());
+        self.queue.push(Message::Step(Box::new(finished), ticket.clone()));
         ticket
     }
 
     /// Publishes all steps so far, the image and its names; everything is on the medium when it
     /// returns.
     pub fn publish(&self, image: Option<Arc<Done>>, names: Vec<Reference>) -> Result<()> {
-        let (reply, answer) = channel();
+        let published = Promise::open();
         let last = Box::new(Last { image, names });
-        self.sender.send(Message::Publish(last, reply)).map_err(|_| stopped())?;
-        answer.recv().map_err(|_| stopped())?
+        self.queue.push(Message::Publish(last, published.clone()));
+        published.wait()
     }
-}
-
-fn stopped() -> Error {
-    Error::new(Kind::System, "the committer has stopped")
 }
 
 /// How long the thread waits for more before it syncs what has gathered: a sync costs the running
@@ -201,19 +177,16 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// After this time it syncs even when more keeps coming.
 const LONGEST: Duration = Duration::from_secs(2);
 
-fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Result<()> {
+fn serve(store: &Store, scratch: &Scratch, incoming: &Queue<Message>) -> Result<()> {
     let mut failed: Option<Error> = None;
     let mut gathered = Publication::default();
     let mut since = Instant::now();
     let mut text = String::new();
     loop {
-        let message = if gathered.is_empty() {
-            receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            receiver.recv_timeout(PATIENCE.min(LONGEST.saturating_sub(since.elapsed())))
-        };
+        let patience = PATIENCE.min(LONGEST.saturating_sub(since.elapsed()));
+        let message = incoming.next((!gathered.is_empty()).then_some(patience));
         match message {
-            Ok(Message::Step(finished, ticket)) => {
+            Next::Message(Message::Step(finished, ticket)) => {
                 if gathered.is_empty() {
                     since = Instant::now();
                 }
@@ -224,20 +197,19 @@ fn serve(store: &Store, scratch: &Scratch, receiver: &Receiver<Message>) -> Resu
                 if let Err(error) = &result {
                     failed.get_or_insert_with(|| error.clone());
                 }
-                ticket.settle(result.map(Arc::new));
+                ticket.0.settle(result.map(Arc::new));
             }
-            Ok(Message::Publish(last, reply)) => {
+            Next::Message(Message::Publish(last, published)) => {
                 if let Err(error) = gather_last(store, *last, &mut gathered) {
                     failed.get_or_insert(error);
                 }
                 flush(store, scratch, &mut gathered, &mut failed);
-                // The build has gone when nobody listens; then it has its own error to tell.
-                let _ = reply.send(failed.clone().map_or(Ok(()), Err));
+                published.settle(failed.clone().map_or(Ok(()), Err));
             }
-            Err(RecvTimeoutError::Timeout) => {
+            Next::Nothing => {
                 flush_early(store, scratch, &mut gathered, &mut failed);
             }
-            Err(RecvTimeoutError::Disconnected) => break,
+            Next::Closed => break,
         }
     }
     flush(store, scratch, &mut gathered, &mut failed);

@@ -5,6 +5,7 @@
 
 mod commit;
 mod overlay;
+mod queue;
 mod settle;
 mod squash;
 

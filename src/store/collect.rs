@@ -30,7 +30,8 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
-        let mut used: BTreeSet<String> = self.leased()?.into_iter().collect();
+        let mut used: BTreeSet<String> = BTreeSet::new();
+        used.extend(self.leased()?);
         let mut dead = Vec::new();
         self.each_name("chains", &mut |name| {
             let Some(chain) = ChainId::parse_hex(name) else { return Ok(true) };

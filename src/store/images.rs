@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::image::config::ImageConfig;
 use crate::image::digest::{Digest, ImageId};
 use crate::image::json;
+use crate::sort::sort;
 use crate::sys::fs::read_small;
 
 impl Store {
@@ -54,7 +55,7 @@ impl Store {
             ids.extend(Digest::parse_hex(name));
             Ok(true)
         })?;
-        ids.sort_unstable();
+        sort(&mut ids);
         Ok(ids)
     }
 

@@ -7,6 +7,7 @@ use super::Store;
 use crate::error::{Context, Result};
 use crate::image::digest::{Digest, ImageId};
 use crate::image::reference::Reference;
+use crate::sort::sort;
 use crate::sys::fs::read_small;
 
 /// A name and what it names.
@@ -47,7 +48,7 @@ impl Store {
             })?;
             Ok(true)
         })?;
-        names.sort_unstable();
+        sort(&mut names);
         Ok(names)
     }
 

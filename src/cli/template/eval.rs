@@ -6,6 +6,7 @@ use super::parse::fault;
 use super::{Base, Node, Operand, Pipe, Stage};
 use crate::error::{Error, Result};
 use crate::image::json::Value;
+use crate::sort::sort_by;
 
 /// The functions, those of docker's templates package and Go's own that are in use.
 pub const FUNCTIONS: &[&str] = &[
@@ -82,13 +83,13 @@ impl<'v> Machine<'v> {
             Cow::Owned(Value::Array(values)) => numbered(values.into_iter().map(Cow::Owned)),
             Cow::Borrowed(Value::Object(fields)) => {
                 let mut rows: Vec<_> = fields.iter().map(|(key, value)| (key, value)).collect();
-                rows.sort_unstable_by_key(|(key, _)| *key);
+                sort_by(&mut rows, &mut |(one, _), (other, _)| one.cmp(other));
                 rows.into_iter()
                     .map(|(key, value)| (Value::string(key.as_str()), Cow::Borrowed(value)))
                     .collect()
             }
             Cow::Owned(Value::Object(mut fields)) => {
-                fields.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+                sort_by(&mut fields, &mut |(one, _), (other, _)| one.cmp(other));
                 fields
                     .into_iter()
                     .map(|(key, value)| (Value::String(key), Cow::Owned(value)))
@@ -385,7 +386,7 @@ fn print(out: &mut String, value: &Value, depth: usize) {
         }
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields.iter().collect();
-            sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            sort_by(&mut sorted, &mut |(one, _), (other, _)| one.cmp(other));
             out.push_str("map[");
             for (at, (key, value)) in sorted.into_iter().enumerate() {
                 if at > 0 {
