@@ -16,6 +16,11 @@ mod git;
 mod git_ref;
 mod lanes;
 mod mounts;
+#[cfg(feature = "net")]
+mod remote;
+#[cfg(not(feature = "net"))]
+#[path = "remote_missing.rs"]
+mod remote;
 mod shared;
 mod source;
 mod squash;
