@@ -297,6 +297,83 @@ fn a_coded_body_is_decoded_and_an_archive_unpacked_when_asked() {
     assert_eq!(seen, "hello\nhello\na.tar\ncoded\nplain.gz\nin a tar\n");
 }
 
+#[test]
+fn a_context_comes_from_an_address_or_a_file() {
+    if !needs(HERE) {
+        return;
+    }
+    use harness::Member::File;
+    let dockerfile = "FROM busybox\nCOPY in /out\n";
+    let tar = harness::tar_of(&[File("Dockerfile", dockerfile), File("in", "from the tar\n")]);
+    let lath = Lath::with_busybox();
+    let file = lath.write("context.tar", &tar);
+    harness::host("gzip", &["-k", file.to_str().unwrap()]);
+    let packed = std::fs::read(lath.path("context.tar.gz")).unwrap();
+    let web = Web::start(move |asked| match asked.target() {
+        "/context.tar.gz" => {
+            let length = packed.len();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+            [head.as_bytes(), &packed].concat()
+        }
+        "/Dockerfile" => ok("", "FROM busybox\nRUN echo alone > /out\n"),
+        "/other" => ok("", "FROM busybox\nCOPY in /other\n"),
+        "/evil.tar" => ok("", "FROM busybox\nCOPY in /out\n"),
+        _ => status(404),
+    });
+    for (context, wanted) in [
+        (web.url("/context.tar.gz"), "from the tar\n"),
+        (web.url("/Dockerfile"), "alone\n"),
+        (lath.text("context.tar"), "from the tar\n"),
+        (lath.text("context.tar.gz"), "from the tar\n"),
+    ] {
+        lath.run(&["build", "-t", "x", &context]).success();
+        assert_eq!(lath.shell("x", "cat /out"), wanted, "{context}");
+    }
+    lath.write("c/in", "beside\n");
+    lath.run(&["build", "-t", "x", "-f", &web.url("/other"), "c"]).success();
+    assert_eq!(lath.shell("x", "cat /other"), "beside\n");
+    // A Dockerfile alone has no files.
+    let error = lath.fails(&["build", &web.url("/evil.tar")]);
+    assert!(error.contains("no build context"), "{error}");
+    let error = lath.fails(&["build", &web.url("/none")]);
+    assert!(error.contains("invalid response status 404"), "{error}");
+    lath.write("text", "no tar\n");
+    let error = lath.fails(&["build", "text"]);
+    assert!(error.contains("neither a directory nor a tar"), "{error}");
+}
+
+#[test]
+fn a_named_context_is_a_directory_or_a_tar_in_every_place() {
+    if !needs(HERE) {
+        return;
+    }
+    let tar = harness::tar_of(&[harness::Member::File("in", "far\n")]);
+    let text = String::from_utf8(tar).unwrap();
+    let web = Web::of(&[("/n.tar", &text)]);
+    let lath = Lath::with_busybox();
+    lath.write("dir/in", "near\n");
+    lath.write("dir/left-out", "x");
+    lath.write("dir/.dockerignore", "left-out\n");
+    let dockerfile = "FROM busybox AS tool\n\
+                      RUN --mount=type=bind,from=n,target=/m cat /m/in > /bound; ls /m >> /bound\n\
+                      FROM n\nCOPY --from=tool /bound /bound\nCOPY --from=n in /copied\n\
+                      COPY --from=busybox /bin /bin\n";
+    let wanted = |word: &str| format!("{word}\n{word}\n{word}\n");
+    for (value, word) in [("dir".to_owned(), "near"), (web.url("/n.tar"), "far")] {
+        let named = format!("n={value}");
+        lath.build_in("c", "x", dockerfile, &["--build-context", &named]).success();
+        assert_eq!(lath.shell("x", "cat /in /copied; head -1 /bound"), wanted(word), "{value}");
+        let script = "! grep left-out /bound && ! test -e /left-out && echo none";
+        assert_eq!(lath.shell("x", script), "none\n", "{value}");
+        assert_eq!(lath.config("x", "Cmd"), "null");
+    }
+    let again = lath.build_in("c", "x", dockerfile, &["--build-context", "n=dir"]).success();
+    assert_eq!(again.cached().len(), 5, "{again}");
+    lath.write("dir/in", "other\n");
+    lath.build_in("c", "x", dockerfile, &["--build-context", "n=dir"]).success();
+    assert_eq!(lath.shell("x", "cat /in /copied; head -1 /bound"), wanted("other"));
+}
+
 /// A time for a certificate, days from now, as openssl takes it.
 fn in_days(days: &str) -> String {
     harness::host("date", &["-u", "-d", days, "+%y%m%d%H%M%SZ"]).trim().to_owned()

@@ -82,6 +82,20 @@ impl Remote {
     }
 }
 
+/// The bytes at an address, as they come: a context or a Dockerfile. Nothing vouches for those but
+/// the connection, so a redirect may not give up TLS.
+pub fn stream(address: &str) -> Result<Box<dyn Read>> {
+    let response = Client::new().send(Request::get(Url::parse(address)?))?;
+    if !(200..300).contains(&response.status) {
+        return Err(response.refusal());
+    }
+    if response.lost_tls {
+        let text = format!("{} is plain http, where https was asked for", response.url);
+        return Err(Error::input(text).hint("name that address itself, if that is what you want"));
+    }
+    Ok(Box::new(response.body))
+}
+
 impl Walk<'_, '_> {
     /// What the addresses of a copy lead to, in their order. Without a cache to ask, what is not
     /// promised is fetched at once.

@@ -5,6 +5,15 @@ use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::instruction::{CopyEffect, Source};
 
+fn missing() -> Error {
+    Error::unsupported("this lath was built without the network")
+}
+
+/// An error.
+pub fn stream(_: &str) -> Result<Box<dyn std::io::Read>> {
+    Err(missing().hint("download it first"))
+}
+
 /// There is none.
 pub enum Remote {}
 
@@ -24,8 +33,7 @@ impl Walk<'_, '_> {
     /// No addresses, or an error.
     pub(super) fn remotes(&mut self, copy: &CopyEffect, _: bool) -> Result<Vec<Remote>> {
         match copy.sources.iter().any(|source| matches!(source, Source::Url(_))) {
-            true => Err(Error::unsupported("this lath was built without the network")
-                .hint("download the file beside the Dockerfile and ADD it")),
+            true => Err(missing().hint("download the file beside the Dockerfile and ADD it")),
             false => Ok(Vec::new()),
         }
     }

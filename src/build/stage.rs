@@ -178,7 +178,7 @@ impl Walk<'_, '_> {
                 if copy.sources.iter().any(|source| matches!(source, Source::Url(_))) {
                     self.announce_once(announce, input)?;
                 }
-                let asks_cache = !stage.is_fresh && !self.build.request.no_cache;
+                let asks_cache = !stage.is_fresh && !self.build.request.does_again(plan);
                 let remotes = self.remotes(copy, asks_cache)?;
                 let tree = self.tree_of(plan, effect)?;
                 let sources = Sources::find(copy, tree.as_deref(), remotes)?;
