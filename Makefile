@@ -8,7 +8,7 @@ CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
-TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace
+TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
@@ -19,7 +19,7 @@ demo: build ## build the binary and show it at work, without a network
 	@tools/demo $(LATH)
 
 build: ## the static binary for this machine
-	@tools/need cc target:$(call triple,$(ARCH))
+	@tools/need cc cc:targets/$(ARCH).toml target:$(call triple,$(ARCH))
 	@$(CARGO_HERE) build --release
 
 # The cases are of amd64 images.
@@ -56,7 +56,7 @@ release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
 
 dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/, static and within budget
-	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)))
+	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)) cc:targets/$(t).toml)
 	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
 
 size: build ## what the bytes of the binary are

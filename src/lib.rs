@@ -7,7 +7,7 @@
 //!  5  cli                                             words -> one call -> text
 //!  4  build  container  catalog  session              what a user asks for
 //!  3  snapshot  sandbox  archive                      views of layers, processes, image files
-//!  2  plan -> instruction   layer   store             meaning, layer tars, the flat files
+//!  2  plan -> instruction   layer   store   http      meaning, layer tars, the flat files, the net
 //!  1  dockerfile  image  pattern  event -> image      pure text and types
 //!  0  error  sys -> error  logging -> sys  sort       the ground
 //! ```
@@ -22,6 +22,8 @@ pub mod event;
 pub mod image;
 pub mod pattern;
 
+#[cfg(feature = "net")]
+pub mod http;
 pub mod instruction;
 pub mod layer;
 pub mod plan;

@@ -28,6 +28,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("plan", 2, &["instruction"]),
     ("layer", 2, &[]),
     ("store", 2, &[]),
+    ("http", 2, &[]),
     ("snapshot", 3, &[]),
     ("sandbox", 3, &[]),
     ("archive", 3, &[]),

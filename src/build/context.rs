@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags};
 
 use super::git;
+use super::remote;
 use super::source::Tree;
 use crate::dockerfile::MAX_BYTES;
 use crate::error::{Context as _, Error, Result};
@@ -23,7 +24,7 @@ use crate::sys::fs::{open_in_root, read_bounded};
 /// Where the Dockerfile and the files for COPY are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The directory, or `-` for standard input: a tar of one, or a Dockerfile alone.
+    /// The directory, a tar of one, or `-` or an http(s) address: a tar, or a Dockerfile alone.
     pub context: String,
     /// `-f`: the Dockerfile, `-` for standard input.
     pub dockerfile: Option<String>,
@@ -45,10 +46,18 @@ impl BuildContext {
     /// Opens a context and reads its Dockerfile.
     pub fn open(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
         if place.context == "-" {
-            return BuildContext::from_stdin(place, session);
+            let stdin = Box::new(std::io::stdin().lock());
+            return BuildContext::from_stream(place, session, stdin, "standard input");
         }
         if is_git(&place.context) {
             return BuildContext::from_git(place, session);
+        }
+        if is_address(&place.context) {
+            let body = remote::stream(&place.context)?;
+            return BuildContext::from_stream(place, session, body, "what the server gives");
+        }
+        if let Some(file) = archive_file(&place.context)? {
+            return BuildContext::from_stream(place, session, Box::new(file), "the file");
         }
         if place.context.contains("://") || place.context.starts_with("git@") {
             let text = format!("a context from {:?} is not supported yet", place.context);
@@ -56,7 +65,15 @@ impl BuildContext {
         }
         let root = open_directory(&place.context)?;
         let (dockerfile, text, beside) = match place.dockerfile.as_deref() {
-            Some("-") => ("Dockerfile".to_owned(), read_all_of_stdin(Vec::new())?, None),
+            Some("-") => (
+                "Dockerfile".to_owned(),
+                read_rest(&mut std::io::stdin().lock(), Vec::new())?,
+                None,
+            ),
+            Some(file) if is_address(file) => {
+                let text = read_rest(&mut remote::stream(file)?, Vec::new())?;
+                ("Dockerfile".to_owned(), text, None)
+            }
             Some(file) => {
                 let (name, text) = read_named(root.as_fd(), &place.context, file)?;
                 (name.clone(), text, Some(PathBuf::from(name)))
@@ -75,31 +92,30 @@ impl BuildContext {
         Ok(BuildContext { dockerfile, text, tree: Some(Arc::new(tree)), _scratch: None })
     }
 
-    /// A tar of a context on standard input, or a Dockerfile alone.
-    fn from_stdin(place: &Place, session: Option<&Session>) -> Result<BuildContext> {
+    /// A tar of a context, or a Dockerfile alone.
+    fn from_stream(
+        place: &Place,
+        session: Option<&Session>,
+        mut input: Box<dyn Read + '_>,
+        what: &str,
+    ) -> Result<BuildContext> {
+        let says = || "read the context";
         let mut start = Vec::new();
-        let stdin = std::io::stdin();
-        stdin.lock().take(512).read_to_end(&mut start).context(|| "read standard input")?;
+        input.by_ref().take(512).read_to_end(&mut start).context(says)?;
         if !is_header(&start) && Format::detect(&start) == Format::Plain {
             if place.dockerfile.as_deref().is_some_and(|file| file != "-") {
-                return Err(Error::input(
-                    "standard input is a Dockerfile, so -f names a second one",
-                )
-                .hint("leave -f away, or send a tar"));
+                let text = format!("{what} is a Dockerfile, so -f names a second one");
+                return Err(Error::input(text).hint("leave -f away, or give a tar"));
             }
-            let text = read_all_of_stdin(start)?;
+            let text = read_rest(&mut input, start)?;
             let dockerfile = "Dockerfile".to_owned();
             return Ok(BuildContext { dockerfile, text, tree: None, _scratch: None });
         }
         let session = session.ok_or_else(|| {
-            Error::unsupported("a tar on standard input needs a store").hint("unpack it first")
+            Error::unsupported("a tar as the context needs a store").hint("unpack it first")
         })?;
         let scratch = session.scratch()?;
-        let files = scratch.workspace()?.make_dir("context", 0o755)?;
-        let whole = std::io::Cursor::new(start).chain(stdin.lock());
-        let (_, mut tar) = decompress(Box::new(whole)).context(|| "read the context")?;
-        unpack_into(&mut tar, files.as_fd(), "/", Some((0, 0))).context(|| "read the context")?;
-        drop(tar);
+        let files = unpacked(Box::new(std::io::Cursor::new(start).chain(input)), &scratch)?;
         BuildContext::inside(files, place, scratch)
     }
 
@@ -139,6 +155,41 @@ fn is_git(context: &str) -> bool {
         || context.starts_with("github.com/") && std::fs::symlink_metadata(context).is_err()
 }
 
+/// A tar of `--build-context` at an address.
+pub fn archive(address: &str, scratch: &Scratch) -> Result<Tree> {
+    tree(unpacked(remote::stream(address)?, scratch)?)
+}
+
+/// The files of a tar, which go with the scratch.
+fn unpacked(tar: Box<dyn Read + '_>, scratch: &Scratch) -> Result<OwnedFd> {
+    let says = || "read the context";
+    let files = scratch.workspace()?.make_dir("context", 0o755)?;
+    let (_, mut tar) = decompress(tar).context(says)?;
+    unpack_into(&mut tar, files.as_fd(), "/", Some((0, 0))).context(says)?;
+    Ok(files)
+}
+
+/// Fetched over http(s), and no git repository.
+fn is_address(text: &str) -> bool {
+    (text.starts_with("http://") || text.starts_with("https://")) && !is_git(text)
+}
+
+/// A context that is one file, which must be a tar.
+fn archive_file(path: &str) -> Result<Option<std::fs::File>> {
+    let Ok(mut file) = std::fs::File::open(path) else { return Ok(None) };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut start = Vec::new();
+    file.by_ref().take(512).read_to_end(&mut start).context(|| format!("read {path:?}"))?;
+    if !is_header(&start) && Format::detect(&start) == Format::Plain {
+        let text = format!("unable to prepare context: {path:?} is neither a directory nor a tar");
+        return Err(Error::input(text).hint("-f names a Dockerfile; the context is its folder"));
+    }
+    std::io::Seek::rewind(&mut file)?;
+    Ok(Some(file))
+}
+
 /// A directory of `--build-context`, with an ignore file of its own.
 pub fn directory(path: &str, store: &Arc<Store>) -> Result<Tree> {
     Ok(tree(open_directory(path)?)?.remembered(store))
@@ -163,11 +214,10 @@ fn open_directory(path: &str) -> Result<OwnedFd> {
     })
 }
 
-/// The rest of a Dockerfile on standard input.
-fn read_all_of_stdin(mut text: Vec<u8>) -> Result<Vec<u8>> {
-    let stdin = std::io::stdin();
+/// The rest of a Dockerfile that streams in.
+fn read_rest(input: &mut dyn Read, mut text: Vec<u8>) -> Result<Vec<u8>> {
     let limit = MAX_BYTES as u64 + 1;
-    stdin.lock().take(limit).read_to_end(&mut text).context(|| "read standard input")?;
+    input.take(limit).read_to_end(&mut text).context(|| "read the Dockerfile")?;
     Ok(text)
 }
 

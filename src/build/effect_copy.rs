@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::chmod::Chmod;
 use super::copy_tree::{Copier, Skip, Style};
 use super::git::Repository;
+use super::remote::Remote;
 use super::source::{Found, Tree};
 use crate::error::{Context, Error, Kind, Result};
 use crate::instruction::{CopyEffect, Source};
@@ -34,12 +35,15 @@ enum Item {
     Found { found: Found, pivot: PathBuf },
     Text { name: String, content: String },
     Git(Repository),
+    Remote(Remote),
 }
 
 impl Sources {
-    /// Looks all sources up in the tree that they come from.
-    pub fn find(effect: &CopyEffect, tree: Option<&Tree>) -> Result<Sources> {
+    /// Looks all sources up in the tree that they come from; `remotes` are those of addresses, in
+    /// their order.
+    pub fn find(effect: &CopyEffect, tree: Option<&Tree>, remotes: Vec<Remote>) -> Result<Sources> {
         let mut items = Vec::new();
+        let mut remotes = remotes.into_iter();
         for source in &effect.sources {
             match source {
                 Source::Text { name, content } => {
@@ -56,12 +60,7 @@ impl Sources {
                         items.push(Item::Found { found, pivot: pivot.clone() });
                     }
                 }
-                Source::Url(url) => {
-                    return Err(Error::unsupported(format!(
-                        "ADD of a URL ({url:?}) is not supported yet"
-                    ))
-                    .hint("download it beside the Dockerfile and ADD the file"));
-                }
+                Source::Url(_) => items.extend(remotes.next().map(Item::Remote)),
                 Source::Git(address) => {
                     let checksum = effect.checksum.as_deref();
                     let repository = Repository::ask(address, effect.keep_git_dir, checksum)?;
@@ -82,10 +81,19 @@ impl Sources {
                     tree.digest(found, &self.excludes, &mut hasher)?;
                 }
                 (Item::Git(repository), _) => repository.digest(&mut hasher),
+                (Item::Remote(remote), _) => remote.digest(&mut hasher),
                 _ => {}
             }
         }
         Ok(hasher.finalize().as_bytes().to_vec())
+    }
+
+    /// Those that come from elsewhere, and may not be here yet.
+    pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Remote(remote) => Some(remote),
+            _ => None,
+        })
     }
 }
 
@@ -101,6 +109,8 @@ struct Job<'a> {
     chmod: Option<Chmod>,
     excludes: &'a Ignore,
     is_context: bool,
+    /// Archives are unpacked.
+    unpack: bool,
 }
 
 /// Puts the sources into the image at `root`; `moved` hears of the bytes.
@@ -114,13 +124,14 @@ pub fn copy(
 ) -> Result<()> {
     let keeps_owner = tree.is_some_and(|tree| tree.keeps_owner);
     let chown = effect.chown.as_deref().map(|text| owner(root, text)).transpose()?;
-    let job = Job {
+    let mut job = Job {
         effect,
         root,
         owner: chown.or((!keeps_owner).then_some((0, 0))),
         chmod: effect.chmod.as_deref().map(Chmod::parse).transpose()?,
         excludes: &sources.excludes,
         is_context: !keeps_owner,
+        unpack: effect.unpack,
     };
     let dest = Path::new(&effect.dest);
     if sources.items.is_empty() {
@@ -151,16 +162,24 @@ pub fn copy(
                 job.text(content, &target, !dest_is_dir).context(|| format!("write {target:?}"))?;
             }
             (Item::Found { found, pivot }, Some(tree)) => {
+                job.unpack = effect.unpack;
                 job.found(tree, found, pivot, (dest, dest_is_dir), moved)
                     .context(|| format!("copy {:?}", found.path))?;
             }
             (Item::Git(repository), _) => {
+                job.unpack = effect.unpack;
                 let checkout = repository.check_out(scratch)?;
                 let copied = checkout.found().and_then(|found| {
                     job.found(&checkout.tree, &found, Path::new(""), (dest, dest_is_dir), moved)
                 });
                 checkout.discard(scratch)?;
                 copied.context(|| format!("copy {}", repository.shown()))?;
+            }
+            (Item::Remote(remote), _) => {
+                let (tree, found) = remote.found()?;
+                job.unpack = effect.unpack_urls;
+                job.found(tree, &found, Path::new(""), (dest, dest_is_dir), moved)
+                    .context(|| format!("copy {:?}", found.path))?;
             }
             (Item::Found { .. }, None) => {}
         }
@@ -272,7 +291,7 @@ impl Job<'_> {
         moved: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let kind = FileType::from_raw_mode(found.stat.st_mode);
-        if self.effect.unpack && kind == FileType::RegularFile && is_archive(tree, found)? {
+        if self.unpack && kind == FileType::RegularFile && is_archive(tree, found)? {
             return self.unpack(tree, found, dest);
         }
         let base = found.real.clone();

@@ -31,6 +31,7 @@ pub fn ends(build: &Shared<'_>, image: ImageId) -> Result<Vec<Ends>> {
         let base = match &stage.base {
             Base::Scratch => None,
             Base::Stage(index) => Some(end(index)?),
+            Base::Image(name) if walk.build.request.has_files(name) => None,
             Base::Image(name) => Some(walk.base(name)?.id),
         };
         ends.push((end(index)?, base));

@@ -16,6 +16,11 @@ mod git;
 mod git_ref;
 mod lanes;
 mod mounts;
+#[cfg(feature = "net")]
+mod remote;
+#[cfg(not(feature = "net"))]
+#[path = "remote_missing.rs"]
+mod remote;
 mod shared;
 mod source;
 mod squash;
@@ -105,6 +110,8 @@ pub struct CachePlace {
 pub enum Named {
     /// A directory.
     Directory(String),
+    /// A tar at an http(s) address.
+    Url(String),
     /// An image.
     Image(String),
     /// The address of a git repository.
@@ -112,11 +119,14 @@ pub enum Named {
 }
 
 impl Named {
-    /// A directory or a git repository, told by how it is written.
+    /// A directory, a git repository or the address of a tar, told by how it is written.
     pub fn files(text: &str) -> Named {
-        match crate::instruction::is_git(text) {
-            true => Named::Git(text.to_owned()),
-            false => Named::Directory(text.to_owned()),
+        if crate::instruction::is_git(text) {
+            Named::Git(text.to_owned())
+        } else if text.starts_with("http://") || text.starts_with("https://") {
+            Named::Url(text.to_owned())
+        } else {
+            Named::Directory(text.to_owned())
         }
     }
 }
@@ -132,6 +142,11 @@ impl Request {
     fn does_again(&self, stage: &Stage) -> bool {
         let mut stages = self.no_cache_stages.iter();
         self.no_cache || stages.any(|name| name.eq_ignore_ascii_case(&stage.name))
+    }
+
+    /// Whether a name stands for files that are no image.
+    fn has_files(&self, name: &str) -> bool {
+        matches!(self.named(name), Some(Named::Directory(_) | Named::Git(_) | Named::Url(_)))
     }
 
     /// `SOURCE_DATE_EPOCH`, seconds since 1970: the time of all that the build makes.

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::copy_tree::{Copier, Skip, Style};
 use super::source::{Found, Tree};
@@ -42,9 +43,9 @@ impl Secret {
 }
 
 /// Where the files of a mount come from.
-pub enum Files<'a> {
-    /// The build context.
-    Context(Option<&'a Tree>),
+pub enum Files {
+    /// The build context, or a named one.
+    Context(Option<Arc<Tree>>),
     /// A stage or an image.
     Layers(Chain),
 }
@@ -73,7 +74,7 @@ pub struct Maker<'a> {
 
 impl Maker<'_> {
     /// Makes one more mount.
-    pub fn add(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {
+    pub fn add(&mut self, mount: &RunMount, files: Files) -> Result<()> {
         let says = || format!("mount {} {}", mount.kind, mount.target);
         match mount.kind.as_str() {
             "tmpfs" => self.put(mount, Content::Tmpfs(mount.size_bytes), true),
@@ -91,13 +92,13 @@ impl Maker<'_> {
         self.mounts.binds.push(Bind { content, target, is_dir, readonly, is_device: false });
     }
 
-    fn bind(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {
+    fn bind(&mut self, mount: &RunMount, files: Files) -> Result<()> {
         let (content, is_dir) = match files {
             Files::Context(tree) => {
                 let tree = tree.ok_or_else(|| Error::input("there is no build context"))?;
-                let found = source(tree, mount)?;
+                let found = source(&tree, mount)?;
                 let is_dir = found.is_dir();
-                (self.context(tree, &found, mount.readonly)?, is_dir)
+                (self.context(&tree, &found, mount.readonly)?, is_dir)
             }
             Files::Layers(chain) => self.layers(chain, mount)?,
         };
@@ -151,7 +152,7 @@ impl Maker<'_> {
         Ok((Content::Inside(root, path.to_owned()), is_dir))
     }
 
-    fn cache(&mut self, mount: &RunMount, files: Files<'_>) -> Result<()> {
+    fn cache(&mut self, mount: &RunMount, files: Files) -> Result<()> {
         let sharing = match mount.sharing.as_str() {
             "locked" => Sharing::Locked,
             "private" => Sharing::Private,
@@ -181,7 +182,7 @@ impl Maker<'_> {
     }
 
     /// `from=`: what a new cache begins with.
-    fn fill(&self, mount: &RunMount, files: Files<'_>, data: &OwnedFd) -> Result<()> {
+    fn fill(&self, mount: &RunMount, files: Files, data: &OwnedFd) -> Result<()> {
         if mount.from.is_none() {
             return Ok(());
         }
@@ -250,9 +251,10 @@ impl Mounts {
 }
 
 /// Adds what a mount shows to a digest.
-pub fn digest(mount: &RunMount, files: &Files<'_>, into: &mut blake3::Hasher) -> Result<()> {
+pub fn digest(mount: &RunMount, files: &Files, into: &mut blake3::Hasher) -> Result<()> {
     match files {
         Files::Context(tree) => {
+            let tree = tree.as_ref();
             let tree = tree.ok_or_else(|| Error::input("there is no build context"))?;
             tree.digest(&source(tree, mount)?, &Ignore::default(), into)
         }

@@ -1,5 +1,6 @@
 //! One step of a stage: from the cache, or done.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::image::digest::ImageId;
 use crate::image::time::rfc3339;
-use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope};
+use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope, Source};
 use crate::plan::{Stage, key};
 use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
 use crate::store::{CacheKey, Scratch, Workspace};
@@ -41,6 +42,8 @@ struct Input {
     digest: Vec<u8>,
     tree: Option<Arc<Tree>>,
     sources: Option<Sources>,
+    /// The step was announced, since its input takes long.
+    is_announced: Cell<bool>,
 }
 
 /// What a step's effect gave.
@@ -55,21 +58,18 @@ impl Walk<'_, '_> {
         announce: &Event<'_>,
         lowered: Lowered,
     ) -> Result<()> {
-        let input = match self.input(plan, &lowered.effect) {
-            Ok(input) => input,
-            Err(error) => {
-                self.tell(announce)?;
-                return Err(error);
-            }
-        };
-        let content = input.digest.as_slice();
+        let mut input = Input::default();
+        if let Err(error) = self.input(plan, stage, announce, &lowered.effect, &mut input) {
+            self.announce_once(announce, &input)?;
+            return Err(error);
+        }
         let config = stage.scope.config.to_json().to_text();
         let author = stage.scope.author.as_ref();
-        let hash = key::step_hash(&lowered, &config, author, self.build.epoch, content);
+        let hash = key::step_hash(&lowered, &config, author, self.build.epoch, &input.digest);
         stage.lineage = *blake3::hash(&[stage.lineage, hash].concat()).as_bytes();
         let lineage = stage.lineage;
         if let Some(made) = self.build.claim(lineage)? {
-            self.tell(announce)?;
+            self.announce_once(announce, &input)?;
             self.tell(&Event::Cached)?;
             self.tell(&Event::StepDone { image: &made.image.wait()?.id })?;
             (stage.image, stage.chain) = (made.image, made.chain);
@@ -111,7 +111,7 @@ impl Walk<'_, '_> {
                 found => found,
             };
             if let Some(done) = found {
-                self.tell(announce)?;
+                self.announce_once(announce, input)?;
                 self.tell(&Event::Cached)?;
                 self.tell(&Event::StepDone { image: &done.id })?;
                 stage.image = Ticket::known(Arc::new(done));
@@ -133,7 +133,7 @@ impl Walk<'_, '_> {
                 None
             }
             Effect::Copy(copy) => {
-                self.tell(announce)?;
+                self.announce_once(announce, input)?;
                 self.copy(stage, copy, input)?
             }
             Effect::Run(run) => self.run(plan, stage, run, announce, &id)?,
@@ -155,15 +155,36 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
+    /// Tells what the step is, unless that is told.
+    fn announce_once(&mut self, announce: &Event<'_>, input: &Input) -> Result<()> {
+        match input.is_announced.replace(true) {
+            true => Ok(()),
+            false => self.tell(announce),
+        }
+    }
+
     /// Looks up what a step takes in, and digests it.
-    fn input(&mut self, plan: &Stage, effect: &Effect) -> Result<Input> {
+    fn input(
+        &mut self,
+        plan: &Stage,
+        stage: &Building,
+        announce: &Event<'_>,
+        effect: &Effect,
+        input: &mut Input,
+    ) -> Result<()> {
         match effect {
-            Effect::Config => Ok(Input::default()),
+            Effect::Config => Ok(()),
             Effect::Copy(copy) => {
+                if copy.sources.iter().any(|source| matches!(source, Source::Url(_))) {
+                    self.announce_once(announce, input)?;
+                }
+                let asks_cache = !stage.is_fresh && !self.build.request.does_again(plan);
+                let remotes = self.remotes(copy, asks_cache)?;
                 let tree = self.tree_of(plan, effect)?;
-                let sources = Sources::find(copy, tree.as_deref())?;
-                let digest = sources.digest(tree.as_deref())?;
-                Ok(Input { digest, tree, sources: Some(sources) })
+                let sources = Sources::find(copy, tree.as_deref(), remotes)?;
+                input.digest = sources.digest(tree.as_deref())?;
+                (input.tree, input.sources) = (tree, Some(sources));
+                Ok(())
             }
             Effect::Run(run) => {
                 let mut hasher = blake3::Hasher::new();
@@ -175,8 +196,8 @@ impl Walk<'_, '_> {
                     let files = self.files_of(plan, mount)?;
                     mounts::digest(mount, &files, &mut hasher)?;
                 }
-                let digest = hasher.finalize().as_bytes().to_vec();
-                Ok(Input { digest, ..Input::default() })
+                input.digest = hasher.finalize().as_bytes().to_vec();
+                Ok(())
             }
         }
     }
@@ -238,6 +259,9 @@ impl Walk<'_, '_> {
     }
 
     fn copy(&mut self, stage: &mut Building, copy: &CopyEffect, input: &Input) -> Result<NewLayer> {
+        for remote in input.sources.iter().flat_map(Sources::remotes) {
+            self.fetch(remote)?;
+        }
         let chain = self.chain(stage)?;
         let scratch = self.work()?.scratch.clone();
         let snapshot = Snapshot::prepare(&scratch, &chain)?;

@@ -17,7 +17,9 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::{DEFAULT_PATH, ImageConfig};
 use crate::image::digest::ImageId;
-use crate::instruction::{CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger};
+use crate::instruction::{
+    CopyEffect, CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
+};
 use crate::pattern::Ignore;
 use crate::plan::{Base, Stage};
 use crate::snapshot::{Chain, Done, Ticket};
@@ -89,7 +91,10 @@ impl<'a, 'b> Walk<'a, 'b> {
     pub fn stage(&mut self, stage: &Stage) -> Result<Building> {
         self.trees.clear();
         self.number += 1;
-        self.announce(&stage.text)?;
+        // Of files, the step that copies them announces itself.
+        if self.files_below(stage).is_none() {
+            self.announce(&stage.text)?;
+        }
         let begun = self.begin(stage);
         let mut building = begun.map_err(|error| error.at(self.build.context.place(stage.line)))?;
         let triggers = std::mem::take(&mut building.scope.config.on_build);
@@ -123,7 +128,9 @@ impl<'a, 'b> Walk<'a, 'b> {
             ..scope
         };
         let mut lineage = None;
-        let (image, chain, scope) = match &stage.base {
+        let files = self.files_below(stage);
+        let base = if files.is_some() { &Base::Scratch } else { &stage.base };
+        let (image, chain, scope) = match base {
             Base::Stage(index) => {
                 let parent = self.build.stage(*index)?;
                 let scope = fresh(parent.scope);
@@ -145,7 +152,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             }
         };
         // With triggers the image after them is told.
-        if stage.base != Base::Scratch && scope.config.on_build.is_empty() {
+        if *base != Base::Scratch && scope.config.on_build.is_empty() {
             self.tell(&Event::StepDone { image: &image.id })?;
         }
         let mut lineage = lineage.unwrap_or(*image.id.bytes());
@@ -153,7 +160,24 @@ impl<'a, 'b> Walk<'a, 'b> {
         if self.build.request.does_again(stage) {
             lineage = *blake3::hash(&lineage).as_bytes();
         }
-        Ok(Building { image: Ticket::known(image), chain, scope, is_fresh: false, lineage })
+        let image = Ticket::known(image);
+        let mut building = Building { image, chain, scope, is_fresh: false, lineage };
+        if let Some(name) = files {
+            let created_by = format!("COPY --from={name} . /");
+            let effect = Effect::Copy(CopyEffect::everything(name));
+            let event =
+                Event::Step { number: self.number, total: self.build.total, text: &stage.text };
+            self.step(stage, &mut building, &event, Lowered { effect, created_by })?;
+        }
+        Ok(building)
+    }
+
+    /// The named context with files, not an image, that a stage begins with.
+    fn files_below<'s>(&self, stage: &'s Stage) -> Option<&'s str> {
+        match &stage.base {
+            Base::Image(name) if self.build.request.has_files(name) => Some(name),
+            _ => None,
+        }
     }
 
     /// A base image, by its name.
@@ -161,10 +185,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         let name = match self.build.request.named(name) {
             None => name,
             Some(Named::Image(image)) => image,
-            Some(Named::Directory(path) | Named::Git(path)) => {
-                let text =
-                    format!("FROM {name}: the directory {path:?} is not supported as a base yet");
-                return Err(Error::unsupported(text).hint("COPY --from takes it"));
+            Some(Named::Directory(_) | Named::Git(_) | Named::Url(_)) => {
+                return Err(Error::input(format!("{name} has files, but is no image")));
             }
         };
         crate::image::reference::Reference::parse(name)?;
@@ -205,19 +227,8 @@ impl<'a, 'b> Walk<'a, 'b> {
         if let Some(tree) = self.trees.get(word) {
             return Ok(Some(tree.clone()));
         }
-        let named = match self.build.request.named(word) {
-            Some(Named::Directory(path)) => {
-                Some(context::directory(path, &self.build.session.store)?)
-            }
-            Some(Named::Git(address)) => {
-                let files = git::fetch(address, &self.work()?.scratch)?;
-                Some(context::tree(files)?)
-            }
-            Some(Named::Image(_)) | None => None,
-        };
-        if let Some(tree) = named.map(Arc::new) {
-            self.trees.insert(word.clone(), tree.clone());
-            return Ok(Some(tree));
+        if self.build.request.has_files(word) {
+            return self.named_tree(word).map(Some);
         }
         let view = self.chain_of(stage, word)?.view()?;
         let view = view.ok_or_else(|| Error::not_found(format!("{word} has no files")))?;
@@ -226,20 +237,32 @@ impl<'a, 'b> Walk<'a, 'b> {
         Ok(Some(tree))
     }
 
+    /// The files of a directory or a tar of `--build-context`.
+    fn named_tree(&mut self, word: &str) -> Result<Arc<Tree>> {
+        if let Some(tree) = self.trees.get(word) {
+            return Ok(tree.clone());
+        }
+        let tree = match self.build.request.named(word) {
+            Some(Named::Directory(path)) => context::directory(path, &self.build.session.store)?,
+            Some(Named::Git(address)) => {
+                context::tree(git::fetch(address, &self.work()?.scratch)?)?
+            }
+            Some(Named::Url(address)) => context::archive(address, &self.work()?.scratch)?,
+            _ => return Err(Error::not_found(format!("{word} has no files"))),
+        };
+        let tree = Arc::new(tree);
+        self.trees.insert(word.to_owned(), tree.clone());
+        Ok(tree)
+    }
+
     /// The files that a mount shows.
-    pub(super) fn files_of(&self, stage: &Stage, mount: &RunMount) -> Result<Files<'a>> {
+    pub(super) fn files_of(&mut self, stage: &Stage, mount: &RunMount) -> Result<Files> {
         match &mount.from {
-            Some(word)
-                if matches!(
-                    self.build.request.named(word),
-                    Some(Named::Directory(_) | Named::Git(_))
-                ) =>
-            {
-                let text = format!("from={word} of a mount: a directory is not supported yet");
-                Err(Error::unsupported(text).hint("COPY --from takes it"))
+            Some(word) if self.build.request.has_files(word) => {
+                Ok(Files::Context(Some(self.named_tree(word)?)))
             }
             Some(word) => Ok(Files::Layers(self.chain_of(stage, word)?)),
-            None => Ok(Files::Context(self.build.context.tree.as_deref())),
+            None => Ok(Files::Context(self.build.context.tree.clone())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Times as texts: RFC 3339 in UTC, from and to seconds since 1970.
+//! Times as texts: RFC 3339 in UTC, from and to seconds since 1970, and what HTTP has.
 
 /// `2026-11-24T09:49:10Z`, with nanoseconds if there are any.
 pub fn rfc3339(seconds: i64, nanoseconds: u32) -> String {
@@ -45,6 +45,18 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
 }
 
+/// Seconds since 1970 of a time as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110,
+/// 5.6.7; the two obsolete forms there are not read).
+pub fn parse_http(text: &str) -> Option<i64> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let rest = text.get(3..)?.strip_prefix(", ")?.strip_suffix(" GMT")?;
+    let (day, rest) = rest.split_once(' ')?;
+    let (month, rest) = rest.split_once(' ')?;
+    let month = MONTHS.find(month).filter(|at| month.len() == 3 && at % 3 == 0)? / 3 + 1;
+    let (year, clock) = rest.split_once(' ')?;
+    parse_rfc3339(&format!("{year}-{month:02}-{day}T{clock}Z"))
+}
+
 /// Year, month, day of a day counted from 1970-01-01 (Howard Hinnant, "chrono-Compatible
 /// Low-Level Date Algorithms": eras of 400 years that begin on 1 March).
 fn civil(days: i64) -> (i64, i64, i64) {
@@ -89,6 +101,24 @@ mod tests {
         }
         assert_eq!(rfc3339(0, 120_000_000), "1970-01-01T00:00:00.12Z");
         assert_eq!(parse_rfc3339("1970-01-01T02:00:00.5+01:00"), Some(3600));
+    }
+
+    #[test]
+    fn times_of_http_are_read() {
+        assert_eq!(parse_http("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(parse_http("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        for bad in [
+            "",
+            "Sun",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 06 anF 1994 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+        ] {
+            assert_eq!(parse_http(bad), None, "{bad}");
+        }
     }
 
     #[test]

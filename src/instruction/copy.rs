@@ -206,7 +206,7 @@ impl Files {
             }
         }
         for source in &words.sources {
-            created_by.push_str(&format!(" {source}"));
+            created_by.push_str(&format!(" {}", without_password(source)));
         }
         for document in &self.documents {
             created_by.push_str(&format!(" <<{}", document.name));
@@ -219,6 +219,17 @@ impl Files {
         created_by.push_str(&format!(" {}", words.dest));
         Ok(Lowered { effect: Effect::Copy(effect), created_by })
     }
+}
+
+/// An address for the history, which everybody reads who gets the image.
+fn without_password(source: &str) -> std::borrow::Cow<'_, str> {
+    let found = source.split_once("://").and_then(|(scheme, rest)| {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at_checked(end)?;
+        let (_, host) = authority.rsplit_once('@')?;
+        Some(format!("{scheme}://xxxxx:xxxxx@{host}{path}"))
+    });
+    found.map_or(source.into(), Into::into)
 }
 
 /// An http(s) address that is no git repository.

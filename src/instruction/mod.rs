@@ -178,6 +178,27 @@ pub struct CopyEffect {
     pub is_add: bool,
 }
 
+impl CopyEffect {
+    /// All files of a named context, as they are, into the root of the image.
+    pub fn everything(from: &str) -> CopyEffect {
+        CopyEffect {
+            from: CopyFrom::Named(from.to_owned()),
+            sources: vec![Source::Path(".".to_owned())],
+            dest: "/".to_owned(),
+            chown: None,
+            chmod: None,
+            link: false,
+            parents: false,
+            excludes: Vec::new(),
+            unpack: false,
+            unpack_urls: false,
+            checksum: None,
+            keep_git_dir: false,
+            is_add: false,
+        }
+    }
+}
+
 /// A statement's meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lowered {

@@ -13,6 +13,7 @@ mod publish;
 mod refs;
 mod remove;
 mod scratch;
+mod urls;
 mod version;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,7 @@ pub use publish::{NewImage, NewLayer, NewRecord, Publication};
 pub use refs::Name;
 pub use remove::Removal;
 pub use scratch::{Scratch, Workspace};
+pub use urls::Fetched;
 
 use crate::error::{Context, Error, Kind, Result};
 

@@ -19,14 +19,18 @@ mod base;
 mod leak;
 mod needs;
 mod process;
+mod safe;
 mod store;
+mod web;
 
 pub use apk::ApkServer;
 pub use base::{Member, busybox_tar, layout_of, packed_layout_of, tar_of};
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
 pub use process::{Output, Running, finish, host, host_with};
+pub use safe::{Authority, SafeWeb};
 pub use store::Listing;
+pub use web::{Asked, Web, ok, redirect, status, tunnel_to};
 
 use lath::image::json::Value;
 use std::ffi::OsStr;

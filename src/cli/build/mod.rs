@@ -35,7 +35,7 @@ pub struct Args {
     /// a note for an archive: [manifest|manifest-descriptor|index:]KEY=VALUE
     #[argh(option, arg_name = "note")]
     annotation: Vec<String>,
-    /// a name for --from and FROM: a directory, or docker-image://IMAGE
+    /// a name for --from and FROM: a directory, a tar's http address, docker-image://IMAGE
     #[argh(option, arg_name = "name=value")]
     build_context: Vec<String>,
     /// a value for an ARG; a name alone hands the caller's variable on
@@ -122,7 +122,7 @@ pub struct Args {
     /// a limit of the steps: name=soft[:hard], e.g. nofile=1024
     #[argh(option, arg_name = "limit")]
     ulimit: Vec<String>,
-    /// directory of the files for COPY, or "-": the Dockerfile alone on standard input
+    /// directory or tar of the files for COPY, its http address, or "-": standard input
     #[argh(positional, arg_name = "path")]
     paths: Vec<String>,
 }

@@ -24,7 +24,8 @@ pub fn jobs(word: Option<usize>) -> Result<usize> {
     }
 }
 
-/// `NAME=DIR`, `NAME=docker-image://IMAGE`, or `NAME=` and the address of a git repository.
+/// `NAME=DIR`, `NAME=docker-image://IMAGE`, or `NAME=` and the address of a git repository or, over
+/// http(s), of a tar.
 pub fn named(word: &str) -> Result<(String, Named)> {
     let (name, value) = word
         .split_once('=')

@@ -1,0 +1,45 @@
+//! In the place of `remote` in a lath without the network: nothing is fetched.
+
+use super::source::{Found, Tree};
+use super::walk::Walk;
+use crate::error::{Error, Result};
+use crate::instruction::{CopyEffect, Source};
+
+fn missing() -> Error {
+    Error::unsupported("this lath was built without the network")
+}
+
+/// An error.
+pub fn stream(_: &str) -> Result<Box<dyn std::io::Read>> {
+    Err(missing().hint("download it first"))
+}
+
+/// There is none.
+pub enum Remote {}
+
+impl Remote {
+    /// Not called.
+    pub fn digest(&self, _: &mut blake3::Hasher) {
+        match *self {}
+    }
+
+    /// Not called.
+    pub fn found(&self) -> Result<(&Tree, Found)> {
+        match *self {}
+    }
+}
+
+impl Walk<'_, '_> {
+    /// No addresses, or an error.
+    pub(super) fn remotes(&mut self, copy: &CopyEffect, _: bool) -> Result<Vec<Remote>> {
+        match copy.sources.iter().any(|source| matches!(source, Source::Url(_))) {
+            true => Err(missing().hint("download the file beside the Dockerfile and ADD it")),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Not called.
+    pub(super) fn fetch(&mut self, remote: &Remote) -> Result<()> {
+        match *remote {}
+    }
+}

@@ -1,0 +1,195 @@
+//! A small HTTP/1.1 client: one request, one connection, a body that streams. Which files are
+//! fetched and what becomes of them is decided above.
+
+mod body;
+mod connection;
+mod head;
+mod proxy;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls_missing.rs"]
+mod tls;
+mod url;
+
+use std::cell::OnceCell;
+use std::io::{BufReader, Write};
+
+pub use body::Body;
+pub use head::Headers;
+pub use url::Url;
+
+use crate::error::{Error, Kind, Result};
+use connection::Wire;
+use proxy::Proxies;
+use tls::Tls;
+
+/// As docker's libraries have it.
+const MAX_REDIRECTS: usize = 10;
+
+/// What is asked for, without changing anything there.
+#[derive(Clone, Debug)]
+pub struct Request {
+    url: Url,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Request {
+    /// GET; with the name and password of the address, if it has them.
+    pub fn get(url: Url) -> Request {
+        Request { url, headers: Vec::new() }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Request {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The bytes of its head. `via` is the proxy that gets them in the server's place.
+    fn head(&self, via: Option<&Url>) -> Result<String> {
+        let target = if via.is_some() { self.url.absolute() } else { self.url.target.clone() };
+        let mut text = format!("GET {target} HTTP/1.1\r\n");
+        let mut add = |name: &str, value: &str| {
+            if value.bytes().any(|byte| byte.is_ascii_control()) {
+                return Err(Error::input(format!("the header {name} has a control character")));
+            }
+            for part in [name, ": ", value, "\r\n"] {
+                text.push_str(part);
+            }
+            Ok(())
+        };
+        add("Host", &self.url.authority())?;
+        add("User-Agent", concat!("lath/", env!("CARGO_PKG_VERSION")))?;
+        add("Accept-Encoding", "identity")?;
+        add("Connection", "close")?;
+        if let Some(authorization) = self.url.authorization() {
+            add("Authorization", &authorization)?;
+        }
+        if let Some(authorization) = via.and_then(Url::authorization) {
+            add("Proxy-Authorization", &authorization)?;
+        }
+        for (name, value) in &self.headers {
+            add(name, value)?;
+        }
+        text.push_str("\r\n");
+        Ok(text)
+    }
+}
+
+/// What came back.
+pub struct Response {
+    /// Where it came from in the end.
+    pub url: Url,
+    /// A redirect has led from https to http on the way.
+    pub lost_tls: bool,
+    /// Three digits.
+    pub status: u16,
+    /// What was said about the body.
+    pub headers: Headers,
+    /// The body, still to be read.
+    pub body: Body,
+}
+
+impl Response {
+    /// The error that a status means which is none of those asked for.
+    pub fn refusal(&self) -> Error {
+        let text = format!("{}: invalid response status {}", self.url, self.status);
+        let (kind, hint) = match self.status {
+            401 | 403 => (Kind::Denied, "the server wants to know who asks, or does not give it"),
+            404 | 410 => (Kind::NotFound, "the server has no such file: is the address right?"),
+            407 => {
+                (Kind::Denied, "the proxy wants a name and password: http://NAME:PASSWORD@PROXY")
+            }
+            429 | 500..=599 => (Kind::System, "the server is busy or broken: try again later"),
+            _ => (Kind::Input, "the server does not give it"),
+        };
+        Error::new(kind, text).hint(hint)
+    }
+}
+
+/// Asks servers.
+#[derive(Debug)]
+pub struct Client {
+    proxies: Proxies,
+    tls: OnceCell<Tls>,
+}
+
+impl Client {
+    /// With the proxies of the environment.
+    pub fn new() -> Client {
+        let proxies = Proxies::from(&|name| std::env::var(name).ok());
+        Client { proxies, tls: OnceCell::new() }
+    }
+
+    /// Sends a request and reads the head of what comes back; goes along redirects. Who may know
+    /// the user's password is only the server that it was given for.
+    pub fn send(&self, mut request: Request) -> Result<Response> {
+        let mut lost_tls = false;
+        for _ in 0..=MAX_REDIRECTS {
+            let answered = self.exchange(&request);
+            let (head, body) = answered.map_err(|error| error.during(&request.url))?;
+            let is_redirect = matches!(head.status, 301 | 302 | 303 | 307 | 308);
+            let location = head.headers.get("location").filter(|_| is_redirect);
+            let Some(location) = location else {
+                let (status, headers) = (head.status, head.headers);
+                return Ok(Response { url: request.url, lost_tls, status, headers, body });
+            };
+            let next = request.url.join(location);
+            let mut next =
+                next.map_err(|error| error.during(format!("{} redirects", request.url)))?;
+            lost_tls |= request.url.is_https && !next.is_https;
+            if !next.is_same_origin(&request.url) {
+                request.headers.retain(|(name, _)| *name != "Authorization");
+            } else if next.userinfo.is_none() {
+                next.userinfo = request.url.userinfo.take();
+            }
+            log::debug!("{} leads to {next}", request.url);
+            request.url = next;
+        }
+        let text = format!("{}: stopped after {MAX_REDIRECTS} redirects", request.url);
+        Err(Error::input(text))
+    }
+
+    /// The list of authorities is only read when it is needed.
+    fn tls(&self) -> Result<&Tls> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls);
+        }
+        let tls = Tls::new()?;
+        Ok(self.tls.get_or_init(|| tls))
+    }
+
+    fn exchange(&self, request: &Request) -> Result<(head::Head, Body)> {
+        let url = &request.url;
+        let proxy = self.proxies.of(url)?;
+        let next = proxy.as_ref().unwrap_or(url);
+        // Before a connection that would be of no use.
+        let tls = if url.is_https { Some(self.tls()?) } else { None };
+        let mut wire = Wire::connect(&next.host, next.port)?;
+        wire.expect_answer();
+        if let (Some(_), Some(proxy)) = (tls, &proxy) {
+            wire = proxy::tunnel(wire, proxy, url)?;
+        }
+        let mut stream = match tls {
+            Some(tls) => tls.wrap(wire, &url.host)?,
+            None => Box::new(wire),
+        };
+        let via = proxy.as_ref().filter(|_| tls.is_none());
+        stream.write_all(request.head(via)?.as_bytes())?;
+        stream.flush()?;
+        let mut input = BufReader::with_capacity(16 << 10, stream);
+        let head = head::read(&mut input)?;
+        input.get_mut().wire().answered();
+        let has_no_body = matches!(head.status, 204 | 304);
+        let body = Body::new(input, &head.headers, has_no_body)?;
+        Ok((head, body))
+    }
+}
+
+impl Default for Client {
+    fn default() -> Client {
+        Client::new()
+    }
+}

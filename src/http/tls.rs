@@ -1,0 +1,235 @@
+//! TLS 1.2 and 1.3. Whom to trust is this system's list of authorities, and nobody else.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, KeyProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::SigningKey;
+use rustls::time_provider::TimeProvider;
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::connection::{Stream, Wire};
+use crate::error::{Context, Error, Kind, Result};
+
+/// Where systems keep their list, the first that is there.
+const AUTHORITIES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/share/certs/ca-root-nss.crt",
+];
+
+/// Seconds since 1970 that have surely passed when this lath runs: 2026-11-01, or a later
+/// SOURCE_DATE_EPOCH of its build. A device without a battery begins in 1970 (or 2000), when no
+/// certificate is valid yet.
+const MADE: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+    None => RELEASED,
+    Some(text) => later(RELEASED, text.as_bytes()),
+};
+const RELEASED: u64 = 1_793_491_200;
+
+const fn later(least: u64, mut digits: &[u8]) -> u64 {
+    let mut number = 0u64;
+    while let [digit @ b'0'..=b'9', rest @ ..] = digits {
+        number = number.saturating_mul(10).saturating_add((*digit - b'0') as u64);
+        digits = rest;
+    }
+    if number > least { number } else { least }
+}
+
+/// What all connections have in common.
+#[derive(Debug)]
+pub(super) struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    /// Reads the list of authorities.
+    pub fn new() -> Result<Tls> {
+        if clock() < MADE {
+            log::warn!("the clock of this device is wrong: certificates are checked for {MADE}");
+        }
+        let mut config = ClientConfig::builder_with_details(Arc::new(provider()), Arc::new(Clock))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(&error))?
+            .with_root_certificates(authorities()?)
+            .with_no_client_auth();
+        // A connection is for one request.
+        config.resumption = Resumption::disabled();
+        Ok(Tls(Arc::new(config)))
+    }
+
+    /// Makes a connection a safe one to this host.
+    pub fn wrap(&self, mut wire: Wire, host: &str) -> Result<Box<dyn Stream>> {
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|_| Error::input(format!("{host:?} cannot have a certificate")))?;
+        let connection = ClientConnection::new(self.0.clone(), name);
+        let mut connection = connection.map_err(|error| failed(&error))?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut wire).map_err(|error| told(error, host))?;
+        }
+        Ok(Box::new(Safe(StreamOwned::new(connection, wire))))
+    }
+}
+
+struct Safe(StreamOwned<ClientConnection, Wire>);
+
+impl Stream for Safe {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.0.sock
+    }
+}
+
+impl Read for Safe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Safe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// What every server on the internet speaks. Each kind that is left out is tens of kilobytes:
+/// ChaCha20 is for processors without AES instructions, which x86-64 has had for long.
+fn provider() -> CryptoProvider {
+    use ring::cipher_suite as suite;
+    let whole = ring::default_provider();
+    CryptoProvider {
+        cipher_suites: vec![
+            suite::TLS13_AES_128_GCM_SHA256,
+            suite::TLS13_AES_256_GCM_SHA384,
+            #[cfg(not(target_arch = "x86_64"))]
+            suite::TLS13_CHACHA20_POLY1305_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        ],
+        kx_groups: vec![
+            ring::kx_group::X25519,
+            ring::kx_group::SECP256R1,
+            ring::kx_group::SECP384R1,
+        ],
+        signature_verification_algorithms: whole.signature_verification_algorithms,
+        secure_random: whole.secure_random,
+        key_provider: &NoKeys,
+    }
+}
+
+/// lath has no certificate of its own, so it never reads a key.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(
+        &self,
+        _: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General(String::new()))
+    }
+}
+
+/// The system's clock, but never before lath was made.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(clock().max(MADE))))
+    }
+}
+
+fn clock() -> u64 {
+    u64::try_from(crate::sys::fs::now().0).unwrap_or(0)
+}
+
+/// SSL_CERT_FILE, as everywhere, else what the system has.
+fn authorities() -> Result<RootCertStore> {
+    let hint = "install the package ca-certificates, or name a PEM file in SSL_CERT_FILE";
+    let named = std::env::var_os("SSL_CERT_FILE").filter(|name| !name.is_empty());
+    let text = match named {
+        Some(name) => std::fs::read(&name).context(|| format!("read SSL_CERT_FILE {name:?}"))?,
+        None => AUTHORITIES.iter().find_map(|name| std::fs::read(name).ok()).ok_or_else(|| {
+            Error::not_found("this system has no list of certificate authorities").hint(hint)
+        })?,
+    };
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is one less to trust, and no reason to trust none.
+    for certificate in CertificateDer::pem_slice_iter(&text).flatten() {
+        let _ = roots.add(certificate);
+    }
+    if roots.is_empty() {
+        let text = "the list of certificate authorities has none that can be read";
+        return Err(Error::input(text).hint(hint));
+    }
+    Ok(roots)
+}
+
+/// What went wrong while a connection was made safe.
+fn told(error: io::Error, host: &str) -> Error {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(cause)) => untrusted(cause, host),
+        Some(cause) => failed(cause),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::input("the server has ended the connection before it was a safe one")
+                .hint("is it the port of an https server?")
+        }
+        None => error.into(),
+    }
+}
+
+fn failed(cause: &rustls::Error) -> Error {
+    Error::input(format!("TLS: {cause}"))
+        .hint("is it the port of an https server, and does it know TLS 1.2 or 1.3?")
+}
+
+fn untrusted(cause: &CertificateError, host: &str) -> Error {
+    use CertificateError as Cause;
+    let (why, hint) = match cause {
+        Cause::Expired | Cause::ExpiredContext { .. } => {
+            ("has expired", "the server needs a new one; is the clock of this device right?")
+        }
+        Cause::NotValidYet | Cause::NotValidYetContext { .. } => {
+            ("is not valid yet", "is the clock of this device right?")
+        }
+        Cause::UnknownIssuer => (
+            "is signed by an authority that this system does not know",
+            "for one of your own, name its PEM file in SSL_CERT_FILE; else update ca-certificates",
+        ),
+        Cause::NotValidForName | Cause::NotValidForNameContext { .. } => {
+            ("is for another name", "is the address right, and is this really the server?")
+        }
+        _ => ("is not valid", "is this really the server?"),
+    };
+    let error = Error::new(Kind::Denied, format!("the certificate of {host} {why}")).hint(hint);
+    if clock() >= MADE {
+        return error;
+    }
+    error.hint("the clock of this device stands before the day that lath was made: set it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_day_it_was_made_is_the_later_one() {
+        assert_eq!(later(10, b"12"), 12);
+        assert_eq!(later(10, b"9"), 10);
+        assert_eq!(later(10, b""), 10);
+        assert_eq!(later(10, b"12x"), 12);
+        assert_eq!(later(10, b"99999999999999999999999"), u64::MAX);
+    }
+}

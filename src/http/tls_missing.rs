@@ -1,0 +1,21 @@
+//! In the place of `tls` in a lath without it: https is refused.
+
+use super::connection::{Stream, Wire};
+use crate::error::{Error, Result};
+
+/// There is none.
+#[derive(Debug)]
+pub(super) enum Tls {}
+
+impl Tls {
+    /// An error that says so.
+    pub fn new() -> Result<Tls> {
+        Err(Error::unsupported("this lath was built without TLS, so it cannot ask https servers")
+            .hint("build it with the feature tls, or use http"))
+    }
+
+    /// Not called.
+    pub fn wrap(&self, _: Wire, _: &str) -> Result<Box<dyn Stream>> {
+        match *self {}
+    }
+}
