@@ -100,6 +100,7 @@ impl Plan {
                 Err(fault) => faults.push(fault),
             }
         }
+        faults.extend(plan.too_early());
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -155,6 +156,30 @@ impl Plan {
             stage.steps.push(Step { instruction, text, line });
         }
         Ok(())
+    }
+
+    /// Files that are taken from a stage that is not built by then.
+    fn too_early(&self) -> Option<Fault> {
+        for (index, stage) in self.stages.iter().enumerate() {
+            for step in &stage.steps {
+                let words = step.instruction.takes_from().into_iter();
+                let mut missed = words.filter(|word| !stage.sources.contains_key(*word));
+                let Some((word, other)) = missed.find_map(|word| Some((word, self.named(word)?)))
+                else {
+                    continue;
+                };
+                let text = match other == index {
+                    true => format!("circular dependency detected on stage: {word}"),
+                    false => format!(
+                        "cannot copy from stage {word:?}, it needs to be defined before current \
+                         stage {:?}",
+                        stage.name
+                    ),
+                };
+                return Some(Fault::new(step.line, text));
+            }
+        }
+        None
     }
 
     fn begin(
@@ -264,5 +289,42 @@ impl Order<'_> {
         if let Some(old) = self.state.get_mut(index) {
             *old = state;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str) -> Result<Plan, Vec<Fault>> {
+        let document = crate::dockerfile::parse(text.as_bytes()).unwrap();
+        Plan::new(&document, Scope::default(), None)
+    }
+
+    #[test]
+    fn files_come_from_earlier_stages_only() {
+        for (text, line, wanted) in [
+            (
+                "FROM x AS a\nCOPY --from=b /f /\nFROM y AS b\nFROM a\n",
+                2,
+                "cannot copy from stage \"b\", it needs to be defined before current stage \"a\"",
+            ),
+            ("FROM x AS a\nCOPY --from=A /f /\n", 2, "circular dependency detected on stage: A"),
+            (
+                "FROM x AS a\nRUN --mount=from=b,target=/m true\nFROM y AS b\n",
+                2,
+                "cannot copy from stage \"b\", it needs to be defined before current stage \"a\"",
+            ),
+            (
+                "FROM x\nCOPY --from=1 /f /\nFROM y\n",
+                2,
+                "invalid from flag value 1: there is no earlier stage 1",
+            ),
+        ] {
+            let faults = plan(text).unwrap_err();
+            assert_eq!((faults[0].line, faults[0].message.as_str()), (line, wanted), "{text}");
+        }
+        let fine = plan("FROM x AS a\nFROM y AS b\nCOPY --from=a /f /\nCOPY --from=other /f /\n");
+        assert_eq!(fine.unwrap().needed, [0, 1]);
     }
 }
