@@ -26,17 +26,22 @@ fn wait_until_old() {
 
 /// The paths in the context that a build opens.
 fn opened(lath: &Lath, args: &[&str]) -> Vec<String> {
+    // To read it: a descriptor for the path alone cannot.
+    let is_opened = |line: &String| {
+        line.contains("/c/files") && !line.contains("O_DIRECTORY") && !line.contains("O_PATH")
+    };
+    opened_anywhere(lath, args).into_iter().filter(is_opened).collect()
+}
+
+/// All that a build opens or mounts, as strace shows it.
+fn opened_anywhere(lath: &Lath, args: &[&str]) -> Vec<String> {
     let log = lath.path("strace.log");
     let mut command = Command::new("strace");
-    command.args(["-f", "-y", "-e", "trace=open,openat,openat2", "-o"]).arg(&log);
+    command.args(["-f", "-y", "-e", "trace=open,openat,openat2,fsmount,mount", "-o"]).arg(&log);
     command.arg(harness::binary()).args(args).current_dir(lath.path(""));
     finish(command.env("LATH_ROOT", lath.store()), &[]).success();
     let text = fs::read_to_string(log).unwrap();
-    // To read it: a descriptor for the path alone cannot.
-    let is_opened = |line: &&str| {
-        line.contains("/c/files") && !line.contains("O_DIRECTORY") && !line.contains("O_PATH")
-    };
-    text.lines().filter(is_opened).map(str::to_owned).collect()
+    text.lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -156,4 +161,40 @@ fn a_damaged_cache_of_the_context_is_as_none() {
     fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, "in the way").unwrap();
     assert_eq!(lath.build_in("c", "x", text, &[]).success().cached().len(), 1);
+}
+
+#[test]
+fn what_comes_out_of_layers_is_not_read_for_a_step_of_the_cache() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let text = "FROM busybox AS a\nRUN mkdir /files && echo one > /files/one\n\
+                FROM busybox AS b\nRUN echo b > /b\n\
+                FROM busybox\nCOPY --from=a /files /c/files\nCOPY --from=b /b /\n\
+                RUN --mount=from=a,source=/files,target=/c/files cat /c/files/one > /x\n";
+    lath.write("Dockerfile", text);
+    lath.write("c/keep", "");
+    let args = ["build", "-t", "x", "-f", "Dockerfile", "c"];
+    lath.ok(&args);
+    let before = lath.listing();
+    let lower = |line: &String| line.contains("/diff") || line.contains("fsmount");
+    let opened: Vec<String> = opened_anywhere(&lath, &args).into_iter().filter(lower).collect();
+    assert_eq!(opened, [""; 0]);
+    assert_eq!(lath.listing(), before);
+    // Another stage with the same files: read once more, and the same step.
+    let other = text.replace("echo one", "echo  one");
+    lath.write("Dockerfile", &other);
+    let run = lath.run(&args).success();
+    let wanted = ["COPY --from=a /files /c/files", "COPY --from=b /b /"];
+    let cached = run.cached();
+    assert!(wanted.iter().all(|step| cached.iter().any(|known| known == step)), "{run}");
+    // And other files.
+    lath.write("Dockerfile", text.replace("echo one", "echo two"));
+    lath.ok(&args);
+    assert_eq!(lath.shell("x", "cat /x /c/files/one"), "two\ntwo\n");
+    // A step that has to be done though what it takes in was known.
+    lath.write("Dockerfile", text.replace("COPY --from=b", "RUN true\nCOPY --from=b"));
+    lath.ok(&args);
+    assert_eq!(lath.shell("x", "cat /b /c/files/one"), "b\none\n");
 }

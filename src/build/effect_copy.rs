@@ -73,7 +73,7 @@ impl Sources {
     }
 
     /// The digest of everything that would be copied.
-    pub fn digest(&self, tree: Option<&Tree>) -> Result<Vec<u8>> {
+    pub fn digest(&self, tree: Option<&Tree>) -> Result<[u8; 32]> {
         let mut hasher = blake3::Hasher::new();
         for item in &self.items {
             match (item, tree) {
@@ -85,7 +85,7 @@ impl Sources {
                 _ => {}
             }
         }
-        Ok(hasher.finalize().as_bytes().to_vec())
+        Ok(*hasher.finalize().as_bytes())
     }
 
     /// Those that come from elsewhere, and may not be here yet.

@@ -15,7 +15,9 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::image::digest::ImageId;
 use crate::image::time::rfc3339;
-use crate::instruction::{CopyEffect, Effect, Lowered, RunEffect, Scope, Source};
+use crate::instruction::{
+    CopyEffect, CopyFrom, Effect, Lowered, RunEffect, RunMount, Scope, Source,
+};
 use crate::plan::{Stage, key};
 use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
 use crate::store::{CacheKey, Scratch, Workspace};
@@ -75,7 +77,7 @@ impl Walk<'_, '_> {
             (stage.image, stage.chain) = (made.image, made.chain);
             return Ok(());
         }
-        let done = self.cached_or_done(plan, stage, announce, &lowered, &input, hash);
+        let done = self.cached_or_done(plan, stage, announce, &lowered, &mut input, hash);
         match &done {
             Ok(()) => {
                 let made = Made { image: stage.image.clone(), chain: stage.chain.clone() };
@@ -93,7 +95,7 @@ impl Walk<'_, '_> {
         stage: &mut Building,
         announce: &Event<'_>,
         lowered: &Lowered,
-        input: &Input,
+        input: &mut Input,
         hash: [u8; 32],
     ) -> Result<()> {
         let mut image = StepImage {
@@ -134,6 +136,10 @@ impl Walk<'_, '_> {
             }
             Effect::Copy(copy) => {
                 self.announce_once(announce, input)?;
+                // Known without a look until now.
+                if input.sources.is_none() {
+                    self.find(plan, copy, false, input)?;
+                }
                 self.copy(stage, copy, input)?
             }
             Effect::Run(run) => self.run(plan, stage, run, announce, &id)?,
@@ -178,12 +184,20 @@ impl Walk<'_, '_> {
                 if copy.sources.iter().any(|source| matches!(source, Source::Url(_))) {
                     self.announce_once(announce, input)?;
                 }
+                let key = self.content_key(plan, copy)?;
+                let store = &self.build.session.store;
+                if let Some(known) = key.and_then(|key| store.content(&key)) {
+                    input.digest = known.to_vec();
+                    return Ok(());
+                }
                 let asks_cache = !stage.is_fresh && !self.build.request.does_again(plan);
-                let remotes = self.remotes(copy, asks_cache)?;
-                let tree = self.tree_of(plan, effect)?;
-                let sources = Sources::find(copy, tree.as_deref(), remotes)?;
-                input.digest = sources.digest(tree.as_deref())?;
-                (input.tree, input.sources) = (tree, Some(sources));
+                self.find(plan, copy, asks_cache, input)?;
+                let sources = input.sources.as_ref();
+                let digest =
+                    sources.map(|found| found.digest(input.tree.as_deref())).transpose()?;
+                let digest = digest.unwrap_or_default();
+                input.digest = digest.to_vec();
+                self.keep_content(key, &digest);
                 Ok(())
             }
             Effect::Run(run) => {
@@ -193,12 +207,54 @@ impl Walk<'_, '_> {
                 }
                 hasher.update(self.build.request.limits.key().as_bytes());
                 for mount in run.mounts.iter().filter(|mount| mount.kind == "bind") {
-                    let files = self.files_of(plan, mount)?;
-                    mounts::digest(mount, &files, &mut hasher)?;
+                    hasher.update(&self.mounted(plan, mount)?);
                 }
                 input.digest = hasher.finalize().as_bytes().to_vec();
                 Ok(())
             }
+        }
+    }
+
+    /// Looks up what a copy takes in.
+    fn find(
+        &mut self,
+        plan: &Stage,
+        copy: &CopyEffect,
+        asks_cache: bool,
+        input: &mut Input,
+    ) -> Result<()> {
+        let remotes = self.remotes(copy, asks_cache)?;
+        input.tree = self.tree_of(plan, copy)?;
+        input.sources = Some(Sources::find(copy, input.tree.as_deref(), remotes)?);
+        Ok(())
+    }
+
+    /// The digest of what a mount shows.
+    fn mounted(&mut self, plan: &Stage, mount: &RunMount) -> Result<[u8; 32]> {
+        let chain = mount.from.as_ref().map(|word| self.chain_id_of(plan, word)).transpose()?;
+        let key = chain.flatten().map(|chain| key::mounted(&chain, &mount.source));
+        let store = &self.build.session.store;
+        if let Some(known) = key.and_then(|key| store.content(&key)) {
+            return Ok(known);
+        }
+        let mut hasher = blake3::Hasher::new();
+        mounts::digest(mount, &self.files_of(plan, mount)?, &mut hasher)?;
+        let digest = *hasher.finalize().as_bytes();
+        self.keep_content(key, &digest);
+        Ok(digest)
+    }
+
+    /// What stands for the files that a copy takes out of layers.
+    fn content_key(&self, plan: &Stage, copy: &CopyEffect) -> Result<Option<[u8; 32]>> {
+        let CopyFrom::Named(word) = &copy.from else { return Ok(None) };
+        let chain = self.chain_id_of(plan, word)?;
+        Ok(chain.map(|chain| key::copied(&chain, copy)))
+    }
+
+    fn keep_content(&self, key: Option<[u8; 32]>, digest: &[u8; 32]) {
+        if let Some(Err(error)) = key.map(|key| self.build.session.store.keep_content(&key, digest))
+        {
+            log::warn!("the digest of files of a layer is not kept: {error}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::catalog::resolve;
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::{DEFAULT_PATH, ImageConfig};
-use crate::image::digest::ImageId;
+use crate::image::digest::{ChainId, ImageId};
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
 };
@@ -220,9 +220,12 @@ impl<'a, 'b> Walk<'a, 'b> {
         self.step(stage, building, &event, lowered)
     }
 
-    /// The files that an effect's sources are looked up in.
-    pub(super) fn tree_of(&mut self, stage: &Stage, effect: &Effect) -> Result<Option<Arc<Tree>>> {
-        let Effect::Copy(copy) = effect else { return Ok(None) };
+    /// The files that a copy's sources are looked up in.
+    pub(super) fn tree_of(
+        &mut self,
+        stage: &Stage,
+        copy: &CopyEffect,
+    ) -> Result<Option<Arc<Tree>>> {
         let CopyFrom::Named(word) = &copy.from else { return Ok(self.build.context.tree.clone()) };
         if let Some(tree) = self.trees.get(word) {
             return Ok(Some(tree.clone()));
@@ -266,14 +269,30 @@ impl<'a, 'b> Walk<'a, 'b> {
         }
     }
 
-    /// The layers of a stage or an image, for `--from` and `from=`.
-    fn chain_of(&self, stage: &Stage, word: &str) -> Result<Chain> {
+    /// The stage that a word of `--from` or `from=` means, if it means one.
+    fn source_of(&self, stage: &Stage, word: &str) -> Result<Option<Building>> {
         // A named context goes before a stage of the same name.
         let source = match self.build.request.named(word) {
             Some(_) => None,
             None => stage.sources.get(word),
         };
-        match source.map(|index| self.build.stage(*index)).transpose()? {
+        source.map(|index| self.build.stage(*index)).transpose()
+    }
+
+    /// What names the layers of a stage or an image; nothing for files that are no layers.
+    pub(super) fn chain_id_of(&self, stage: &Stage, word: &str) -> Result<Option<ChainId>> {
+        if self.build.request.has_files(word) {
+            return Ok(None);
+        }
+        match self.source_of(stage, word)? {
+            Some(building) => Ok(building.image.wait()?.chain),
+            None => Ok(self.base(word)?.chain),
+        }
+    }
+
+    /// The layers of a stage or an image, for `--from` and `from=`.
+    fn chain_of(&self, stage: &Stage, word: &str) -> Result<Chain> {
+        match self.source_of(stage, word)? {
             Some(Building { chain: Some(chain), .. }) => Ok(chain),
             Some(building) => {
                 let done = building.image.wait()?;

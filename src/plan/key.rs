@@ -1,7 +1,7 @@
 //! Cache keys: blake3 of length-framed, named fields of an effect, never of the source text, so
 //! that two ways to write a statement share a key and no two effects do.
 
-use crate::image::digest::ImageId;
+use crate::image::digest::{ChainId, ImageId};
 use crate::instruction::{CopyEffect, CopyFrom, Effect, Lowered, RunEffect, RunMount, Source};
 
 /// Changes when the meaning of a key's fields changes.
@@ -129,6 +129,28 @@ impl Brief {
         let mut next = || words.next().flatten();
         Some(Brief { text: next()?, effect: next()?, content: next()? })
     }
+}
+
+/// Stands for the files that a copy takes out of layers: these and the words that choose them.
+pub fn copied(chain: &ChainId, copy: &CopyEffect) -> [u8; 32] {
+    let mut fields = Fields::new();
+    fields.bytes("copied from", chain.bytes());
+    for source in &copy.sources {
+        if let Source::Path(path) = source {
+            fields.text("path", path);
+        }
+    }
+    fields.list("excludes", copy.excludes.iter());
+    fields.number("parents", u64::from(copy.parents));
+    fields.finish()
+}
+
+/// Stands for the files of layers that a mount shows.
+pub fn mounted(chain: &ChainId, source: &str) -> [u8; 32] {
+    let mut fields = Fields::new();
+    fields.bytes("mounted from", chain.bytes());
+    fields.text("path", source);
+    fields.finish()
 }
 
 fn effect_fields(fields: &mut Fields, effect: &Effect) {

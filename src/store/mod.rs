@@ -4,6 +4,7 @@
 
 mod cache;
 mod collect;
+mod contents;
 mod contexts;
 mod images;
 mod layers;
