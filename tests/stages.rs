@@ -10,7 +10,8 @@
 
 mod harness;
 
-use harness::{Lath, Need, needs};
+use harness::{Lath, Need, gone, needs, pids_of};
+use rustix::process::Signal;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
 
@@ -111,6 +112,67 @@ fn the_stage_that_fails_ends_the_others_and_has_the_last_word() {
     assert!(said.contains("Dockerfile:8"), "{said}");
     assert!(log.trim_end().ends_with("because"), "{log}");
     assert!(!log.contains("later"), "{log}");
+}
+
+#[test]
+fn ctrl_c_ends_all_stages_and_leaves_nothing() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    // The third waits for a cache that another holds.
+    let held = "RUN --mount=type=cache,id=held,target=/h,sharing=locked";
+    let text = format!(
+        "FROM busybox AS a\n{held} sleep 86461\nFROM busybox AS b\nRUN sleep 86462\n\
+         FROM busybox AS c\n{held} sleep 86463\n\
+         FROM busybox\nCOPY --from=a /x /\nCOPY --from=b /x /\nCOPY --from=c /x /\n"
+    );
+    lath.write("c/Dockerfile", text);
+    let both = || !pids_of("sleep 86462").is_empty() && is_one_of("sleep 86461", "sleep 86463");
+    let building = lath.start(&["build", "--jobs", "3", "c"]).until("the steps", both);
+    building.signal(Signal::INT);
+    let output = building.wait();
+    assert_eq!(output.code, 130, "{output}");
+    for command in ["sleep 86461", "sleep 86462", "sleep 86463"] {
+        gone(command);
+    }
+    let left = std::fs::read_dir(lath.store().join("tmp")).unwrap().count();
+    assert_eq!(left, 0, "unfinished work is left");
+}
+
+fn is_one_of(one: &str, other: &str) -> bool {
+    pids_of(one).is_empty() != pids_of(other).is_empty()
+}
+
+#[test]
+fn locked_caches_are_taken_in_one_order_and_each_once() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let mount =
+        |id: &str, at: &str| format!("--mount=type=cache,id={id},target=/{at},sharing=locked");
+    let (mut text, mut last) = (String::new(), "FROM busybox\n".to_owned());
+    for stage in 0..6 {
+        let (one, other) = if stage % 2 == 0 { ("x", "y") } else { ("y", "x") };
+        text.push_str(&format!("FROM busybox AS s{stage}\n"));
+        for step in 0..4 {
+            let (one, other) = (mount(one, "one"), mount(other, "other"));
+            text.push_str(&format!(
+                "RUN {one} {other} echo {step} >> /one/log; echo {stage} > /f\n"
+            ));
+        }
+        last.push_str(&format!("COPY --from=s{stage} /f /f{stage}\n"));
+    }
+    // One cache at two places is the same at both.
+    let twice = format!(
+        "RUN {} {} echo twice > /p/t && cat /q/t > /twice\n",
+        mount("z", "p"),
+        mount("z", "q")
+    );
+    let text = [text, last, twice].concat();
+    lath.build_in("c", "x", &text, &["--jobs", "4"]).success();
+    assert_eq!(lath.shell("x", "cat /f* /twice"), "0\n1\n2\n3\n4\n5\ntwice\n");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::instruction::RunMount;
 use crate::pattern::Ignore;
 use crate::sandbox::{Bind, Content};
 use crate::snapshot::{Chain, Snapshot};
+use crate::sort::sort_by;
 use crate::store::{CacheMount, Scratch, Sharing, Store, Workspace};
 use crate::sys::fs::{NewDir, read_bounded};
 use crate::sys::mount::{Overlay, clone_tree, overlay};
@@ -60,7 +61,7 @@ pub struct Mounts {
     workspaces: Vec<Workspace>,
     snapshots: Vec<Snapshot>,
     /// In use, and so not anybody else's, until the step has ended.
-    caches: Vec<CacheMount>,
+    caches: Vec<(String, Option<CacheMount>)>,
 }
 
 /// Makes mounts one after the other.
@@ -152,20 +153,39 @@ impl Maker<'_> {
         Ok((Content::Inside(root, path.to_owned()), is_dir))
     }
 
+    /// Makes the caches of these mounts the step's own: each once, and in the order of their ids,
+    /// since another step may want the same ones. `is_wanted` ends the waiting for them.
+    pub fn take_caches(
+        &mut self,
+        mounts: &[RunMount],
+        is_wanted: &dyn Fn() -> Result<()>,
+    ) -> Result<()> {
+        let mut caches: Vec<&RunMount> =
+            mounts.iter().filter(|mount| mount.kind == "cache").collect();
+        sort_by(&mut caches, &mut |one, other| one.id.cmp(&other.id));
+        caches.dedup_by(|one, other| one.id == other.id);
+        for mount in caches {
+            let sharing = match mount.sharing.as_str() {
+                "locked" => Sharing::Locked,
+                "private" => Sharing::Private,
+                _ => Sharing::Shared,
+            };
+            let taken = self.store.cache_mount(&mount.id, new_cache(mount), sharing, is_wanted)?;
+            self.mounts.caches.push((mount.id.clone(), taken));
+        }
+        Ok(())
+    }
+
     fn cache(&mut self, mount: &RunMount, files: Files) -> Result<()> {
-        let sharing = match mount.sharing.as_str() {
-            "locked" => Sharing::Locked,
-            "private" => Sharing::Private,
-            _ => Sharing::Shared,
-        };
-        let new = NewDir { mode: mount.mode.unwrap_or(0o755), owner: (mount.uid, mount.gid) };
-        let data = match self.store.cache_mount(&mount.id, new, sharing)? {
+        let new = new_cache(mount);
+        let mut taken = self.mounts.caches.iter_mut();
+        let data = match taken.find(|(id, _)| *id == mount.id).and_then(|(_, taken)| taken.as_mut())
+        {
             Some(cache) => {
                 let data = cache.data.try_clone()?;
-                if cache.is_new {
+                if std::mem::take(&mut cache.is_new) {
                     self.fill(mount, files, &data)?;
                 }
-                self.mounts.caches.push(cache);
                 data
             }
             None => {
@@ -248,6 +268,11 @@ impl Mounts {
         }
         Ok(())
     }
+}
+
+/// How a cache begins.
+fn new_cache(mount: &RunMount) -> NewDir {
+    NewDir { mode: mount.mode.unwrap_or(0o755), owner: (mount.uid, mount.gid) }
 }
 
 /// Adds what a mount shows to a digest.

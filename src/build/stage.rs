@@ -424,6 +424,8 @@ impl Walk<'_, '_> {
             sockets: &self.build.request.sockets,
             mounts: Mounts::default(),
         };
+        let build = self.build;
+        maker.take_caches(&run.mounts, &|| build.go_on())?;
         for mount in &run.mounts {
             maker.add(mount, self.files_of(plan, mount)?)?;
         }

@@ -26,6 +26,7 @@ pub const SHAPE: Shape = Shape { options: &[Opt::value("format", Some('f'))], ..
 const FEATURES: &[(&str, bool)] = &[
     ("bzip2", cfg!(feature = "bzip2")),
     ("net", cfg!(feature = "net")),
+    ("tls", cfg!(feature = "tls")),
     ("xz", cfg!(feature = "xz")),
     ("zstd", cfg!(feature = "zstd")),
 ];

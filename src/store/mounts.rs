@@ -22,6 +22,9 @@ pub enum Sharing {
     Private,
 }
 
+/// Between two looks at a lock that somebody else holds.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// An open cache mount; in use until it is dropped.
 pub struct CacheMount {
     /// What is in it.
@@ -72,6 +75,7 @@ impl Store {
         id: &str,
         new: NewDir,
         sharing: Sharing,
+        is_wanted: &dyn Fn() -> Result<()>,
     ) -> Result<Option<CacheMount>> {
         // By hash: an id is the Dockerfile's text and may be anything (CVE-2024-9675).
         let name = blake3::hash(id.as_bytes()).to_hex();
@@ -86,15 +90,20 @@ impl Store {
             rustix::fs::openat(self.fd(), format!("mounts/{name}"), DIRECTORY, Mode::empty())
                 .context(says)?;
         let operation = match sharing {
-            Sharing::Shared => FlockOperation::LockShared,
-            Sharing::Locked => FlockOperation::LockExclusive,
-            Sharing::Private => FlockOperation::NonBlockingLockExclusive,
+            Sharing::Shared => FlockOperation::NonBlockingLockShared,
+            Sharing::Locked | Sharing::Private => FlockOperation::NonBlockingLockExclusive,
         };
         loop {
             match rustix::fs::flock(&lock, operation) {
                 Ok(()) => break,
-                Err(Errno::WOULDBLOCK) => return Ok(None),
-                Err(Errno::INTR) => signal::check()?,
+                Err(Errno::WOULDBLOCK) if sharing == Sharing::Private => return Ok(None),
+                // Asked for again and again: a signal comes to one thread only, and not to this
+                // one perhaps.
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                    signal::check()?;
+                    is_wanted()?;
+                    std::thread::sleep(PAUSE);
+                }
                 Err(other) => return Err(other).context(says),
             }
         }
