@@ -29,6 +29,11 @@ fn with_files() -> Lath {
 /// Statements, a script that looks at what they did, and what it says after docker's own build
 /// (20.10 with BuildKit).
 const CASES: &[(&str, &str, &str)] = &[
+    ("COPY d a /z", "cd /z; ls", "a\nx\n"),
+    ("COPY d d/e/.. /z", "cd /z; ls", "x\n"),
+    ("COPY d* a /z", "cd /z; ls", "a\nx\n"),
+    ("ADD d a /z", "cd /z; ls", "a\nx\n"),
+    ("FROM busybox AS scratch\nFROM scratch", "echo it is the stage", "it is the stage\n"),
     ("COPY -dash ./-dash /x/", "ls -A /x", "-dash\n"),
     ("COPY -- -dash /x/", "ls -A /x", "-dash\n"),
     ("COPY [\"sp ace\", \"#h\", \"/x y/\"]", "ls -A '/x y'", "#h\nsp ace\n"),

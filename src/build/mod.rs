@@ -257,7 +257,7 @@ fn triggers(session: &Session, request: &Request, name: &str) -> Vec<String> {
     let name = match request.named(name) {
         None => name,
         Some(Named::Image(image)) => image,
-        Some(Named::Directory(_) | Named::Git(_)) => return Vec::new(),
+        Some(_) => return Vec::new(),
     };
     let config = || session.store.config(&resolve::find(&session.store, name).ok()??.image).ok()?;
     config().map(|image| image.config.on_build).unwrap_or_default()

@@ -240,12 +240,10 @@ impl Plan {
         if number >= MAX_STAGES {
             return Err(Fault::new(line, format!("more than {MAX_STAGES} stages")));
         }
-        let base = match image.as_str() {
-            "scratch" => Base::Scratch,
-            name => match self.named(name) {
-                Some(stage) => Base::Stage(stage),
-                None => Base::Image(image),
-            },
+        let base = match self.named(&image) {
+            Some(stage) => Base::Stage(stage),
+            None if image == "scratch" => Base::Scratch,
+            None => Base::Image(image),
         };
         let name = from.name.clone().unwrap_or_else(|| number.to_string());
         self.stages.push(Stage {
