@@ -145,7 +145,15 @@ pub fn copy(
         let path = if effect.dest.ends_with('/') { Some(dest) } else { dest.parent() };
         job.replace_links(path.unwrap_or(dest))?;
     }
-    let dest_is_dir = effect.dest.ends_with('/') || {
+    // A directory or an archive in front makes the destination one for those behind it.
+    let begins_with_dir = match (sources.items.as_slice(), tree) {
+        ([Item::Found { found, .. }, _, ..], Some(tree)) => {
+            let is_file = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile;
+            found.is_dir() || (effect.unpack && is_file && is_archive(tree, found)?)
+        }
+        _ => false,
+    };
+    let dest_is_dir = effect.dest.ends_with('/') || begins_with_dir || {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         open_in_root(root, dest, flags, Mode::empty()).is_ok()
     };

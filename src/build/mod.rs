@@ -202,7 +202,9 @@ pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
     let context = BuildContext::open(&request.place, Some(session))?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
-    let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
+    let mut plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
+    let triggers = |name: &str| triggers(session, request, name);
+    plan.hear_triggers(&triggers).map_err(|fault| told(vec![fault], &context))?;
     let rules = rules(&document, request)?;
     let list = lint(Some(session), request, &context, &document, &plan, &rules, None).findings;
     let done = match list.is_empty() || !rules.error {
@@ -248,6 +250,17 @@ fn walk(
 
 fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
     Plan::new(document, scope(request), request.target.as_deref())
+}
+
+/// What ONBUILD has stored in a base image; nothing for one that is not there.
+fn triggers(session: &Session, request: &Request, name: &str) -> Vec<String> {
+    let name = match request.named(name) {
+        None => name,
+        Some(Named::Image(image)) => image,
+        Some(_) => return Vec::new(),
+    };
+    let config = || session.store.config(&resolve::find(&session.store, name).ok()??.image).ok()?;
+    config().map(|image| image.config.on_build).unwrap_or_default()
 }
 
 fn scope(request: &Request) -> Scope {

@@ -134,7 +134,15 @@ impl Maker<'_> {
     fn layers(&mut self, chain: Chain, mount: &RunMount) -> Result<(Content, bool)> {
         let path = Path::new(mount.source.trim_start_matches('/'));
         let missing = || Error::not_found(format!("{:?}: not found", mount.source));
-        let view = chain.view()?.ok_or_else(missing)?;
+        let Some(view) = chain.view()? else {
+            if !is_root(mount) {
+                return Err(missing());
+            }
+            let workspace = self.scratch.workspace()?;
+            let empty = clone_tree(workspace.make_dir("empty", 0o755)?.as_fd())?;
+            self.mounts.workspaces.push(workspace);
+            return Ok((Content::Tree(empty), true));
+        };
         let tree = Tree::new(view, Ignore::default(), true);
         let is_dir = tree.look(path)?.ok_or_else(missing)?.is_dir();
         let root = if mount.readonly {
@@ -206,9 +214,14 @@ impl Maker<'_> {
         if mount.from.is_none() {
             return Ok(());
         }
-        let Files::Layers(chain) = files else { return Ok(()) };
-        let Some(view) = chain.view()? else { return Ok(()) };
-        let tree = Tree::new(view, Ignore::default(), true);
+        let tree = match files {
+            Files::Layers(chain) => {
+                let Some(view) = chain.view()? else { return Ok(()) };
+                Arc::new(Tree::new(view, Ignore::default(), true))
+            }
+            Files::Context(Some(tree)) => tree,
+            Files::Context(None) => return Ok(()),
+        };
         let found = source(&tree, mount)?;
         copy_from(&tree, &found, data.as_fd())
     }
@@ -284,20 +297,27 @@ pub fn digest(mount: &RunMount, files: &Files, into: &mut blake3::Hasher) -> Res
             tree.digest(&source(tree, mount)?, &Ignore::default(), into)
         }
         Files::Layers(chain) => {
-            let view = chain.view()?;
-            let view =
-                view.ok_or_else(|| Error::not_found(format!("{:?}: not found", mount.source)))?;
+            let view = match chain.view()? {
+                Some(view) => view,
+                None if is_root(mount) => return Ok(()),
+                None => return Err(Error::not_found(format!("{:?}: not found", mount.source))),
+            };
             let tree = Tree::new(view, Ignore::default(), true);
             tree.digest(&source(&tree, mount)?, &Ignore::default(), into)
         }
     }
 }
 
+/// Whether all of the files are mounted.
+fn is_root(mount: &RunMount) -> bool {
+    mount.source == "."
+}
+
 /// What `source=` leads to.
 fn source(tree: &Tree, mount: &RunMount) -> Result<Found> {
     let path = Path::new(mount.source.trim_start_matches('/'));
     let found = tree.look(path)?;
-    found.ok_or_else(|| Error::not_found(format!("{:?}: not found", mount.source)))
+    found.ok_or_else(|| tree.missing(&mount.source))
 }
 
 /// Copies a directory's content, or the one file, into a directory.

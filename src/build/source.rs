@@ -104,9 +104,25 @@ impl Tree {
         let mut found = Vec::new();
         self.expand(glob.parts(), deep, &mut PathBuf::new(), &mut found)?;
         if found.is_empty() && !glob.is_wild() {
-            return Err(Error::not_found(format!("{pattern:?}: not found")));
+            return Err(self.missing(pattern));
         }
         Ok(found)
+    }
+
+    /// The error for a path that leads to nothing, with the reason where it can be told.
+    pub fn missing(&self, path: &str) -> Error {
+        let error = Error::not_found(format!("{path:?}: not found"));
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let path = Path::new(path.trim_start_matches('/'));
+        let Ok(opened) = open_in_root(self.root(), path, flags, Mode::empty()) else {
+            return error;
+        };
+        match rustix::fs::readlinkat(&opened, "", Vec::new()) {
+            Ok(target) if !self.ignores(path) => {
+                error.hint(format!("it is a symbolic link to {target:?}, which is not there"))
+            }
+            _ => error.hint("it is there, but .dockerignore leaves it out"),
+        }
     }
 
     fn expand(
@@ -171,7 +187,7 @@ impl Tree {
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         for path in [path, &real] {
             // The root itself is there for everybody.
-            if path.as_os_str().is_empty() {
+            if path.as_os_str().is_empty() || path == Path::new(".") {
                 continue;
             }
             if self.ignores(path) && !(is_dir && self.may_include_below(path)) {

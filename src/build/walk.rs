@@ -24,6 +24,9 @@ use crate::pattern::Ignore;
 use crate::plan::{Base, Stage};
 use crate::snapshot::{Chain, Done, Ticket};
 
+/// Digits of an id that is shown short; less of them are no id here.
+const SHORT_ID: usize = 12;
+
 /// A way through stages, and who hears of it.
 pub struct Walk<'a, 'b> {
     pub(super) build: &'b Shared<'a>,
@@ -189,17 +192,22 @@ impl<'a, 'b> Walk<'a, 'b> {
                 return Err(Error::input(format!("{name} has files, but is no image")));
             }
         };
-        crate::image::reference::Reference::parse(name)?;
+        let reference = crate::image::reference::Reference::parse(name)?;
         let store = &self.build.session.store;
         let missing = || {
             Error::not_found(format!("{name}: No such image"))
                 .hint("this lath does not pull yet: bring the image in with lath load -i FILE")
         };
-        let found = resolve::find(store, name)?.ok_or_else(missing)?;
-        let text = store.config_text(&found.image)?.ok_or_else(missing)?;
+        // A slip such as `--from=b` shall not hit some image whose id happens to begin so.
+        let found = match name.len() < SHORT_ID {
+            true => store.named(&reference)?,
+            false => resolve::find(store, name)?.map(|found| found.image),
+        };
+        let id = found.ok_or_else(missing)?;
+        let text = store.config_text(&id)?.ok_or_else(missing)?;
         let image = ImageConfig::parse(&text)?;
         let chain = image.chains().pop();
-        Ok(Done { chain, image, id: found.image, base: Some(text), is_stored: true })
+        Ok(Done { chain, image, id, base: Some(text), is_stored: true })
     }
 
     fn instruction(
@@ -233,8 +241,11 @@ impl<'a, 'b> Walk<'a, 'b> {
         if self.build.request.has_files(word) {
             return self.named_tree(word).map(Some);
         }
-        let view = self.chain_of(stage, word)?.view()?;
-        let view = view.ok_or_else(|| Error::not_found(format!("{word} has no files")))?;
+        let view = match self.chain_of(stage, word)?.view()? {
+            Some(view) => view,
+            // `FROM scratch AS extra` holds the place of what a named context may bring.
+            None => self.work()?.scratch.workspace()?.make_dir("empty", 0o755)?,
+        };
         let tree = Arc::new(Tree::new(view, Ignore::default(), true));
         self.trees.insert(word.clone(), tree.clone());
         Ok(Some(tree))

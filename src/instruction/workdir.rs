@@ -5,7 +5,7 @@ use super::paths::absolute;
 use super::table::Meaning;
 use super::{CopyEffect, CopyFrom, Effect, Lowered, Scope};
 use crate::dockerfile::Statement;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// `WORKDIR PATH`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +20,8 @@ impl Meaning for Workdir {
     }
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
+        // A variable that is empty leaves the directory as it is, as with BuildKit.
         let path = scope.word(&self.path)?;
-        if path.is_empty() {
-            return Err(Error::input("normalizing workdir: the path is empty")
-                .hint(format!("see what {:?} stands for here", self.path)));
-        }
         let path = absolute(&scope.config.working_dir, &path);
         scope.config.working_dir = path.clone();
         let created_by = format!("WORKDIR {path}");
@@ -65,6 +62,7 @@ mod tests {
             ("WORKDIR \"/a b\"", "/a b"),
             ("WORKDIR /../../x", "/x"),
             ("ENV D=/x\nWORKDIR $D/${E:-e}/", "/x/e"),
+            ("WORKDIR /a\nWORKDIR $NOPE", "/a"),
         ] {
             let mut scope = scope();
             let Effect::Copy(made) = lower(text, &mut scope).unwrap().effect else { panic!() };
@@ -79,6 +77,6 @@ mod tests {
         assert_eq!(made.chown.as_deref(), Some("app"));
         assert_eq!(lower("WORKDIR /", &mut scope()).unwrap().effect, Effect::Config);
         assert_eq!(form("WORKDIR").unwrap_err(), "WORKDIR requires exactly one argument");
-        assert!(lower("WORKDIR $NOPE", &mut scope()).is_err());
+        assert_eq!(lower("WORKDIR $NOPE", &mut scope()).unwrap().effect, Effect::Config);
     }
 }

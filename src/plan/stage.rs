@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::dockerfile::{Document, Fault, MAX_FAULTS, Statement};
 use crate::error::Error;
 use crate::image::platform::Platform;
-use crate::instruction::{self, From, Instruction, Scope};
+use crate::instruction::{self, From, Instruction, Scope, parse_trigger};
 use crate::sort::sort;
 
 /// Nobody has so many. Each one is looked for by those that follow, and may hold a whole environment.
@@ -106,14 +106,59 @@ impl Plan {
         }
         plan.global_args = scope.global_args;
         let target = plan.target(target).map_err(|fault| vec![fault])?;
-        let mut order =
-            Order { plan: &plan, state: vec![Visited::No; plan.stages.len()], needed: Vec::new() };
-        order.visit(target).map_err(|fault| vec![fault])?;
-        plan.needed = order.needed;
+        plan.need(target).map_err(|fault| vec![fault])?;
+        Ok(plan)
+    }
+
+    /// Sets which stages a target needs.
+    fn need(&mut self, target: usize) -> Result<(), Fault> {
+        let state = vec![Visited::No; self.stages.len()];
+        let mut order = Order { plan: self, state, needed: Vec::new() };
+        order.visit(target)?;
+        self.needed = order.needed;
         // Nobody can need what comes later, so the order of the text does too, and is the one
         // that its writer has in mind.
-        sort(&mut plan.needed);
-        Ok(plan)
+        sort(&mut self.needed);
+        Ok(())
+    }
+
+    /// Takes in the stages that triggers of the bases ask for, as in `ONBUILD COPY --from=STAGE`.
+    /// `of_image` gives the triggers of an image.
+    pub fn hear_triggers(&mut self, of_image: &dyn Fn(&str) -> Vec<String>) -> Result<(), Fault> {
+        let mut heard = BTreeSet::new();
+        // A stage that is newly needed may have triggers too.
+        while let Some(index) = self.needed.iter().copied().find(|index| heard.insert(*index)) {
+            for text in self.triggers(index, of_image) {
+                // One that is wrong is told when the stage begins.
+                let Ok((_, instruction)) = parse_trigger(&text) else { continue };
+                for word in instruction.takes_from() {
+                    if let Some(source) = self.stage_named(word, index)
+                        && let Some(stage) = self.stages.get_mut(index)
+                    {
+                        stage.sources.entry(word.to_owned()).or_insert(source);
+                    }
+                }
+            }
+            if let Some(target) = self.needed.last() {
+                self.need(*target)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn triggers(&self, index: usize, of_image: &dyn Fn(&str) -> Vec<String>) -> Vec<String> {
+        match self.stages.get(index).map(|stage| &stage.base) {
+            Some(Base::Image(name)) => of_image(name),
+            Some(Base::Stage(base)) => {
+                let steps = self.stages.get(*base).map(|base| base.steps.as_slice());
+                let stored = steps.unwrap_or_default().iter().filter_map(|step| {
+                    let Instruction::Onbuild(onbuild) = &step.instruction else { return None };
+                    Some(onbuild.trigger.clone())
+                });
+                stored.collect()
+            }
+            Some(Base::Scratch) | None => Vec::new(),
+        }
     }
 
     fn add(
@@ -195,12 +240,10 @@ impl Plan {
         if number >= MAX_STAGES {
             return Err(Fault::new(line, format!("more than {MAX_STAGES} stages")));
         }
-        let base = match image.as_str() {
-            "scratch" => Base::Scratch,
-            name => match self.named(name) {
-                Some(stage) => Base::Stage(stage),
-                None => Base::Image(image),
-            },
+        let base = match self.named(&image) {
+            Some(stage) => Base::Stage(stage),
+            None if image == "scratch" => Base::Scratch,
+            None => Base::Image(image),
         };
         let name = from.name.clone().unwrap_or_else(|| number.to_string());
         self.stages.push(Stage {
