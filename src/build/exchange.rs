@@ -121,7 +121,8 @@ pub fn keep(session: &Session, to: &CachePlace, ends: &[Ends]) -> Result<()> {
             at = made.find_map(|(_, record)| record.parent);
         }
     }
-    let wanted = || records.iter().filter(|(_, record)| seen.contains(&record.image));
+    let of_step = |record: &Record| !record.is_layer && seen.contains(&record.image);
+    let wanted = || records.iter().filter(|(_, record)| of_step(record));
     for (_, record) in wanted() {
         let config = store.config(&record.image)?;
         let chain = config.and_then(|config| config.chains().pop());

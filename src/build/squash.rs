@@ -71,8 +71,14 @@ pub fn squash(
             let text = image.to_text().into_bytes();
             let id = Digest::of(&text);
             let diff_id = Some(new.layer.diff_id);
-            let record =
-                Record { created, diff_id, parent: Some(built), image: id, brief: String::new() };
+            let record = Record {
+                created,
+                diff_id,
+                parent: Some(built),
+                image: id,
+                brief: String::new(),
+                is_layer: false,
+            };
             publication.layers.push(new);
             publication.records.push(NewRecord { key, record });
             (id, Some(text))

@@ -13,7 +13,7 @@ use super::source::Tree;
 use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::image::digest::ImageId;
+use crate::image::digest::DiffId;
 use crate::image::time::rfc3339;
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Lowered, RunEffect, RunMount, Scope, Source,
@@ -104,29 +104,43 @@ impl Walk<'_, '_> {
             created: String::new(),
             created_by: lowered.created_by.clone(),
         };
+        let layer_hash = key::layer_hash(&lowered.effect, self.build.epoch, &input.digest);
+        let brief = key::Brief::new(lowered, &input.digest).to_text();
+        let keys: KeyMaker = Box::new(move |parent: &Done| {
+            let layer = layer_hash.map(|hash| key::layer_key(parent.chain.as_ref(), &hash));
+            [Some(key::key(&parent.id, &hash)), layer].into_iter().flatten().map(CacheKey).collect()
+        });
         if !stage.is_fresh && !self.build.request.does_again(plan) {
             let parent = stage.image.wait()?;
-            let found = match self.cached(&parent, &hash, &mut image)? {
-                None => {
-                    self.imported(&parent, &CacheKey(key::key(&parent.id, &hash)), &mut image)?
-                }
+            let key = CacheKey(key::key(&parent.id, &hash));
+            let found = match self.recorded(&parent, &key, &mut image)? {
+                None => self.imported(&parent, &key, &mut image)?,
+                found => found,
+            };
+            let is_there = found.is_some();
+            let found = match found {
+                None => self.known_layer(&parent, layer_hash.as_ref(), &mut image)?,
                 found => found,
             };
             if let Some(done) = found {
                 self.announce_once(announce, input)?;
                 self.tell(&Event::Cached)?;
                 self.tell(&Event::StepDone { image: &done.id })?;
+                if !is_there {
+                    // Another image with the same layer: it is stored, and found by its own key.
+                    self.commit(stage, image, None, done.image.diff_ids.last(), keys, &brief)?;
+                }
                 stage.image = Ticket::known(Arc::new(done));
                 stage.chain = None;
                 return Ok(());
             }
         }
-        let brief = key::Brief::new(lowered, &input.digest);
         if self.build.request.explain {
+            let brief = key::Brief::new(lowered, &input.digest);
             let why = self.why(plan, stage, lowered, &hash, &brief)?;
             self.why = Some(why);
         }
-        stage.is_fresh = true;
+        stage.is_fresh |= layer_hash.is_some();
         let id = random_id()?;
         let layer = match &lowered.effect {
             Effect::Config => {
@@ -148,17 +162,36 @@ impl Walk<'_, '_> {
             self.tell(&Event::Removed { id: &id })?;
         }
         image.created = self.created();
-        let key: KeyMaker = Box::new(move |parent: &ImageId| CacheKey(key::key(parent, &hash)));
-        let finished = Finished {
-            parent: stage.image.clone(),
-            step: image,
-            layer,
-            key: Some(key),
-            brief: brief.to_text(),
-        };
-        stage.image = self.work()?.committer.step(finished);
+        stage.image = self.commit(stage, image, layer, None, keys, &brief)?;
         self.untold = Some(stage.image.clone());
         Ok(())
+    }
+
+    /// Hands a step that is done over to be published.
+    fn commit(
+        &self,
+        stage: &Building,
+        step: StepImage,
+        layer: NewLayer,
+        known: Option<&DiffId>,
+        keys: KeyMaker,
+        brief: &str,
+    ) -> Result<Ticket> {
+        let (parent, known, brief) = (stage.image.clone(), known.copied(), brief.to_owned());
+        let finished = Finished { parent, step, layer, known, keys, brief };
+        Ok(self.work()?.committer.step(finished))
+    }
+
+    /// The image after a step whose layer was made before, on the same files for another image.
+    fn known_layer(
+        &mut self,
+        parent: &Done,
+        layer_hash: Option<&[u8; 32]>,
+        image: &mut StepImage,
+    ) -> Result<Option<Done>> {
+        let Some(hash) = layer_hash else { return Ok(None) };
+        let key = CacheKey(key::layer_key(parent.chain.as_ref(), hash));
+        self.recorded(parent, &key, image)
     }
 
     /// Tells what the step is, unless that is told.
@@ -259,14 +292,14 @@ impl Walk<'_, '_> {
     }
 
     /// The image after a step, when the cache has it and its layer.
-    fn cached(
+    fn recorded(
         &mut self,
         parent: &Done,
-        hash: &[u8; 32],
+        key: &CacheKey,
         image: &mut StepImage,
     ) -> Result<Option<Done>> {
         let store = &self.build.session.store;
-        let Some(record) = store.cached(&CacheKey(key::key(&parent.id, hash)))? else {
+        let Some(record) = store.cached(key)? else {
             return Ok(None);
         };
         image.created = record.created;

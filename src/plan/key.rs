@@ -131,6 +131,28 @@ impl Brief {
     }
 }
 
+/// What a step's layer depends on besides the files below it: its effect and the files that it
+/// takes in. `None` for a step that makes no layer.
+pub fn layer_hash(effect: &Effect, epoch: Option<i64>, content: &[u8]) -> Option<[u8; 32]> {
+    if matches!(effect, Effect::Config) {
+        return None;
+    }
+    let mut fields = Fields::new();
+    effect_fields(&mut fields, effect);
+    fields.option("epoch", epoch.map(|seconds| seconds.to_string()).as_ref());
+    fields.bytes("content", content);
+    Some(fields.finish())
+}
+
+/// The key of a layer on top of others; `step` is what `layer_hash` gave. The image's config is no
+/// part of it, so it gives the layer alone and never a config (CVE-2024-24557).
+pub fn layer_key(below: Option<&ChainId>, step: &[u8; 32]) -> [u8; 32] {
+    let mut fields = Fields::new();
+    fields.bytes("below", below.map_or(&[][..], |chain| chain.bytes()));
+    fields.bytes("layer", step);
+    fields.finish()
+}
+
 /// Stands for the files that a copy takes out of layers: these and the words that choose them.
 pub fn copied(chain: &ChainId, copy: &CopyEffect) -> [u8; 32] {
     let mut fields = Fields::new();

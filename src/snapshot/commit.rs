@@ -100,8 +100,8 @@ impl Ticket {
     }
 }
 
-/// Makes a step's cache key when the image before it is known.
-pub type KeyMaker = Box<dyn Fn(&ImageId) -> CacheKey + Send>;
+/// Makes a step's cache keys when the image before it is known: its own, then that of its layer.
+pub type KeyMaker = Box<dyn Fn(&Done) -> Vec<CacheKey> + Send>;
 
 /// A step that is done.
 pub struct Finished {
@@ -111,8 +111,10 @@ pub struct Finished {
     pub step: StepImage,
     /// `Some(None)`: a layer without entries. `None`: no layer at all.
     pub layer: Option<Option<(Workspace, OwnedFd)>>,
-    /// Makes the cache key from the parent's id; `None` for a step that is not to be cached.
-    pub key: Option<KeyMaker>,
+    /// A layer that is in the store already.
+    pub known: Option<DiffId>,
+    /// Makes the cache keys from the parent.
+    pub keys: KeyMaker,
     /// The same in short, for `--explain`.
     pub brief: String,
 }
@@ -257,7 +259,7 @@ fn flush_early(
 /// Makes the digests of one step and puts its things to those to be published.
 fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> Result<Done> {
     let parent = finished.parent.wait()?;
-    let mut diff = None;
+    let mut diff = finished.known;
     if let Some(content) = finished.layer {
         let mut nowhere = std::io::sink();
         let mut writer = HashingWriter::new(&mut nowhere);
@@ -287,17 +289,17 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
     }
     let done = parent.after(&finished.step, diff, text);
     gathered.images.push(NewImage { text: text.as_bytes().to_vec(), is_final: false });
-    if let Some(key) = finished.key {
-        gathered.records.push(NewRecord {
-            key: key(&parent.id),
-            record: Record {
-                created: finished.step.created,
-                diff_id: diff,
-                parent: parent.is_stored.then_some(parent.id),
-                image: done.id,
-                brief: finished.brief,
-            },
-        });
+    let record = Record {
+        created: finished.step.created,
+        diff_id: diff,
+        parent: parent.is_stored.then_some(parent.id),
+        image: done.id,
+        brief: finished.brief,
+        is_layer: false,
+    };
+    for (at, key) in (finished.keys)(&parent).into_iter().enumerate() {
+        let record = Record { is_layer: at > 0, ..record.clone() };
+        gathered.records.push(NewRecord { key, record });
     }
     Ok(done)
 }

@@ -43,6 +43,8 @@ pub struct Record {
     pub image: ImageId,
     /// What its key was made of, in short (`plan::key::Brief`); empty in older records.
     pub brief: String,
+    /// Its key is that of the layer alone (`plan::key::layer_key`), besides that of the step.
+    pub is_layer: bool,
 }
 
 impl Record {
@@ -54,6 +56,9 @@ impl Record {
         }
         if let Some(parent) = &self.parent {
             text.push_str(&format!("parent {parent}\n"));
+        }
+        if self.is_layer {
+            text.push_str("of layer\n");
         }
         if !self.brief.is_empty() {
             text.push_str(&format!("brief {}\n", self.brief));
@@ -74,6 +79,7 @@ impl Record {
             parent: digest("parent")?,
             image: digest("image")??,
             brief: fields.get("brief").unwrap_or_default().to_owned(),
+            is_layer: fields.get("of") == Some("layer"),
         })
     }
 }
@@ -143,6 +149,7 @@ mod tests {
             parent: None,
             image: Digest::of(b"b"),
             brief: "1 2 3".into(),
+            is_layer: true,
         };
         let text = record.to_text();
         assert_eq!(Record::parse(&text), Some(record));

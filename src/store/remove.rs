@@ -68,8 +68,9 @@ impl Store {
         let mut parents: BTreeMap<ImageId, Option<ImageId>> = BTreeMap::new();
         let mut children: BTreeMap<ImageId, usize> = BTreeMap::new();
         self.each_record(&mut |_, record| {
-            parents.insert(record.image, record.parent);
-            if let Some(parent) = record.parent {
+            // A step that makes a layer has two records.
+            let is_new = parents.insert(record.image, record.parent).is_none();
+            if let Some(parent) = record.parent.filter(|_| is_new) {
                 *children.entry(parent).or_default() += 1;
             }
             Ok(true)
