@@ -144,36 +144,51 @@ fn cleaned(path: &[u8]) -> String {
     parts.join("/")
 }
 
-/// moby: the last rule that the path or a directory above it fits decides.
+/// moby, as a walker asks it: folder by folder down to the path. The last rule that fits decides,
+/// and one that fits a folder fits all below it; but a rule that would change nothing is not tried,
+/// and so not known to fit further down.
 fn excluded(lines: &[&str], path: &str) -> bool {
+    let rules: Vec<(bool, String)> = lines.iter().filter_map(|line| rule(line)).collect();
+    let mut known = vec![false; rules.len()];
     let mut out = false;
-    for line in lines {
-        let line = line.trim();
-        let (takes_back, pattern) = match line.strip_prefix('!') {
-            Some(rest) => (true, rest.trim()),
-            None => (false, line),
-        };
-        if pattern.is_empty() {
-            continue;
-        }
-        let mut pattern = go_clean(pattern);
-        if pattern.len() > 1 && pattern.starts_with('/') {
-            pattern.remove(0);
-        }
-        let signs: Vec<char> = pattern.chars().collect();
-        let above = path.match_indices('/').map(|(at, _)| &path[..at]);
-        // Two stars in front of plain text: moby compares the end alone, so **a takes ba too.
-        let end =
-            pattern.strip_prefix("**").filter(|rest| !rest.contains(['*', '?', '[', ']', '\\']));
-        let fits = |path: &str| match end {
-            Some(end) => path.ends_with(end) || end.strip_prefix('/') == Some(path),
-            None => fits_rule(&signs, path.as_bytes()),
-        };
-        if above.chain([path]).any(fits) {
-            out = !takes_back;
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    for end in ends {
+        out = false;
+        for ((takes_back, pattern), known) in rules.iter().zip(&mut known) {
+            *known = *known || out == *takes_back && fits_moby(pattern, &path[..end]);
+            if *known {
+                out = !takes_back;
+            }
         }
     }
     out
+}
+
+/// Whether a line takes back, and its pattern.
+fn rule(line: &str) -> Option<(bool, String)> {
+    let line = line.trim();
+    let (takes_back, pattern) = match line.strip_prefix('!') {
+        Some(rest) => (true, rest.trim()),
+        None => (false, line),
+    };
+    if pattern.is_empty() {
+        return None;
+    }
+    let mut pattern = go_clean(pattern);
+    if pattern.len() > 1 && pattern.starts_with('/') {
+        pattern.remove(0);
+    }
+    Some((takes_back, pattern))
+}
+
+fn fits_moby(pattern: &str, path: &str) -> bool {
+    // Two stars in front of plain text: moby compares the end alone, so **a takes ba too.
+    let end = pattern.strip_prefix("**").filter(|rest| !rest.contains(['*', '?', '[', ']', '\\']));
+    let signs: Vec<char> = pattern.chars().collect();
+    match end {
+        Some(end) => path.ends_with(end) || end.strip_prefix('/') == Some(path),
+        None => fits_rule(&signs, path.as_bytes()),
+    }
 }
 
 fn fits_rule(signs: &[char], path: &[u8]) -> bool {

@@ -75,7 +75,8 @@ impl Check {
 pub(super) struct Reader {
     pub(super) directives: Directives,
     seen: Vec<String>,
-    done: bool,
+    /// No directive follows.
+    pub(super) done: bool,
 }
 
 impl Reader {

@@ -46,12 +46,12 @@ impl<'a> Expander<'a> {
         if !text.contains(['$', '\'', '"', self.escape]) {
             return Ok(text.to_owned());
         }
-        self.expand(text).map(|output| output.text)
+        self.expand(text, false).map(|output| output.text)
     }
 
     /// The text with its variables put in, then split at blanks that are not quoted.
     pub fn words(&self, text: &str) -> Result<Vec<String>> {
-        self.expand(text).map(Output::into_words)
+        self.expand(text, true).map(Output::into_words)
     }
 
     /// The text of a here-document: variables and escapes count, quotes do not.
@@ -64,12 +64,12 @@ impl<'a> Expander<'a> {
             skip_quotes: true,
             keep_unset: self.keep_unset,
         };
-        quiet.expand(text).map(|output| output.text)
+        quiet.expand(text, false).map(|output| output.text)
     }
 
-    fn expand(&self, text: &str) -> Result<Output> {
+    fn expand(&self, text: &str, splits: bool) -> Result<Output> {
         let mut run = Run { rules: self, rest: text.chars(), depth: 0, size: 0, work: 0 };
-        run.until(None, self.raw_escapes).map_err(|problem| {
+        run.until(None, self.raw_escapes, splits).map_err(|problem| {
             // The whole of a huge word would drown what is said about it.
             let shown: String = text.chars().take(200).collect();
             Error::input(format!("failed to process {shown:?}: {problem}"))
@@ -77,42 +77,27 @@ impl<'a> Expander<'a> {
     }
 }
 
-/// A result in both shapes.
+/// A result: one text, or its words. Words take many times the memory, so only on demand.
 #[derive(Default)]
 struct Output {
+    splits: bool,
+    /// The whole text; the word that is not finished when it is split.
     text: String,
     words: Vec<String>,
-    word: String,
-    in_word: bool,
 }
 
 impl Output {
-    fn quoted(&mut self, text: &str) {
-        self.text.push_str(text);
-        self.word.push_str(text);
-        self.in_word = true;
-    }
-
-    fn escaped(&mut self, c: char) {
-        self.text.push(c);
-        self.word.push(c);
-        self.in_word = true;
-    }
-
     fn plain(&mut self, c: char) {
-        self.text.push(c);
-        if !c.is_whitespace() {
-            self.word.push(c);
-            self.in_word = true;
-        } else if self.in_word && !self.word.is_empty() {
-            self.words.push(std::mem::take(&mut self.word));
-            self.in_word = false;
+        if !self.splits || !c.is_whitespace() {
+            self.text.push(c);
+        } else if !self.text.is_empty() {
+            self.words.push(std::mem::take(&mut self.text));
         }
     }
 
     fn into_words(mut self) -> Vec<String> {
-        if !self.word.is_empty() {
-            self.words.push(self.word);
+        if !self.text.is_empty() {
+            self.words.push(self.text);
         }
         self.words
     }
@@ -143,8 +128,8 @@ impl Run<'_, '_> {
     }
 
     /// Reads up to `stop`, or to the end when there is none.
-    fn until(&mut self, stop: Option<char>, raw_escapes: bool) -> Outcome<Output> {
-        let mut out = Output::default();
+    fn until(&mut self, stop: Option<char>, raw_escapes: bool, splits: bool) -> Outcome<Output> {
+        let mut out = Output { splits, ..Output::default() };
         while let Some(c) = self.peek() {
             if stop == Some(c) {
                 self.rest.next();
@@ -156,8 +141,10 @@ impl Run<'_, '_> {
                     self.grow(value.len())?;
                     value.chars().for_each(|c| out.plain(c));
                 }
-                '\'' if !self.rules.skip_quotes => out.quoted(&self.single_quoted()?),
-                '"' if !self.rules.skip_quotes => out.quoted(&self.double_quoted(raw_escapes)?),
+                '\'' if !self.rules.skip_quotes => out.text.push_str(&self.single_quoted()?),
+                '"' if !self.rules.skip_quotes => {
+                    out.text.push_str(&self.double_quoted(raw_escapes)?)
+                }
                 _ => {
                     self.rest.next();
                     if c != self.rules.escape {
@@ -165,10 +152,10 @@ impl Run<'_, '_> {
                         continue;
                     }
                     if raw_escapes {
-                        out.escaped(c);
+                        out.text.push(c);
                     }
                     match self.rest.next() {
-                        Some(next) => out.escaped(next),
+                        Some(next) => out.text.push(next),
                         None => break,
                     }
                 }
@@ -341,7 +328,7 @@ impl Run<'_, '_> {
     }
 
     fn modifier_word(&mut self, stop: char, raw_escapes: bool) -> Outcome<String> {
-        match self.until(Some(stop), raw_escapes) {
+        match self.until(Some(stop), raw_escapes, false) {
             Ok(output) => Ok(output.text),
             Err(_) if self.rest.as_str().is_empty() && stop == '}' => Err(MISSING_BRACE.to_owned()),
             Err(_) if self.rest.as_str().is_empty() => {
@@ -406,6 +393,16 @@ mod tests {
 
     fn word(text: &str) -> Result<String> {
         Expander::new('\\', &lookup).word(text)
+    }
+
+    #[test]
+    fn a_text_is_not_kept_as_words_too() {
+        let expander = Expander::new('\\', &lookup);
+        let text = "a b ${U:-c d} ${F//-/ } \"e f\"";
+        let whole = expander.expand(text, false).unwrap();
+        assert_eq!((whole.text.as_str(), whole.words.len()), ("a b c d foo bar foo e f", 0));
+        let words = expander.words(text).unwrap();
+        assert_eq!(words, ["a", "b", "c", "d", "foo", "bar", "foo", "e f"]);
     }
 
     #[test]

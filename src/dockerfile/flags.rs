@@ -1,5 +1,7 @@
 //! Flags between an instruction's name and its arguments: `--name`, `--name=value`.
 
+use super::scan;
+
 /// One flag as written, quotes taken off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
@@ -12,20 +14,19 @@ pub struct Flag {
 /// How many flags a statement may have.
 pub(super) const MAX_FLAGS: usize = 1000;
 
-/// Takes the flags off the front; gives them and what is left.
+/// Takes the flags off the front; gives them and what is left, without blanks in front.
 pub(super) fn split(text: &str) -> (Vec<Flag>, &str) {
     let mut flags = Vec::new();
-    let mut rest = text.trim_start();
-    while rest.starts_with("--") && flags.len() <= MAX_FLAGS {
+    let mut rest = scan::start(text);
+    while matches!(rest.as_bytes(), [b'-', b'-', ..]) && flags.len() <= MAX_FLAGS {
         let (word, after) = word(rest);
-        rest = after;
+        rest = scan::start(after);
         // A bare `--` ends the flags. It is taken off, as BuildKit does.
         let Some(body) = word.strip_prefix("--").filter(|body| !body.is_empty()) else { break };
         flags.push(match body.split_once('=') {
             Some((name, value)) => Flag { name: name.to_owned(), value: Some(value.to_owned()) },
             None => Flag { name: body.to_owned(), value: None },
         });
-        rest = rest.trim_start();
     }
     (flags, rest)
 }
@@ -77,7 +78,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(written, names, "{text}");
-            assert_eq!(left.trim_start(), rest, "{text}");
+            assert_eq!(left, rest, "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::expand::Expander;
+use super::{expand::Expander, scan};
 
 /// How many a line may open. A shell takes sixteen.
 pub(super) const MAX_HEREDOCS: usize = 1000;
@@ -46,7 +46,7 @@ pub fn opens(word: &str) -> Option<Heredoc> {
         return None;
     }
     let fd = digits.parse().unwrap_or_default();
-    if is_plain(written) && !written.contains(char::is_whitespace) {
+    if is_plain(written) && !written.bytes().any(scan::is_blank) {
         let name = written.to_owned();
         return Some(Heredoc { name, content: String::new(), expand: true, strip_tabs, fd });
     }
@@ -66,11 +66,11 @@ pub fn opens(word: &str) -> Option<Heredoc> {
 
 /// All here-documents that a line opens, in order.
 pub(super) fn opened_by(line: &str) -> Vec<Heredoc> {
-    if !line.contains("<<") {
-        return Vec::new();
-    }
     if is_plain(line) {
-        return line.split_whitespace().filter_map(opens).take(MAX_HEREDOCS + 1).collect();
+        let words = line.as_bytes().split(|byte| scan::is_blank(*byte));
+        let words = words.filter(|word| word.contains(&b'<'));
+        let words = words.filter_map(|word| std::str::from_utf8(word).ok());
+        return words.filter_map(opens).take(MAX_HEREDOCS + 1).collect();
     }
     let mut lex = Expander::new('\\', &|_| None);
     lex.raw_quotes = true;
@@ -81,9 +81,9 @@ pub(super) fn opened_by(line: &str) -> Vec<Heredoc> {
     words.iter().filter_map(|word| opens(word)).take(MAX_HEREDOCS + 1).collect()
 }
 
-/// Nothing in it means anything to the lexer, but blanks.
+/// ASCII, and nothing in it means anything to the lexer, but blanks.
 fn is_plain(text: &str) -> bool {
-    !text.bytes().any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'$'))
+    !text.bytes().any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'$' | 0x80..))
 }
 
 fn quotes(text: &str) -> usize {

@@ -3,6 +3,8 @@
 //! Not a general JSON reader: it tells an array of strings, another array, and text that is no
 //! JSON at all apart, since the last falls back to the shell form and the second is an error.
 
+use super::scan;
+
 /// What docker says about an array with something else than strings in it.
 pub const NOT_STRINGS: &str =
     "when using JSON array syntax, arrays must be comprised of strings only";
@@ -23,7 +25,7 @@ pub enum JsonForm {
 
 /// Tells what the text is.
 pub fn parse(text: &str) -> JsonForm {
-    let Some(inside) = text.trim_start().strip_prefix('[') else { return JsonForm::NotJson };
+    let Some(inside) = scan::start(text).strip_prefix('[') else { return JsonForm::NotJson };
     let mut reader = Reader { rest: inside };
     match reader.array() {
         Some((strings, true)) => JsonForm::Strings(strings),

@@ -1,10 +1,11 @@
 //! From bytes to statements: byte order mark, comments, continued lines, here-documents.
 
 use std::borrow::Cow;
+use std::str::from_utf8;
 
 use super::{
-    Document, Fault, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc,
-    json_form,
+    Document, Fault, Flag, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc,
+    json_form, scan,
 };
 
 /// Reads a whole Dockerfile; all faults of form are gathered, at most ten.
@@ -16,9 +17,16 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     if text.is_empty() {
         return Err(vec![Fault::new(0, "the Dockerfile cannot be empty")]);
     }
-    let mut parser = Parser::new(text);
-    let count = parser.by_ref().count();
-    if count == 0 && parser.faults.is_empty() {
+    let mut parser = Parser { checks_only: true, ..Parser::new(text) };
+    let mut is_empty = true;
+    while let Some(line) = parser.logical_line() {
+        is_empty = false;
+        // Else no fault is left to find: no here-document is opened, and few flags fit.
+        if line.text.len() > flags::MAX_FLAGS || line.text.as_bytes().contains(&b'<') {
+            parser.statement(line);
+        }
+    }
+    if is_empty && parser.faults.is_empty() {
         parser.faults.push(Fault::new(0, "file with no instructions"));
     }
     if !parser.faults.is_empty() {
@@ -31,6 +39,12 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
 #[derive(Default)]
 pub(super) struct Parser<'a> {
     rest: &'a [u8],
+    /// The whole text if it is UTF-8: its lines need no look of their own then.
+    valid: Option<&'a str>,
+    /// Some line holds a NUL.
+    has_nul: bool,
+    /// Only the faults are wanted: here-documents need no content.
+    checks_only: bool,
     /// The number of the line that was read last.
     line: usize,
     top: directives::Reader,
@@ -39,28 +53,34 @@ pub(super) struct Parser<'a> {
     faults: Vec<Fault>,
 }
 
+/// A statement that is not taken apart yet.
+struct LogicalLine<'a> {
+    /// All that was continued on one line, trimmed.
+    text: Cow<'a, str>,
+    /// The number of its first line.
+    first: usize,
+    comments: &'a [u8],
+    empty_continuation: Option<usize>,
+}
+
 impl<'a> Iterator for Parser<'a> {
     type Item = Statement<'a>;
 
     fn next(&mut self) -> Option<Statement<'a>> {
-        while self.faults.len() < MAX_FAULTS {
-            let above = self.rest;
-            let raw = self.next_line()?;
-            if self.line == 1 && raw.starts_with(b"#!") {
-                continue;
-            }
-            if let Some(statement) = self.statement_or_comment(raw, above) {
+        loop {
+            let line = self.logical_line()?;
+            if let Some(statement) = self.statement(line) {
                 return Some(statement);
             }
         }
-        None
     }
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a [u8]) -> Parser<'a> {
         let rest = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-        Parser { rest, ..Parser::default() }
+        let valid = from_utf8(rest).ok();
+        Parser { rest, valid, has_nul: rest.contains(&0), ..Parser::default() }
     }
 
     /// The next line with its end.
@@ -68,71 +88,104 @@ impl<'a> Parser<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let end =
-            self.rest.iter().position(|byte| *byte == b'\n').map_or(self.rest.len(), |n| n + 1);
-        let (line, rest) = self.rest.split_at_checked(end)?;
+        let (line, rest) = self.rest.split_at_checked(scan::line_length(self.rest))?;
         self.rest = rest;
         self.line += 1;
         Some(line)
     }
 
+    /// The next line that is a statement, with all that continue it.
+    fn logical_line(&mut self) -> Option<LogicalLine<'a>> {
+        while self.faults.len() < MAX_FAULTS {
+            let from = self.rest;
+            let raw = self.next_line()?;
+            if self.line == 1 && raw.starts_with(b"#!") {
+                continue;
+            }
+            if let Some(line) = self.line_or_comment(raw, from) {
+                return Some(line);
+            }
+        }
+        None
+    }
+
     /// What a line begins; nothing if it is a comment, empty or wrong. `from` is the text from this
     /// line on.
-    fn statement_or_comment(&mut self, raw: &'a [u8], from: &'a [u8]) -> Option<Statement<'a>> {
+    fn line_or_comment(&mut self, raw: &'a [u8], from: &'a [u8]) -> Option<LogicalLine<'a>> {
         let first = self.line;
-        let written = without_end(self.text(raw, first)?).trim_start();
-        match self.top.offer(written) {
-            Ok(true) => return None,
-            Ok(false) => {}
-            Err(problem) => {
-                self.faults.push(Fault::new(first, problem));
+        let written = scan::start(without_end(self.text(raw, first)?));
+        if !self.top.done {
+            match self.top.offer(written) {
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(problem) => {
+                    self.faults.push(Fault::new(first, problem));
+                    return None;
+                }
+            }
+        }
+        match written.as_bytes() {
+            [b'#', ..] => {
+                match written.get(1..).is_none_or(|comment| scan::start(comment).is_empty()) {
+                    true => self.comments = None,
+                    false => drop(self.comments.get_or_insert(from)),
+                }
                 return None;
             }
-        }
-        if let Some(comment) = written.strip_prefix('#') {
-            match comment.trim().is_empty() {
-                true => self.comments = None,
-                false => drop(self.comments.get_or_insert(from)),
+            [] => {
+                // What stands apart says nothing about the statement below.
+                self.comments = None;
+                return None;
             }
-            return None;
+            _ => {}
         }
-        let above = self.comments.take();
-        if written.is_empty() {
-            // What stands apart says nothing about the statement below.
-            return None;
-        }
-        let (joined, empty_continuation) = self.joined(written)?;
-        if joined.contains('\0') {
+        let above = self
+            .comments
+            .take()
+            .and_then(|above| above.get(..above.len().saturating_sub(from.len())));
+        let (text, empty_continuation) = self.joined(written)?;
+        if self.has_nul && text.contains('\0') {
             self.faults.push(
                 Fault::new(first, "the line holds a NUL character")
                     .hint("save the file as UTF-8 text"),
             );
         }
-        let mut statement = split_statement(trimmed(joined));
-        if statement.flags.len() > flags::MAX_FLAGS {
+        Some(LogicalLine { text, first, comments: above.unwrap_or_default(), empty_continuation })
+    }
+
+    /// Takes a line apart, and reads its here-documents; nothing if it is wrong.
+    fn statement(&mut self, line: LogicalLine<'a>) -> Option<Statement<'a>> {
+        let LogicalLine { text: original, first, comments, empty_continuation } = line;
+        let (flags, keyword_end, rest_start) = split(&original);
+        if flags.len() > flags::MAX_FLAGS {
             let most = flags::MAX_FLAGS;
             self.faults.push(Fault::new(first, format!("more than {most} flags in a line")));
             return None;
         }
-        statement.line = first;
-        statement.empty_continuation = empty_continuation;
-        if let Some(above) = above {
-            let length = above.len().saturating_sub(from.len());
-            statement.comments = above.get(..length).unwrap_or_default();
-        }
-        if may_open_heredocs(&statement) {
-            let opened = heredoc::opened_by(&statement.original);
-            if opened.len() > heredoc::MAX_HEREDOCS {
+        let keyword = original.get(..keyword_end).unwrap_or_default();
+        let mut heredocs = Vec::new();
+        if may_open_heredocs(keyword, original.get(rest_start..).unwrap_or_default()) {
+            heredocs = heredoc::opened_by(&original);
+            if heredocs.len() > heredoc::MAX_HEREDOCS {
                 let most = heredoc::MAX_HEREDOCS;
                 self.faults.push(Fault::new(first, format!("more than {most} heredocs in a line")));
                 return None;
             }
-            for document in opened {
-                statement.heredocs.push(self.heredoc(document, first)?);
+            for document in &mut heredocs {
+                self.fill(document, first)?;
             }
         }
-        statement.last_line = self.line;
-        Some(statement)
+        Some(Statement {
+            original,
+            flags,
+            heredocs,
+            line: first,
+            last_line: self.line,
+            empty_continuation,
+            comments,
+            keyword_end,
+            rest_start,
+        })
     }
 
     /// The statement that begins with this line, with all lines that continue it, and its last line
@@ -140,7 +193,7 @@ impl<'a> Parser<'a> {
     fn joined(&mut self, first_line: &'a str) -> Option<(Cow<'a, str>, Option<usize>)> {
         let escape = self.top.directives.escape;
         let Some(head) = continued(first_line, escape) else {
-            return Some((Cow::Borrowed(first_line), None));
+            return Some((Cow::Borrowed(scan::end(first_line)), None));
         };
         let mut joined = head.to_owned();
         let first = self.line;
@@ -152,15 +205,16 @@ impl<'a> Parser<'a> {
                 continue;
             };
             let line = without_end(line);
-            let trimmed = line.trim_start();
-            if trimmed.starts_with('#') {
-                continue;
-            }
-            if trimmed.is_empty() {
-                empty = true;
-                continue;
+            match scan::start(line).bytes().next() {
+                Some(b'#') => continue,
+                None => {
+                    empty = true;
+                    continue;
+                }
+                _ => {}
             }
             match continued(line, escape) {
+                Some("") => {}
                 Some(head) => joined.push_str(head),
                 None => {
                     joined.push_str(line);
@@ -168,24 +222,30 @@ impl<'a> Parser<'a> {
                 }
             }
         }
+        joined.truncate(scan::end(&joined).len());
+        // Lines with nothing but the escape character may have come first.
+        joined.drain(..joined.len() - scan::start(&joined).len());
         intact.then_some((Cow::Owned(joined), empty.then_some(self.line)))
     }
 
-    fn heredoc(&mut self, mut document: Heredoc, first: usize) -> Option<Heredoc> {
+    /// Reads the content of a here-document up to the line that ends it.
+    fn fill(&mut self, document: &mut Heredoc, first: usize) -> Option<()> {
         let content = self.rest;
         let mut length = 0;
         while let Some(raw) = self.next_line() {
-            if let Some(line) = self.text(raw, self.line) {
-                let mut end = without_end(line);
-                if document.strip_tabs {
-                    end = end.trim_start_matches('\t');
-                }
-                if end == document.name {
+            let mut end = scan::end_of(raw, is_line_end);
+            while let ([b'\t', after @ ..], true) = (end, document.strip_tabs) {
+                end = after;
+            }
+            if end == document.name.as_bytes() {
+                if !self.checks_only {
                     let content = content.get(..length).unwrap_or_default();
                     document.content = String::from_utf8_lossy(content).into_owned();
-                    return Some(document);
                 }
-            } else if is_comment(raw) {
+                return Some(());
+            }
+            // Its comments are content too.
+            if self.valid.is_none() && from_utf8(raw).is_err() {
                 self.faults.push(not_utf8(self.line));
             }
             length += raw.len();
@@ -198,17 +258,17 @@ impl<'a> Parser<'a> {
         None
     }
 
-    /// The line as text; bytes that are no UTF-8 are a fault, unless they are a comment's.
+    /// The line read last as text; bytes that are no UTF-8 are a fault, unless they are a comment's.
     fn text(&mut self, raw: &'a [u8], first: usize) -> Option<&'a str> {
-        match std::str::from_utf8(raw) {
-            Ok(text) => Some(text),
-            Err(_) => {
-                if !is_comment(raw) && self.faults.len() < MAX_FAULTS {
-                    self.faults.push(not_utf8(first));
-                }
-                None
-            }
+        if let Some(whole) = self.valid {
+            let end = whole.len() - self.rest.len();
+            return whole.get(end - raw.len()..end);
         }
+        let text = from_utf8(raw).ok();
+        if text.is_none() && !is_comment(raw) && self.faults.len() < MAX_FAULTS {
+            self.faults.push(not_utf8(first));
+        }
+        text
     }
 }
 
@@ -220,49 +280,48 @@ fn is_comment(raw: &[u8]) -> bool {
     raw.trim_ascii_start().starts_with(b"#")
 }
 
+#[inline(always)]
 fn without_end(line: &str) -> &str {
-    line.trim_end_matches(['\r', '\n'])
+    line.get(..scan::end_of(line.as_bytes(), is_line_end).len()).unwrap_or_default()
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 /// The line without its last escape character, when that continues it.
+#[inline(always)]
 fn continued(line: &str, escape: char) -> Option<&str> {
-    let head = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
-    (!head.ends_with(escape)).then_some(head)
-}
-
-fn trimmed(line: Cow<'_, str>) -> Cow<'_, str> {
-    match line {
-        Cow::Borrowed(line) => Cow::Borrowed(line.trim()),
-        Cow::Owned(mut line) => {
-            line.truncate(line.trim_end().len());
-            line.drain(..line.len() - line.trim_start().len());
-            Cow::Owned(line)
-        }
+    match scan::end_of(line.as_bytes(), |byte| matches!(byte, b' ' | b'\t')) {
+        [head @ .., last] if char::from(*last) == escape => match head {
+            [.., before] if before == last => None,
+            head => line.get(..head.len()),
+        },
+        _ => None,
     }
 }
 
-/// Keyword, flags and the rest of a statement on one line that is trimmed.
-fn split_statement(line: Cow<'_, str>) -> Statement<'_> {
-    let blank = [' ', '\t', '\x0b', '\x0c', '\r'];
-    let (keyword, rest) = line.split_once(blank).unwrap_or((&line, ""));
-    let keyword_end = keyword.len();
-    let (flags, rest) = flags::split(rest);
-    let rest_start = line.len() - rest.trim_start().len();
-    Statement { original: line, flags, keyword_end, rest_start, ..Statement::default() }
+/// The flags of a statement on one line that is trimmed; where its keyword ends, and where the rest
+/// begins.
+fn split(line: &str) -> (Vec<Flag>, usize, usize) {
+    let keyword_end = line.bytes().position(scan::is_blank).unwrap_or(line.len());
+    let (flags, rest) = flags::split(line.get(keyword_end..).unwrap_or_default());
+    (flags, keyword_end, line.len() - rest.len())
 }
 
-fn may_open_heredocs(statement: &Statement<'_>) -> bool {
-    let rest = statement.rest();
-    match statement.keyword().as_ref() {
-        "RUN" | "COPY" | "ADD" => {
-            rest.contains('<') && matches!(json_form::parse(rest), json_form::JsonForm::NotJson)
-        }
-        "ONBUILD" if rest.contains('<') => {
-            let trigger = split_statement(Cow::Borrowed(rest));
-            trigger.keyword() != "ONBUILD" && may_open_heredocs(&trigger)
-        }
-        _ => false,
+fn may_open_heredocs(keyword: &str, rest: &str) -> bool {
+    if !rest.as_bytes().contains(&b'<') {
+        return false;
     }
+    let is = |name: &str| keyword.eq_ignore_ascii_case(name);
+    if is("RUN") || is("COPY") || is("ADD") {
+        return matches!(json_form::parse(rest), json_form::JsonForm::NotJson);
+    }
+    let (_, end, start) = split(rest);
+    let trigger = rest.get(..end).unwrap_or_default();
+    is("ONBUILD")
+        && !trigger.eq_ignore_ascii_case("ONBUILD")
+        && may_open_heredocs(trigger, rest.get(start..).unwrap_or_default())
 }
 
 #[cfg(test)]

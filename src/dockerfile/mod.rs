@@ -11,6 +11,7 @@ mod heredoc;
 pub mod json_form;
 mod lines;
 mod names;
+mod scan;
 mod shell_pattern;
 mod words;
 
