@@ -66,7 +66,8 @@ size: build ## what the bytes of the binary are
 bench-parser: ## instructions, time and memory of reading a Dockerfile of 10 MB, shape by shape
 	@tools/need python3 valgrind
 	@$(CARGO_HERE) build --release --example read
-	@python3 benches/parser.py target/$(call triple,$(ARCH))/release/examples/read
+	@cargo --locked build --release --example read
+	@python3 benches/parser.py target/$(call triple,$(ARCH))/release/examples/read target/release/examples/read
 
 bench: build ## steps, cached builds and memory, side by side with the rivals
 	@tools/need busybox python3 bwrap

@@ -20,7 +20,8 @@ fuzz_target!(|input: &[u8]| {
     let (shown, bytes) = peak(|| template.render(&value));
     assert!(bytes <= 64 << 20, "{bytes} bytes to show {text:?}");
     // Without a brace or an escape it is shown as it stands.
-    if !text.contains("{{") && !text.contains('\\') && !text.starts_with("table") && text != "json" {
+    if !text.contains("{{") && !text.contains('\\') && !text.starts_with("table") && text != "json"
+    {
         assert_eq!(shown.ok().as_deref(), Some(text));
     }
 });

@@ -35,17 +35,17 @@ impl Heredoc {
 
 /// The here-document that a word opens, still without content.
 pub fn opens(word: &str) -> Option<Heredoc> {
-    let after_digits = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    let word_start = after_digits.strip_prefix("<<")?;
-    let digits = word.strip_suffix(after_digits)?;
-    let (strip_tabs, written) = match word_start.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, word_start),
+    let digits = word.bytes().position(|byte| !byte.is_ascii_digit())?;
+    let strip_tabs = match word.as_bytes().get(digits..)? {
+        [b'<', b'<', b'-', ..] => true,
+        [b'<', b'<', ..] => false,
+        _ => return None,
     };
-    if written.is_empty() || written.contains('<') {
+    let written = word.get(digits + 2 + usize::from(strip_tabs)..)?;
+    if written.is_empty() || written.as_bytes().contains(&b'<') {
         return None;
     }
-    let fd = digits.parse().unwrap_or_default();
+    let fd = word.get(..digits)?.parse().unwrap_or_default();
     if is_plain(written) && !written.bytes().any(scan::is_blank) {
         let name = written.to_owned();
         return Some(Heredoc { name, content: String::new(), expand: true, strip_tabs, fd });

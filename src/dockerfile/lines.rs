@@ -84,6 +84,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The next line with its end.
+    #[inline(always)]
     fn next_line(&mut self) -> Option<&'a [u8]> {
         if self.rest.is_empty() {
             return None;
@@ -214,7 +215,7 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
             match continued(line, escape) {
-                Some("") => {}
+                Some(head) if head.is_empty() => {}
                 Some(head) => joined.push_str(head),
                 None => {
                     joined.push_str(line);
@@ -240,7 +241,7 @@ impl<'a> Parser<'a> {
             if end == document.name.as_bytes() {
                 if !self.checks_only {
                     let content = content.get(..length).unwrap_or_default();
-                    document.content = String::from_utf8_lossy(content).into_owned();
+                    document.content = from_utf8(content).unwrap_or_default().to_owned();
                 }
                 return Some(());
             }
@@ -259,6 +260,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The line read last as text; bytes that are no UTF-8 are a fault, unless they are a comment's.
+    #[inline(always)]
     fn text(&mut self, raw: &'a [u8], first: usize) -> Option<&'a str> {
         if let Some(whole) = self.valid {
             let end = whole.len() - self.rest.len();

@@ -56,7 +56,8 @@ impl Reference {
         if path.is_empty() {
             return bad("has no name");
         }
-        if name.len() > MAX_NAME {
+        // As distribution has it, of the whole repository alone; a host is no longer in the DNS.
+        if repository.len() > MAX_NAME || registry.len() > MAX_NAME {
             return bad("is too long");
         }
         if path.chars().any(|c| c.is_ascii_uppercase()) {
@@ -198,6 +199,19 @@ mod tests {
                     assert_eq!(reference.to_string(), shown, "{text}");
                 }
                 Err(_) => assert_eq!(full, "", "{text}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_name_in_full_is_no_longer_than_it_was() {
+        for (name, is_one) in [("x/", true), ("localhost:5000/", true), ("xx/", false), ("", false)]
+        {
+            let path = "a".repeat(255 - if name.starts_with('x') { 2 } else { 0 });
+            let read = Reference::parse(&format!("{name}{path}"));
+            assert_eq!(read.is_ok(), is_one, "{name}");
+            if let Ok(reference) = read {
+                assert!(Reference::parse(&reference.full_name()).is_ok(), "{name}");
             }
         }
     }

@@ -5,7 +5,6 @@
 
 use super::glob::{self, Token, next_char};
 use crate::error::{Error, Result};
-use crate::sort::sort;
 
 /// No path is longer, so no pattern needs to be.
 const MAX_PATTERN: usize = 4096;
@@ -166,7 +165,7 @@ impl Rule {
             Kind::Suffix(suffix) => {
                 path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
-            Kind::Signs(signs) => walk(signs, path).last() == Some(&signs.len()),
+            Kind::Signs(signs) => walk(signs, path).last() == Some(&true),
         }
     }
 
@@ -177,7 +176,7 @@ impl Rule {
             Kind::Exact(name) => name.starts_with(&start),
             Kind::Prefix(prefix) => prefix.starts_with(&start) || start.starts_with(prefix),
             Kind::Suffix(_) => true,
-            Kind::Signs(signs) => walk(signs, &start).iter().any(|at| *at < signs.len()),
+            Kind::Signs(signs) => walk(signs, &start).iter().take(signs.len()).any(|place| *place),
         }
     }
 }
@@ -248,27 +247,28 @@ fn escaped(c: Option<char>) -> char {
     }
 }
 
-/// Where in the pattern one can be after the whole path, in ascending order.
+/// At which signs of the pattern one can be after the whole path, and whether behind all.
 ///
 /// All places at once instead of trying: the time is the product of both lengths at worst.
-fn walk(signs: &[Sign], path: &[u8]) -> Vec<usize> {
-    let mut here = vec![0];
-    let mut next = Vec::new();
+fn walk(signs: &[Sign], path: &[u8]) -> Vec<bool> {
+    let mut here = vec![false; signs.len() + 1];
+    mark(&mut here, 0);
+    let mut next = here.clone();
     let mut rest = path;
     skip_empty(signs, &mut here);
     while let Some((c, after)) = next_char(rest) {
         rest = after;
         let slash = c == u32::from('/');
-        next.clear();
-        for at in here.iter().copied() {
-            match signs.get(at) {
-                Some(Sign::One(token)) if token.takes(c) => next.push(at + 1),
-                Some(Sign::Name) if !slash => next.push(at),
-                Some(Sign::All) => next.push(at),
-                Some(Sign::InFolders) => {
-                    next.push(at);
+        next.fill(false);
+        for (at, (sign, _)) in signs.iter().zip(&here).enumerate().filter(|(_, place)| *place.1) {
+            match sign {
+                Sign::One(token) if token.takes(c) => mark(&mut next, at + 1),
+                Sign::Name if !slash => mark(&mut next, at),
+                Sign::All => mark(&mut next, at),
+                Sign::InFolders => {
+                    mark(&mut next, at);
                     if slash {
-                        next.push(at + 1);
+                        mark(&mut next, at + 1);
                     }
                 }
                 _ => {}
@@ -276,7 +276,7 @@ fn walk(signs: &[Sign], path: &[u8]) -> Vec<usize> {
         }
         skip_empty(signs, &mut next);
         std::mem::swap(&mut here, &mut next);
-        if here.is_empty() {
+        if !here.contains(&true) {
             break;
         }
     }
@@ -284,18 +284,26 @@ fn walk(signs: &[Sign], path: &[u8]) -> Vec<usize> {
 }
 
 /// Adds the places behind signs that may take nothing.
-fn skip_empty(signs: &[Sign], places: &mut Vec<usize>) {
-    let mut at = 0;
-    while let Some(place) = places.get(at).copied() {
-        match signs.get(place) {
-            Some(Sign::Name | Sign::All) => places.push(place + 1),
-            Some(Sign::Folders) => places.extend([place + 1, place + 2]),
+fn skip_empty(signs: &[Sign], places: &mut [bool]) {
+    for (at, sign) in signs.iter().enumerate() {
+        if places.get(at) != Some(&true) {
+            continue;
+        }
+        match sign {
+            Sign::Name | Sign::All => mark(places, at + 1),
+            Sign::Folders => {
+                mark(places, at + 1);
+                mark(places, at + 2);
+            }
             _ => {}
         }
-        at += 1;
     }
-    sort(places);
-    places.dedup();
+}
+
+fn mark(places: &mut [bool], at: usize) {
+    if let Some(place) = places.get_mut(at) {
+        *place = true;
+    }
 }
 
 /// Go's `path.Clean`: no empty parts, no `.`, `..` taken together with the part before it.
@@ -389,6 +397,17 @@ mod tests {
             ("ü?", "üß", true),
         ] {
             assert_eq!(rules(pattern).excludes(path.as_bytes()), excluded, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn stars_without_end_do_not_multiply() {
+        let path = "a/".repeat(500) + "b";
+        // The last two want more slashes and more letters than the path has.
+        for (unit, wanted) in [("**", true), ("**/", true), ("**/*", false), ("*?**", false)] {
+            let pattern = unit.repeat(4000 / unit.len() - 1) + "b";
+            let verdict = rules(&pattern).check(path.as_bytes(), &Verdict::default());
+            assert_eq!(verdict.excluded, wanted, "{unit}");
         }
     }
 
