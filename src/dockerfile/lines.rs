@@ -215,7 +215,6 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
             match continued(line, escape) {
-                Some(head) if head.is_empty() => {}
                 Some(head) => joined.push_str(head),
                 None => {
                     joined.push_str(line);
