@@ -9,9 +9,10 @@
 //!  3  snapshot  sandbox  archive                      views of layers, processes, image files
 //!  2  plan -> instruction   layer   store   http      meaning, layer tars, the flat files, the net
 //!  1  dockerfile  image  pattern  event -> image      pure text and types
-//!  0  error  sys -> error  logging -> sys  sort       the ground
+//!  0  error  sys -> error  logging -> sys  sort  base64      the ground
 //! ```
 
+pub mod base64;
 pub mod error;
 pub mod logging;
 pub mod sort;

@@ -20,6 +20,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("sys", 0, &["error"]),
     ("logging", 0, &["sys", "error"]),
     ("sort", 0, &[]),
+    ("base64", 0, &[]),
     ("dockerfile", 1, &[]),
     ("image", 1, &[]),
     ("pattern", 1, &[]),
@@ -41,7 +42,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 
 /// All that the top floor sees of the floors below the one under it: what is typed and what is
 /// shown, never how it is done.
-const CLI_SEES: &[&str] = &["error", "sys", "logging", "sort", "image", "event"];
+const CLI_SEES: &[&str] = &["error", "sys", "logging", "sort", "base64", "image", "event"];
 
 const LONGEST_FILE: usize = 600;
 const EMPTY_NAMES: &[&str] = &["util", "common", "helper", "manager", "misc"];
