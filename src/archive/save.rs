@@ -11,7 +11,6 @@ use std::os::fd::AsFd;
 
 use crate::archive::folder::{Fill, Folder};
 use crate::archive::oci::{IMAGE_NAME, REF_NAME, path};
-use crate::archive::tape::nameless;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::ImageConfig;
@@ -300,7 +299,7 @@ impl Gathered<'_> {
         let total_bytes = Some(layer.tar_bytes);
         let moved = |done_bytes| Event::Moved { what: &what, done_bytes, total_bytes };
         listener.event(&moved(0));
-        let mut file = nameless(self.scratch)?;
+        let mut file = self.scratch.nameless_file()?;
         let mut hashing = HashingWriter::new(&mut file);
         let mut gzip = Gzip::new(&mut hashing, level)?;
         write_layer(self.store, layer, &mut gzip)?;

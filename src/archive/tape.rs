@@ -9,7 +9,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::FileType;
 
 use crate::error::{Context, Error, Result};
 use crate::image::digest::Digest;
@@ -20,7 +20,7 @@ use crate::layer::reader::{Reader, is_header};
 use crate::layer::verify::HashingReader;
 use crate::layer::writer::{BLOCK, padding};
 use crate::store::Scratch;
-use crate::sys::fs::{copy_stream, random_name};
+use crate::sys::fs::copy_stream;
 use crate::sys::signal;
 
 /// More members than any program writes.
@@ -207,20 +207,9 @@ fn to_plain_file(input: OwnedFd, scratch: &Scratch) -> Result<File> {
         }
     }
     let (_, mut plain) = decompress(Box::new(file))?;
-    let spool = nameless(scratch)?;
+    let spool = scratch.nameless_file()?;
     copy_stream(&mut plain, &mut &spool).context(|| "unpack the archive to the store's tmp")?;
     Ok(spool)
-}
-
-/// A file in the scratch that goes when it is closed.
-pub fn nameless(scratch: &Scratch) -> Result<File> {
-    let name = random_name()?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR;
-    let file = rustix::fs::openat(scratch.dir(), &name, flags, mode)
-        .context(|| "create a file in the store's tmp")?;
-    rustix::fs::unlinkat(scratch.dir(), &name, AtFlags::empty())?;
-    Ok(File::from(file))
 }
 
 /// A part of a file, read without moving the file's own position.
