@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
-use crate::store::{Scratch, Store};
+use crate::store::{Scratch, Store, checksum};
 
 const BLOCK: usize = 8 << 10;
 /// Checksum and number of bytes in use.
@@ -288,11 +288,6 @@ fn read_block(file: &File, at: u64, into: &mut Vec<u8>) -> Option<()> {
     into.truncate(BLOCK_HEAD + used);
     into.drain(..BLOCK_HEAD);
     is_whole.then_some(())
-}
-
-fn checksum(bytes: &[u8]) -> [u8; 8] {
-    let hash = blake3::hash(bytes);
-    hash.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
 impl News {

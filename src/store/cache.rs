@@ -14,13 +14,7 @@ pub struct CacheKey(pub [u8; 32]);
 impl CacheKey {
     /// The 64 hex digits.
     pub fn hex(&self) -> String {
-        use std::fmt::Write as _;
-        let mut hex = String::with_capacity(64);
-        for byte in self.0 {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        hex
+        Digest::from_bytes(self.0).hex()
     }
 
     pub(super) fn path(&self) -> (String, String) {

@@ -56,8 +56,9 @@ impl Store {
     }
 }
 
-fn checksum(pair: &[u8]) -> [u8; 8] {
-    blake3::hash(pair).as_bytes().first_chunk().copied().unwrap_or_default()
+/// Eight bytes by which damage is known, where nothing is synced.
+pub fn checksum(bytes: &[u8]) -> [u8; 8] {
+    blake3::hash(bytes).as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

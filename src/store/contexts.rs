@@ -35,9 +35,10 @@ impl Store {
         let path = format!("{FOLDER}/{key}");
         let rename = || rustix::fs::renameat(scratch.dir(), FOLDER, self.fd(), &path);
         let renamed = match rename() {
-            Err(Errno::NOENT) => rustix::fs::mkdirat(self.fd(), FOLDER, Mode::from_raw_mode(0o700))
-                .or_else(|errno| if errno == Errno::EXIST { Ok(()) } else { Err(errno) })
-                .and_then(|()| rename()),
+            Err(Errno::NOENT) => {
+                self.make_dir(FOLDER)?;
+                rename()
+            }
             other => other,
         };
         renamed.context(|| format!("rename a file to {path:?} in the store"))

@@ -24,6 +24,7 @@ use rustix::fs::{IFlags, Mode, OFlags};
 
 pub use cache::{CacheKey, Record};
 pub use collect::Freed;
+pub use contents::checksum;
 pub use layers::{Layer, LayerName};
 pub use mounts::{CacheMount, Sharing};
 pub use publish::{NewImage, NewLayer, NewRecord, Publication};
@@ -84,10 +85,7 @@ impl Store {
 
     fn lay_out(&self) -> Result<()> {
         for name in DIRECTORIES {
-            match rustix::fs::mkdirat(&self.root, name, Mode::from_raw_mode(0o700)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(other) => return Err(other).context(|| format!("mkdir {name:?} in the store")),
-            }
+            self.make_dir(name)?;
         }
         // ext4 then gives each process's folder in tmp a block group of its own (chattr(1), +T),
         // where it need not look past the inodes that others have just removed. Other file systems
@@ -99,6 +97,14 @@ impl Store {
         }
         // Last: a store with a version is complete.
         version::write(self.fd())
+    }
+
+    /// Makes a directory; it may be there.
+    fn make_dir(&self, name: &str) -> Result<()> {
+        match rustix::fs::mkdirat(&self.root, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+            Err(other) => Err(other).context(|| format!("mkdir {name:?} in the store")),
+        }
     }
 
     fn dir(&self, name: &str) -> Result<OwnedFd> {

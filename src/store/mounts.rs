@@ -81,10 +81,7 @@ impl Store {
         let name = blake3::hash(id.as_bytes()).to_hex();
         let says = || format!("cache mount {id:?}");
         for dir in ["mounts".to_owned(), format!("mounts/{name}")] {
-            match rustix::fs::mkdirat(self.fd(), &dir, Mode::from_raw_mode(0o700)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(other) => return Err(other).context(says),
-            }
+            self.make_dir(&dir).context(says)?;
         }
         let lock =
             rustix::fs::openat(self.fd(), format!("mounts/{name}"), DIRECTORY, Mode::empty())

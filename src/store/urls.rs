@@ -3,9 +3,6 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::Mode;
-use rustix::io::Errno;
-
 use super::{Fields, Scratch, Store};
 use crate::error::{Context, Result};
 use crate::image::digest::Digest;
@@ -65,10 +62,7 @@ impl Store {
         if given.into_iter().flatten().any(|value| value.len() > LONGEST) {
             return Ok(());
         }
-        match rustix::fs::mkdirat(self.fd(), "urls", Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(other) => return Err(other).context(says),
-        }
+        self.make_dir("urls")?;
         let mut names = Vec::new();
         self.each_name("urls", &mut |name| {
             names.push(name.to_owned());
