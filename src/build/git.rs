@@ -13,7 +13,7 @@ use rustix::fs::AtFlags;
 use rustix::process::Pid;
 
 use super::git_ref::{GitRef, is_commit};
-use super::source::{Found, Tree};
+use super::source::{Found, Tree, frame};
 use crate::error::{Error, Result};
 use crate::event::Stream;
 use crate::layer::walk::{Visit, Walk};
@@ -104,8 +104,7 @@ impl Repository {
         let kept = self.keep_git_dir.then(|| self.name.as_deref().unwrap_or_default());
         let submodules = if self.at.submodules == Some(false) { "without" } else { "with" };
         for part in [&self.commit, &self.at.subdir, submodules, kept.unwrap_or("-")] {
-            into.update(&(part.len() as u64).to_le_bytes());
-            into.update(part.as_bytes());
+            frame(into, part.as_bytes());
         }
     }
 

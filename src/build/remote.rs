@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
-use super::source::{Found, Tree};
+use super::source::{Found, Tree, frame};
 use super::walk::Walk;
 use crate::error::{Context, Error, Result};
 use crate::event::Event;
@@ -61,9 +61,7 @@ impl Drop for Held {
 impl Remote {
     /// Adds to a digest what a copy of it takes: its name, its bytes and its time.
     pub fn digest(&self, into: &mut blake3::Hasher) {
-        let name = self.name();
-        into.update(&(name.len() as u64).to_le_bytes());
-        into.update(name.as_bytes());
+        frame(into, self.name().as_bytes());
         into.update(self.digest.bytes());
         into.update(&self.modified.unwrap_or(i64::MIN).to_le_bytes());
     }

@@ -337,7 +337,8 @@ fn content(
     Ok(digest)
 }
 
-fn frame(into: &mut blake3::Hasher, bytes: &[u8]) {
+/// Adds bytes to a digest, framed by their length.
+pub(super) fn frame(into: &mut blake3::Hasher, bytes: &[u8]) {
     into.update(&(bytes.len() as u64).to_le_bytes());
     into.update(bytes);
 }

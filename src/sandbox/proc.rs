@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::sys::fs::open_in_root;
+use crate::sys::fs::{PROC_SUPER_MAGIC, open_in_root};
 use crate::sys::mount::{bind, fd_path, mount_onto};
 
 /// What moby's `oci/defaults.go` masks.
@@ -30,7 +30,6 @@ const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "pr
 const NO_DOORS: MountFlags = MountFlags::NOSUID.union(MountFlags::NOEXEC).union(MountFlags::NODEV);
 
 /// The magic numbers of procfs and sysfs (man 2 statfs).
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 const SYSFS_MAGIC: u64 = 0x6265_6572;
 
 /// What is put over a masked path.

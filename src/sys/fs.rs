@@ -12,6 +12,9 @@ use rustix::io::Errno;
 use super::signal;
 use crate::error::{Context, Error, Kind, Result};
 
+/// The kind of /proc (statfs(2)).
+pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
 /// The size of every copy buffer.
 pub const BUFFER: usize = 128 << 10;
 
@@ -140,7 +143,6 @@ fn walk_in_root(
 /// A link of /proc to what a process has open: its text is no path to go along (proc(5)). The
 /// ones that are paths, such as /proc/self, are relative.
 fn is_magic(dir: &OwnedFd, target: &Path) -> rustix::io::Result<bool> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let is_suspect = target.is_absolute() || target.as_os_str().as_bytes().contains(&b'[');
     Ok(is_suspect && rustix::fs::fstatfs(dir)?.f_type as u64 == PROC_SUPER_MAGIC)
 }
