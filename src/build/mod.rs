@@ -226,8 +226,11 @@ fn walk(
 ) -> Result<ImageId> {
     exchange::look(request, listener);
     let shared = Shared::new(session, request, context, plan)?;
-    let built = stages::build(&shared, request.jobs, listener)
-        .and_then(|image| Ok((image, exchange::ends(&shared, image)?)));
+    let built = stages::build(&shared, request.jobs, listener).and_then(|image| {
+        let is_asked = request.squash || !request.cache_to.is_empty();
+        let ends = if is_asked { exchange::ends(&shared, image)? } else { Vec::new() };
+        Ok((image, ends))
+    });
     // Finished steps are published whatever came after them.
     let published = shared.work.finish();
     let (mut image, ends) = built?;
