@@ -9,12 +9,11 @@ use super::Request;
 use crate::error::{Error, Result};
 use crate::image::config::{History, ImageConfig};
 use crate::image::digest::{Digest, ImageId};
-use crate::image::time::rfc3339;
+use crate::image::time::stamp;
 use crate::plan::key::squash_key;
 use crate::session::Session;
 use crate::snapshot;
 use crate::store::{CacheKey, NewImage, NewRecord, Publication, Record};
-use crate::sys::fs::now;
 
 /// Makes the image of a build to one with a single layer on its base, and gives it its names.
 pub fn squash(
@@ -45,13 +44,7 @@ pub fn squash(
         None if image.diff_ids.len() == below.diff_ids.len() => (built, Some(text)),
         None => {
             let new = snapshot::squash(store, &scratch, &image.chains(), below.diff_ids.len())?;
-            let created = match request.epoch()? {
-                Some(seconds) => rfc3339(seconds, 0),
-                None => {
-                    let (seconds, nanoseconds) = now();
-                    rfc3339(seconds, nanoseconds)
-                }
-            };
+            let created = stamp(request.epoch()?);
             for line in image.history.iter_mut().skip(below.history.len()) {
                 Arc::make_mut(line).empty_layer = true;
             }

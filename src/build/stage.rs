@@ -14,14 +14,14 @@ use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::image::digest::DiffId;
-use crate::image::time::rfc3339;
+use crate::image::time::stamp;
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Lowered, RunEffect, RunMount, Scope, Source,
 };
 use crate::plan::{Stage, key};
 use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
 use crate::store::{CacheKey, Scratch, Workspace};
-use crate::sys::fs::{now, random_id};
+use crate::sys::fs::random_id;
 
 /// A stage so far.
 #[derive(Clone)]
@@ -161,7 +161,7 @@ impl Walk<'_, '_> {
         if !matches!(lowered.effect, Effect::Copy(_)) {
             self.tell(&Event::Removed { id: &id })?;
         }
-        image.created = self.created();
+        image.created = stamp(self.build.epoch);
         stage.image = self.commit(stage, image, layer, None, keys, &brief)?;
         self.untold = Some(stage.image.clone());
         Ok(())
@@ -476,16 +476,5 @@ impl Walk<'_, '_> {
         };
         stage.chain = Some(chain);
         Ok(Some(layer))
-    }
-
-    /// The time of a step for the history.
-    fn created(&self) -> String {
-        match self.build.epoch {
-            Some(seconds) => rfc3339(seconds, 0),
-            None => {
-                let (seconds, nanoseconds) = now();
-                rfc3339(seconds, nanoseconds)
-            }
-        }
     }
 }

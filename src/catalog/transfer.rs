@@ -13,10 +13,9 @@ use crate::image::config::ContainerConfig;
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
-use crate::image::time::rfc3339;
+use crate::image::time::stamp;
 use crate::session::Session;
 use crate::store::Name;
-use crate::sys::fs::now;
 
 /// Writes images as one archive. Each word is a name, an id or its beginning; a repository
 /// without a tag means all its tags.
@@ -98,13 +97,12 @@ pub struct Import {
 pub fn import(session: &Session, input: OwnedFd, request: &Import) -> Result<ImageId> {
     let name = request.name.as_deref().map(new_name).transpose()?;
     let config = change::apply(&request.changes, ContainerConfig::default())?;
-    let (seconds, nanoseconds) = now();
     let import = archive::Import {
         name,
         config,
         comment: request.message.clone(),
         platform: request.platform.clone().unwrap_or_else(Platform::host),
-        created: rfc3339(seconds, nanoseconds),
+        created: stamp(None),
     };
     archive::import(&session.store, &session.scratch()?, input, import)
 }

@@ -1,5 +1,13 @@
 //! Times as texts: RFC 3339 in UTC, from and to seconds since 1970, and what HTTP has.
 
+use crate::sys::fs::now;
+
+/// The time for what is made now: the given seconds since 1970, or else the clock's.
+pub fn stamp(epoch: Option<i64>) -> String {
+    let (seconds, nanoseconds) = epoch.map_or_else(now, |seconds| (seconds, 0));
+    rfc3339(seconds, nanoseconds)
+}
+
 /// `2026-11-24T09:49:10Z`, with nanoseconds if there are any.
 pub fn rfc3339(seconds: i64, nanoseconds: u32) -> String {
     let days = seconds.div_euclid(86_400);
