@@ -1,7 +1,7 @@
 //! One step of a stage: from the cache, or done.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::effect_copy::{self, Sources};
@@ -11,7 +11,7 @@ use super::mounts::{self, Maker, Mounts};
 use super::shared::{Lineage, Made};
 use super::source::Tree;
 use super::walk::Walk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::image::digest::DiffId;
 use crate::image::time::stamp;
@@ -49,7 +49,7 @@ struct Input {
 }
 
 /// What a step's effect gave.
-type NewLayer = Option<Option<(Workspace, OwnedFd)>>;
+type NewLayer = Option<Option<Workspace>>;
 
 impl Walk<'_, '_> {
     /// One step: from the cache, or done.
@@ -468,13 +468,7 @@ impl Walk<'_, '_> {
     fn layer(&mut self, stage: &mut Building, snapshot: Snapshot) -> Result<NewLayer> {
         let scratch = self.work()?.scratch.clone();
         let (chain, workspace) = snapshot.finish(&scratch, self.build.epoch)?;
-        let layer = match (workspace, chain.top()) {
-            (Some(workspace), Some(tree)) => {
-                Some((workspace, tree.try_clone_to_owned().map_err(Error::from)?))
-            }
-            _ => None,
-        };
         stage.chain = Some(chain);
-        Ok(Some(layer))
+        Ok(Some(workspace))
     }
 }

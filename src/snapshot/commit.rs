@@ -2,7 +2,8 @@
 //! publishes what has gathered with one sync. No running step waits for it; whoever needs a
 //! step's image id waits for that step's digest alone, not for the medium.
 
-use std::os::fd::OwnedFd;
+use std::io::Write as _;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -110,7 +111,7 @@ pub struct Finished {
     /// What the image after it says.
     pub step: StepImage,
     /// `Some(None)`: a layer without entries. `None`: no layer at all.
-    pub layer: Option<Option<(Workspace, OwnedFd)>>,
+    pub layer: Option<Option<Workspace>>,
     /// A layer that is in the store already.
     pub known: Option<DiffId>,
     /// Makes the cache keys from the parent.
@@ -256,36 +257,36 @@ fn flush_early(
     }
 }
 
+/// The layer that a workspace holds, on top of others; without a workspace it has no entries.
+pub fn new_layer(below: Option<&ChainId>, workspace: Option<Workspace>) -> Result<NewLayer> {
+    let mut nowhere = std::io::sink();
+    let mut writer = HashingWriter::new(&mut nowhere);
+    let packed = match &workspace {
+        Some(workspace) => layer::pack(workspace.open_dir("diff")?.as_fd(), &mut writer)?,
+        None => {
+            writer.write_all(&[0; 1024])?;
+            layer::Packed::default()
+        }
+    };
+    let (diff_id, tar_bytes) = writer.finish();
+    let layer = Layer {
+        name: None,
+        chain: Digest::chain(below, &diff_id),
+        diff_id,
+        size_bytes: packed.file_bytes,
+        tar_bytes,
+    };
+    Ok(NewLayer { workspace, layer, entries: packed.entries, name: None })
+}
+
 /// Makes the digests of one step and puts its things to those to be published.
 fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> Result<Done> {
     let parent = finished.parent.wait()?;
     let mut diff = finished.known;
     if let Some(content) = finished.layer {
-        let mut nowhere = std::io::sink();
-        let mut writer = HashingWriter::new(&mut nowhere);
-        let (workspace, packed) = match content {
-            None => {
-                std::io::Write::write_all(&mut writer, &[0u8; 1024])?;
-                (None, layer::Packed::default())
-            }
-            Some((workspace, tree)) => {
-                use std::os::fd::AsFd;
-                let packed =
-                    layer::pack(tree.as_fd(), &mut writer).context(|| "make the step's layer")?;
-                (Some(workspace), packed)
-            }
-        };
-        let (diff_id, tar_bytes) = writer.finish();
-        let layer = Layer {
-            name: None,
-            chain: Digest::chain(parent.chain.as_ref(), &diff_id),
-            diff_id,
-            size_bytes: packed.file_bytes,
-            tar_bytes,
-        };
-        let entries = packed.entries;
-        gathered.layers.push(NewLayer { workspace, layer, entries, name: None });
-        diff = Some(diff_id);
+        let new = new_layer(parent.chain.as_ref(), content).context(|| "make the step's layer")?;
+        diff = Some(new.layer.diff_id);
+        gathered.layers.push(new);
     }
     let done = parent.after(&finished.step, diff, text);
     gathered.images.push(NewImage { text: text.as_bytes().to_vec(), is_final: false });

@@ -3,13 +3,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::commit::new_layer;
 use super::{Chain, Snapshot};
 use crate::error::Result;
-use crate::image::digest::{ChainId, Digest};
-use crate::layer::verify::HashingWriter;
+use crate::image::digest::ChainId;
 use crate::layer::walk::{Visit, Walk};
-use crate::layer::{Packed, View, node, pack, transfer};
-use crate::store::{Layer, NewLayer, Scratch, Store};
+use crate::layer::{View, node, transfer};
+use crate::store::{NewLayer, Scratch, Store};
 use crate::sys::mount::{Overlay, overlay};
 use crate::sys::signal;
 
@@ -39,25 +39,8 @@ pub fn squash(
     let view = View { root: own.as_fd(), spill: scratch.dir(), newest: None };
     transfer(&view, mounted.as_fd(), None)?;
     drop(mounted);
-    let (chain, content) = snapshot.finish(scratch, None)?;
-    let mut nowhere = std::io::sink();
-    let mut writer = HashingWriter::new(&mut nowhere);
-    let packed = match (&content, chain.top()) {
-        (Some(_), Some(tree)) => pack(tree, &mut writer)?,
-        _ => {
-            std::io::Write::write_all(&mut writer, &[0; 1024])?;
-            Packed::default()
-        }
-    };
-    let (diff_id, tar_bytes) = writer.finish();
-    let layer = Layer {
-        name: None,
-        chain: Digest::chain(chains_below.last(), &diff_id),
-        diff_id,
-        size_bytes: packed.file_bytes,
-        tar_bytes,
-    };
-    Ok(NewLayer { workspace: content, layer, entries: packed.entries, name: None })
+    let (_, content) = snapshot.finish(scratch, None)?;
+    new_layer(chains_below.last(), content)
 }
 
 /// In each directory that the upper layers have: what the whole does not show goes.
