@@ -19,7 +19,7 @@ use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Lowered, RunEffect, RunMount, Scope, Source,
 };
 use crate::plan::{Stage, key};
-use crate::snapshot::{Chain, Done, Finished, KeyMaker, Snapshot, StepImage, Ticket};
+use crate::snapshot::{Chain, Done, Finished, Snapshot, StepImage, StepKeys, Ticket};
 use crate::store::{CacheKey, Scratch, Workspace};
 use crate::sys::fs::random_id;
 
@@ -104,41 +104,39 @@ impl Walk<'_, '_> {
             created: String::new(),
             created_by: lowered.created_by.clone(),
         };
-        let layer_hash = key::layer_hash(&lowered.effect, self.build.epoch, &input.digest);
-        let brief = key::Brief::new(lowered, &input.digest).to_text();
-        let keys: KeyMaker = Box::new(move |parent: &Done| {
-            let layer = layer_hash.map(|hash| key::layer_key(parent.chain.as_ref(), &hash));
-            [Some(key::key(&parent.id, &hash)), layer].into_iter().flatten().map(CacheKey).collect()
-        });
-        if !stage.is_fresh && !self.build.request.does_again(plan) {
+        let asks_cache = !stage.is_fresh && !self.build.request.does_again(plan);
+        if asks_cache {
             let parent = stage.image.wait()?;
             let key = CacheKey(key::key(&parent.id, &hash));
             let found = match self.recorded(&parent, &key, &mut image)? {
                 None => self.imported(&parent, &key, &mut image)?,
                 found => found,
             };
-            let is_there = found.is_some();
-            let found = match found {
-                None => self.known_layer(&parent, layer_hash.as_ref(), &mut image)?,
-                found => found,
+            if let Some(done) = found {
+                return self.take_cached(stage, announce, input, done);
+            }
+        }
+        // From here on is what a step that is found does not pay for.
+        let layer_hash = key::layer_hash(&lowered.effect, self.build.epoch, &input.digest);
+        let brief = key::Brief::new(lowered, &input.digest);
+        let keys = move |parent: &Done| StepKeys {
+            step: CacheKey(key::key(&parent.id, &hash)),
+            layer: layer_hash.map(|hash| CacheKey(key::layer_key(parent.chain.as_ref(), &hash))),
+        };
+        if asks_cache {
+            let parent = stage.image.wait()?;
+            let found = match keys(&parent).layer {
+                Some(key) => self.recorded(&parent, &key, &mut image)?,
+                None => None,
             };
             if let Some(done) = found {
-                self.announce_once(announce, input)?;
-                self.tell(&Event::Cached)?;
-                self.tell(&Event::StepDone { image: &done.id })?;
-                if !is_there {
-                    // Another image with the same layer: it is stored, and found by its own key.
-                    self.commit(stage, image, None, done.image.diff_ids.last(), keys, &brief)?;
-                }
-                stage.image = Ticket::known(Arc::new(done));
-                stage.chain = None;
-                return Ok(());
+                // Another image with the same layer: it is stored, and found by its own key.
+                self.commit(stage, image, None, done.image.diff_ids.last(), keys, &brief)?;
+                return self.take_cached(stage, announce, input, done);
             }
         }
         if self.build.request.explain {
-            let brief = key::Brief::new(lowered, &input.digest);
-            let why = self.why(plan, stage, lowered, &hash, &brief)?;
-            self.why = Some(why);
+            self.why = Some(self.why(plan, stage, lowered, &hash, &brief)?);
         }
         stage.is_fresh |= layer_hash.is_some();
         let id = random_id()?;
@@ -167,6 +165,22 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
+    /// Goes on with the image that the cache has for a step.
+    fn take_cached(
+        &mut self,
+        stage: &mut Building,
+        announce: &Event<'_>,
+        input: &Input,
+        done: Done,
+    ) -> Result<()> {
+        self.announce_once(announce, input)?;
+        self.tell(&Event::Cached)?;
+        self.tell(&Event::StepDone { image: &done.id })?;
+        stage.image = Ticket::known(Arc::new(done));
+        stage.chain = None;
+        Ok(())
+    }
+
     /// Hands a step that is done over to be published.
     fn commit(
         &self,
@@ -174,24 +188,12 @@ impl Walk<'_, '_> {
         step: StepImage,
         layer: NewLayer,
         known: Option<&DiffId>,
-        keys: KeyMaker,
-        brief: &str,
+        keys: impl Fn(&Done) -> StepKeys + Send + 'static,
+        brief: &key::Brief,
     ) -> Result<Ticket> {
-        let (parent, known, brief) = (stage.image.clone(), known.copied(), brief.to_owned());
-        let finished = Finished { parent, step, layer, known, keys, brief };
+        let (parent, known, brief) = (stage.image.clone(), known.copied(), brief.to_text());
+        let finished = Finished { parent, step, layer, known, keys: Box::new(keys), brief };
         Ok(self.work()?.committer.step(finished))
-    }
-
-    /// The image after a step whose layer was made before, on the same files for another image.
-    fn known_layer(
-        &mut self,
-        parent: &Done,
-        layer_hash: Option<&[u8; 32]>,
-        image: &mut StepImage,
-    ) -> Result<Option<Done>> {
-        let Some(hash) = layer_hash else { return Ok(None) };
-        let key = CacheKey(key::layer_key(parent.chain.as_ref(), hash));
-        self.recorded(parent, &key, image)
     }
 
     /// Tells what the step is, unless that is told.

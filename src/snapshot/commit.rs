@@ -101,8 +101,16 @@ impl Ticket {
     }
 }
 
-/// Makes a step's cache keys when the image before it is known: its own, then that of its layer.
-pub type KeyMaker = Box<dyn Fn(&Done) -> Vec<CacheKey> + Send>;
+/// The cache keys of a step.
+pub struct StepKeys {
+    /// Its own.
+    pub step: CacheKey,
+    /// That of its layer, if it makes one.
+    pub layer: Option<CacheKey>,
+}
+
+/// Makes a step's cache keys when the image before it is known.
+pub type KeyMaker = Box<dyn Fn(&Done) -> StepKeys + Send>;
 
 /// A step that is done.
 pub struct Finished {
@@ -298,9 +306,10 @@ fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> 
         brief: finished.brief,
         is_layer: false,
     };
-    for (at, key) in (finished.keys)(&parent).into_iter().enumerate() {
-        let record = Record { is_layer: at > 0, ..record.clone() };
-        gathered.records.push(NewRecord { key, record });
+    let keys = (finished.keys)(&parent);
+    gathered.records.push(NewRecord { key: keys.step, record: record.clone() });
+    if let Some(key) = keys.layer {
+        gathered.records.push(NewRecord { key, record: Record { is_layer: true, ..record } });
     }
     Ok(done)
 }

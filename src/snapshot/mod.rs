@@ -12,7 +12,7 @@ mod squash;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub use commit::{Committer, Done, Finished, KeyMaker, StepImage, Ticket};
+pub use commit::{Committer, Done, Finished, KeyMaker, StepImage, StepKeys, Ticket};
 pub use overlay::Snapshot;
 pub use squash::squash;
 
