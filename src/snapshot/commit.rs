@@ -219,6 +219,8 @@ fn serve(store: &Store, scratch: &Scratch, incoming: &Queue<Message>) -> Result<
             }
             Next::Nothing => {
                 flush_early(store, scratch, &mut gathered, &mut failed);
+                // What a full disk has kept here waits as long again for room.
+                since = Instant::now();
             }
             Next::Closed => break,
         }

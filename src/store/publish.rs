@@ -73,6 +73,25 @@ struct Pending {
     name: String,
 }
 
+/// All such files of one publication, by the order in which they become visible.
+#[derive(Default)]
+struct Staged {
+    chains: Vec<Pending>,
+    images: Vec<Pending>,
+    records: Vec<Pending>,
+    names: Vec<Pending>,
+}
+
+impl Staged {
+    /// Removes those that are still in the scratch.
+    fn discard(&self, scratch: &Scratch) {
+        for file in [&self.chains, &self.images, &self.records, &self.names].into_iter().flatten() {
+            // One that was renamed is not there; another goes with the scratch at the latest.
+            let _ = rustix::fs::unlinkat(scratch.dir(), &file.from, AtFlags::empty());
+        }
+    }
+}
+
 impl Store {
     /// Makes everything visible. When this returns it is on the medium; when it fails or the
     /// power does, each name that is visible points at whole data. After a failure, for want of
@@ -81,7 +100,22 @@ impl Store {
         if publication.is_empty() {
             return Ok(());
         }
-        let mut chains = Vec::new();
+        let mut staged = Staged::default();
+        let published = self.publish_staged(scratch, publication, &mut staged);
+        if published.is_err() {
+            // The next attempt writes them anew, and a full disk needs their room.
+            staged.discard(scratch);
+        }
+        published
+    }
+
+    fn publish_staged(
+        &self,
+        scratch: &Scratch,
+        publication: &mut Publication,
+        staged: &mut Staged,
+    ) -> Result<()> {
+        let Staged { chains, images, records, names } = staged;
         let mut layers = Vec::new();
         for new in &mut publication.layers {
             let content = match (&new.workspace, &new.name) {
@@ -99,9 +133,9 @@ impl Store {
                     name
                 }
             };
-            chains.push(stage(scratch, "chains", &new.layer.chain.hex(), format!("{content}\n"))?);
+            let text = format!("{content}\n");
+            stage(scratch, chains, "chains", &new.layer.chain.hex(), text)?;
         }
-        let mut images = Vec::new();
         let mut needed = Vec::new();
         for new in &publication.images {
             let id = Digest::of(&new.text);
@@ -109,17 +143,15 @@ impl Store {
             if new.is_final {
                 needed.push(ImageConfig::parse(&new.text)?);
             }
-            images.push(stage(scratch, dir, &id.hex(), &new.text)?);
+            stage(scratch, images, dir, &id.hex(), &new.text)?;
         }
-        let mut records = Vec::new();
         for new in &publication.records {
             let (dir, name) = new.key.path();
-            records.push(stage(scratch, &dir, &name, new.record.to_text())?);
+            stage(scratch, records, &dir, &name, new.record.to_text())?;
         }
-        let mut names = Vec::new();
         for (reference, image) in &publication.names {
             let (dir, name) = (refs::folder(reference), reference.tag_or_latest());
-            names.push(stage(scratch, &dir, name, format!("{image}\n"))?);
+            stage(scratch, names, &dir, name, format!("{image}\n"))?;
         }
         rustix::fs::syncfs(self.fd()).context(|| "sync the store")?;
 
@@ -139,13 +171,13 @@ impl Store {
         if !layers.is_empty() {
             self.sync_dir("layers")?;
         }
-        self.reveal(scratch, &chains, false)?;
+        self.reveal(scratch, chains, false)?;
         for config in &needed {
             self.whole(config)?;
         }
-        self.reveal(scratch, &images, false)?;
-        self.reveal(scratch, &records, true)?;
-        self.reveal(scratch, &names, true)
+        self.reveal(scratch, images, false)?;
+        self.reveal(scratch, records, true)?;
+        self.reveal(scratch, names, true)
     }
 
     /// Names an image that is there. Durable when it returns.
@@ -234,8 +266,42 @@ fn write_again(at: BorrowedFd<'_>, name: &str, bytes: &[u8]) -> Result<()> {
     write_all(file.as_fd(), bytes).context(|| format!("write {name:?}"))
 }
 
-fn stage(scratch: &Scratch, dir: &str, name: &str, text: impl AsRef<[u8]>) -> Result<Pending> {
+fn stage(
+    scratch: &Scratch,
+    staged: &mut Vec<Pending>,
+    dir: &str,
+    name: &str,
+    text: impl AsRef<[u8]>,
+) -> Result<()> {
     let from = random_name()?;
-    write_new(scratch.dir(), &from, text.as_ref())?;
-    Ok(Pending { from, dir: dir.to_owned(), name: name.to_owned() })
+    // Noted before it is written: what a full disk lets begin is removed too.
+    let pending = Pending { from: from.clone(), dir: dir.to_owned(), name: name.to_owned() };
+    staged.push(pending);
+    write_new(scratch.dir(), &from, text.as_ref()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publication_that_fails_leaves_nothing_staged() {
+        let path = std::env::temp_dir().join(format!("lath-publish-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        let store = Store::open(&path).unwrap();
+        let scratch = store.scratch().unwrap();
+        // Its layer is not there, so it must not become visible.
+        let image = ImageConfig { diff_ids: vec![Digest::of(b"gone")], ..ImageConfig::default() };
+        let text = image.to_text().into_bytes();
+        let id = Digest::of(&text);
+        let mut publication = Publication::default();
+        publication.images.push(NewImage { text, is_final: true });
+        publication.names.push((Reference::parse("a").unwrap(), id));
+        store.publish(&scratch, &mut publication).unwrap_err();
+        assert!(!store.has_image(&id));
+        let tmp = std::fs::read_dir(path.join("tmp")).unwrap().next().unwrap().unwrap().path();
+        let left = std::fs::read_dir(tmp).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["uses"]);
+        let _ = std::fs::remove_dir_all(&path);
+    }
 }
