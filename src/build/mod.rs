@@ -203,7 +203,9 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
     let context = BuildContext::open(&request.place, Some(session))?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let mut plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let triggers = |name: &str| triggers(session, request, name);
+    let triggers = |name: &str| {
+        base_config(session, request, name).map(|image| image.config.on_build).unwrap_or_default()
+    };
     plan.hear_triggers(&triggers).map_err(|fault| told(vec![fault], &context))?;
     let rules = rules(&document, request)?;
     let list = lint(Some(session), request, &context, &document, &plan, &rules, None).findings;
@@ -255,15 +257,14 @@ fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
     Plan::new(document, scope(request), request.target.as_deref())
 }
 
-/// What ONBUILD has stored in a base image; nothing for one that is not there.
-fn triggers(session: &Session, request: &Request, name: &str) -> Vec<String> {
+/// The config of a base image, if it is one and is there.
+fn base_config(session: &Session, request: &Request, name: &str) -> Option<ImageConfig> {
     let name = match request.named(name) {
         None => name,
         Some(Named::Image(image)) => image,
-        Some(_) => return Vec::new(),
+        Some(_) => return None,
     };
-    let config = || session.store.config(&resolve::find(&session.store, name).ok()??.image).ok()?;
-    config().map(|image| image.config.on_build).unwrap_or_default()
+    session.store.config(&resolve::find(&session.store, name).ok()??.image).ok()?
 }
 
 fn scope(request: &Request) -> Scope {
@@ -296,11 +297,7 @@ fn lint(
     mut outliner: Option<&mut Outliner<'_>>,
 ) -> Outcome {
     let every_stage = outliner.is_some() && request.target.is_none();
-    let base = |name: &str| -> Option<ImageConfig> {
-        let store = &session?.store;
-        let found = resolve::find(store, name).ok()??;
-        store.config(&found.image).ok()?
-    };
+    let base = |name: &str| base_config(session?, request, name);
     let ignored =
         |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
     let scope = scope(request);

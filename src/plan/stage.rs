@@ -128,6 +128,7 @@ impl Plan {
         let mut heard = BTreeSet::new();
         // A stage that is newly needed may have triggers too.
         while let Some(index) = self.needed.iter().copied().find(|index| heard.insert(*index)) {
+            let mut is_more = false;
             for text in self.triggers(index, of_image) {
                 // One that is wrong is told when the stage begins.
                 let Ok((_, instruction)) = parse_trigger(&text) else { continue };
@@ -136,10 +137,11 @@ impl Plan {
                         && let Some(stage) = self.stages.get_mut(index)
                     {
                         stage.sources.entry(word.to_owned()).or_insert(source);
+                        is_more = true;
                     }
                 }
             }
-            if let Some(target) = self.needed.last() {
+            if let Some(target) = self.needed.last().filter(|_| is_more) {
                 self.need(*target)?;
             }
         }
