@@ -136,6 +136,38 @@ impl Listener for Silent {
     fn event(&mut self, _: &Event<'_>) {}
 }
 
+/// Tells how much of something long is done; every few megabytes is enough for people.
+pub struct Progress<'a> {
+    listener: &'a mut dyn Listener,
+    what: &'a str,
+    total_bytes: Option<u64>,
+    done_bytes: u64,
+    told_bytes: u64,
+}
+
+impl<'a> Progress<'a> {
+    const STEP_BYTES: u64 = 4 << 20;
+
+    /// Nothing done yet, of `total_bytes` if that is known.
+    pub fn new(
+        listener: &'a mut dyn Listener,
+        what: &'a str,
+        total_bytes: Option<u64>,
+    ) -> Progress<'a> {
+        Progress { listener, what, total_bytes, done_bytes: 0, told_bytes: 0 }
+    }
+
+    /// So many bytes more.
+    pub fn add(&mut self, bytes: u64) {
+        self.done_bytes += bytes;
+        if self.done_bytes - self.told_bytes >= Progress::STEP_BYTES {
+            self.told_bytes = self.done_bytes;
+            let (what, done_bytes, total_bytes) = (self.what, self.done_bytes, self.total_bytes);
+            self.listener.event(&Event::Moved { what, done_bytes, total_bytes });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 use super::source::{Found, Tree, frame};
 use super::walk::Walk;
 use crate::error::{Context, Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Progress};
 use crate::http::{Client, Request, Response, Url};
 use crate::image::digest::{Digest, Hasher};
 use crate::image::time::parse_http;
@@ -212,10 +212,9 @@ impl Walk<'_, '_> {
     ) -> Result<Digest> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))?;
-        let listener = self.listener();
+        let mut progress = Progress::new(self.listener(), "download", total_bytes);
         let mut hasher = Hasher::new();
         let mut buffer = vec![0u8; BUFFER];
-        let (mut done_bytes, mut told) = (0, 0);
         loop {
             let count = body.read(&mut buffer)?;
             let bytes = buffer.get(..count).unwrap_or_default();
@@ -224,12 +223,7 @@ impl Walk<'_, '_> {
             }
             hasher.update(bytes);
             write_all(file.as_fd(), bytes)?;
-            done_bytes += count as u64;
-            // A line every few megabytes is enough for people.
-            if done_bytes - told >= 4 << 20 {
-                told = done_bytes;
-                listener.event(&Event::Moved { what: "download", done_bytes, total_bytes });
-            }
+            progress.add(count as u64);
         }
         let time = Timespec { tv_sec: modified.unwrap_or(0), tv_nsec: 0 };
         rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time })?;

@@ -12,7 +12,7 @@ use super::shared::{Lineage, Made};
 use super::source::Tree;
 use super::walk::Walk;
 use crate::error::Result;
-use crate::event::Event;
+use crate::event::{Event, Progress};
 use crate::image::digest::DiffId;
 use crate::image::time::stamp;
 use crate::instruction::{
@@ -357,18 +357,8 @@ impl Walk<'_, '_> {
         let scratch = self.work()?.scratch.clone();
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
         let mounted = snapshot.mount(None)?;
-        let mut total = 0;
-        let mut told = 0;
-        let listener = self.listener();
-        let mut moved = |bytes: u64| {
-            total += bytes;
-            // A line every few megabytes is enough for people.
-            if total - told >= 4 << 20 {
-                told = total;
-                let event = Event::Moved { what: "copy", done_bytes: total, total_bytes: None };
-                listener.event(&event);
-            }
-        };
+        let mut progress = Progress::new(self.listener(), "copy", None);
+        let mut moved = |bytes: u64| progress.add(bytes);
         let tree = input.tree.as_deref();
         let copied = match &input.sources {
             Some(sources) => {
