@@ -59,22 +59,36 @@ impl StatCache {
         is_known.then(|| StatCache { store: store.clone(), key, merging: Mutex::new(()) })
     }
 
+    fn open(&self) -> Result<Option<Kept>> {
+        Ok(self.store.context(&self.key)?.and_then(Kept::read))
+    }
+
     /// Looks at the cache beside a walk.
     pub fn reader(&self) -> Reader<'_> {
-        let file = self.store.context(&self.key).ok().flatten().and_then(checked);
-        let blocks = file
-            .as_ref()
-            .and_then(|file| file.metadata().ok())
-            .map_or(0, |meta| meta.len().saturating_sub(HEAD as u64) / BLOCK as u64);
+        let found = self.open().ok().flatten();
+        let blocks = found.as_ref().map_or(0, |kept| kept.blocks);
+        let file = found.map(|kept| kept.file);
         Reader { cache: self, file, blocks, at: u64::MAX, block: Vec::new(), next: 0, news: None }
     }
 }
 
-/// A file that begins as it should.
-fn checked(mut file: File) -> Option<File> {
-    let mut head = [0; HEAD];
-    file.read_exact(&mut head).ok()?;
-    head.starts_with(MAGIC).then_some(file)
+/// What is kept of a context.
+struct Kept {
+    file: File,
+    blocks: u64,
+    /// How many blocks there were when it was last looked whether their files are there.
+    looked_at: u64,
+}
+
+impl Kept {
+    /// `None` for a file that does not begin as it should.
+    fn read(file: File) -> Option<Kept> {
+        let mut head = [0; HEAD];
+        file.read_exact_at(&mut head, 0).ok()?;
+        let looked_at = u64::from_le_bytes(*head.strip_prefix(MAGIC)?.first_chunk()?);
+        let blocks = file.metadata().ok()?.len().saturating_sub(HEAD as u64) / BLOCK as u64;
+        Some(Kept { file, blocks, looked_at })
+    }
 }
 
 /// The cache, read from begin to end.
@@ -332,23 +346,16 @@ fn merge(cache: &StatCache, news: News, root: BorrowedFd<'_>) -> Result<()> {
     let mut records = records.into_inner().map_err(|error| Error::from(error.into_error()))?;
     records.rewind()?;
     let mut new = Incoming::new(BufReader::new(records));
-    let old = cache.store.context(&cache.key)?.and_then(checked);
+    let old = cache.open()?;
+    let (looked_at, blocks) = old.as_ref().map_or((0, 0), |old| (old.looked_at, old.blocks));
     // Twice as many as when it was last looked after them: some files may be gone for long.
-    let (looked_at, blocks) = match &old {
-        Some(file) => {
-            let mut head = [0; 8];
-            file.read_exact_at(&mut head, 8)?;
-            (u64::from_le_bytes(head), (file.metadata()?.len() - HEAD as u64) / BLOCK as u64)
-        }
-        None => (0, 0),
-    };
     let look = blocks > looked_at.saturating_mul(2).saturating_add(8);
     let file = cache.store.new_context(&scratch)?;
     let mut out = Writer { out: BufWriter::new(&file), block: Vec::new(), blocks: 0 };
     out.out.write_all(&[0; HEAD])?;
     let mut block = Vec::new();
     for at in 0..blocks {
-        if old.as_ref().and_then(|old| read_block(old, at, &mut block)).is_none() {
+        if old.as_ref().and_then(|old| read_block(&old.file, at, &mut block)).is_none() {
             continue;
         }
         let mut rest = block.as_slice();
