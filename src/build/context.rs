@@ -102,7 +102,7 @@ impl BuildContext {
         let says = || "read the context";
         let mut start = Vec::new();
         input.by_ref().take(512).read_to_end(&mut start).context(says)?;
-        if !is_header(&start) && Format::detect(&start) == Format::Plain {
+        if !may_be_tar(&start) {
             if place.dockerfile.as_deref().is_some_and(|file| file != "-") {
                 let text = format!("{what} is a Dockerfile, so -f names a second one");
                 return Err(Error::input(text).hint("leave -f away, or give a tar"));
@@ -182,12 +182,17 @@ fn archive_file(path: &str) -> Result<Option<std::fs::File>> {
     }
     let mut start = Vec::new();
     file.by_ref().take(512).read_to_end(&mut start).context(|| format!("read {path:?}"))?;
-    if !is_header(&start) && Format::detect(&start) == Format::Plain {
+    if !may_be_tar(&start) {
         let text = format!("unable to prepare context: {path:?} is neither a directory nor a tar");
         return Err(Error::input(text).hint("-f names a Dockerfile; the context is its folder"));
     }
     std::io::Seek::rewind(&mut file)?;
     Ok(Some(file))
+}
+
+/// Whether something begins as a tar does, or as what is compressed.
+fn may_be_tar(start: &[u8]) -> bool {
+    is_header(start) || Format::detect(start) != Format::Plain
 }
 
 /// A directory of `--build-context`, with an ignore file of its own.

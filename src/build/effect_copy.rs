@@ -164,18 +164,18 @@ pub fn copy(
         )));
     }
     for item in &sources.items {
+        let is_remote = matches!(item, Item::Remote(_));
+        job.unpack = if is_remote { effect.unpack_urls } else { effect.unpack };
         match (item, tree) {
             (Item::Text { name, content }, _) => {
                 let target = if dest_is_dir { dest.join(name) } else { dest.to_owned() };
                 job.text(content, &target, !dest_is_dir).context(|| format!("write {target:?}"))?;
             }
             (Item::Found { found, pivot }, Some(tree)) => {
-                job.unpack = effect.unpack;
                 job.found(tree, found, pivot, (dest, dest_is_dir), moved)
                     .context(|| format!("copy {:?}", found.path))?;
             }
             (Item::Git(repository), _) => {
-                job.unpack = effect.unpack;
                 let checkout = repository.check_out(scratch)?;
                 let copied = checkout.found().and_then(|found| {
                     job.found(&checkout.tree, &found, Path::new(""), (dest, dest_is_dir), moved)
@@ -185,7 +185,6 @@ pub fn copy(
             }
             (Item::Remote(remote), _) => {
                 let (tree, found) = remote.found()?;
-                job.unpack = effect.unpack_urls;
                 job.found(tree, &found, Path::new(""), (dest, dest_is_dir), moved)
                     .context(|| format!("copy {:?}", found.path))?;
             }
