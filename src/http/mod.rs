@@ -17,7 +17,7 @@ use std::io::{BufReader, Write};
 
 pub use body::Body;
 pub use head::Headers;
-pub use url::Url;
+pub use url::{Url, encoded};
 
 use crate::error::{Error, Kind, Result};
 use connection::Wire;
@@ -27,17 +27,24 @@ use tls::Tls;
 /// As docker's libraries have it.
 const MAX_REDIRECTS: usize = 10;
 
-/// What is asked for, without changing anything there.
+/// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
     url: Url,
     headers: Vec<(&'static str, String)>,
+    /// What is sent along, with its type; then it is a POST.
+    form: Option<String>,
 }
 
 impl Request {
     /// GET; with the name and password of the address, if it has them.
     pub fn get(url: Url) -> Request {
-        Request { url, headers: Vec::new() }
+        Request { url, headers: Vec::new(), form: None }
+    }
+
+    /// POST of a form's fields, encoded already. A redirect is not gone along with.
+    pub fn post(url: Url, form: String) -> Request {
+        Request { url, headers: Vec::new(), form: Some(form) }
     }
 
     /// Adds a header.
@@ -47,10 +54,11 @@ impl Request {
         self
     }
 
-    /// The bytes of its head. `via` is the proxy that gets them in the server's place.
-    fn head(&self, via: Option<&Url>) -> Result<String> {
+    /// The bytes of it. `via` is the proxy that gets them in the server's place.
+    fn text(&self, via: Option<&Url>) -> Result<String> {
         let target = if via.is_some() { self.url.absolute() } else { self.url.target.clone() };
-        let mut text = format!("GET {target} HTTP/1.1\r\n");
+        let method = if self.form.is_some() { "POST" } else { "GET" };
+        let mut text = format!("{method} {target} HTTP/1.1\r\n");
         let mut add = |name: &str, value: &str| {
             if value.bytes().any(|byte| byte.is_ascii_control()) {
                 return Err(Error::input(format!("the header {name} has a control character")));
@@ -73,7 +81,12 @@ impl Request {
         for (name, value) in &self.headers {
             add(name, value)?;
         }
+        if let Some(form) = &self.form {
+            add("Content-Type", "application/x-www-form-urlencoded")?;
+            add("Content-Length", &form.len().to_string())?;
+        }
         text.push_str("\r\n");
+        text.push_str(self.form.as_deref().unwrap_or_default());
         Ok(text)
     }
 }
@@ -131,7 +144,8 @@ impl Client {
             let answered = self.exchange(&request);
             let (head, body) = answered.map_err(|error| error.during(&request.url))?;
             let is_redirect = matches!(head.status, 301 | 302 | 303 | 307 | 308);
-            let location = head.headers.get("location").filter(|_| is_redirect);
+            let goes_along = is_redirect && request.form.is_none();
+            let location = head.headers.get("location").filter(|_| goes_along);
             let Some(location) = location else {
                 let (status, headers) = (head.status, head.headers);
                 return Ok(Response { url: request.url, lost_tls, status, headers, body });
@@ -177,7 +191,7 @@ impl Client {
             None => Box::new(wire),
         };
         let via = proxy.as_ref().filter(|_| tls.is_none());
-        stream.write_all(request.head(via)?.as_bytes())?;
+        stream.write_all(request.text(via)?.as_bytes())?;
         stream.flush()?;
         let mut input = BufReader::with_capacity(16 << 10, stream);
         let head = head::read(&mut input)?;

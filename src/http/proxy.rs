@@ -50,11 +50,11 @@ impl Proxies {
     }
 
     fn is_exempt(&self, url: &Url) -> bool {
-        let address = url.host.parse::<IpAddr>().ok();
         // The device itself never lies behind a proxy.
-        if url.host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
+        if url.is_loopback() {
             return true;
         }
+        let address = url.host.parse::<IpAddr>().ok();
         let entries = self.except.split([',', ' ']).filter(|entry| !entry.is_empty());
         entries.into_iter().any(|entry| matches(entry, url, address))
     }
