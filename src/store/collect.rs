@@ -59,6 +59,7 @@ impl Store {
             }
             Ok(true)
         })?;
+        self.collect_manifests()?;
         let dir = self.dir("layers")?;
         for name in unused {
             remove_tree(dir.as_fd(), &name)?;

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::layers::EMPTY;
-use super::{CacheKey, Layer, Record, Scratch, Store, Workspace, refs};
+use super::{CacheKey, Layer, Record, Scratch, Store, Workspace, manifests, refs};
 use crate::error::{Context, Error, Result};
 use crate::image::config::ImageConfig;
 use crate::image::digest::{Digest, ImageId};
@@ -52,6 +52,8 @@ pub struct Publication {
     pub images: Vec<NewImage>,
     /// Cache records.
     pub records: Vec<NewRecord>,
+    /// Manifests, byte for byte.
+    pub manifests: Vec<Vec<u8>>,
     /// Names.
     pub names: Vec<(Reference, ImageId)>,
 }
@@ -62,6 +64,7 @@ impl Publication {
         self.layers.is_empty()
             && self.images.is_empty()
             && self.records.is_empty()
+            && self.manifests.is_empty()
             && self.names.is_empty()
     }
 }
@@ -79,13 +82,15 @@ struct Staged {
     chains: Vec<Pending>,
     images: Vec<Pending>,
     records: Vec<Pending>,
+    manifests: Vec<Pending>,
     names: Vec<Pending>,
 }
 
 impl Staged {
     /// Removes those that are still in the scratch.
     fn discard(&self, scratch: &Scratch) {
-        for file in [&self.chains, &self.images, &self.records, &self.names].into_iter().flatten() {
+        let Staged { chains, images, records, manifests, names } = self;
+        for file in [chains, images, records, manifests, names].into_iter().flatten() {
             // One that was renamed is not there; another goes with the scratch at the latest.
             let _ = rustix::fs::unlinkat(scratch.dir(), &file.from, AtFlags::empty());
         }
@@ -115,7 +120,7 @@ impl Store {
         publication: &mut Publication,
         staged: &mut Staged,
     ) -> Result<()> {
-        let Staged { chains, images, records, names } = staged;
+        let Staged { chains, images, records, manifests, names } = staged;
         let mut layers = Vec::new();
         for new in &mut publication.layers {
             let content = match (&new.workspace, &new.name) {
@@ -149,9 +154,12 @@ impl Store {
             let (dir, name) = new.key.path();
             stage(scratch, records, &dir, &name, new.record.to_text())?;
         }
+        for text in &publication.manifests {
+            stage(scratch, manifests, manifests::FOLDER, &Digest::of(text).hex(), text)?;
+        }
         for (reference, image) in &publication.names {
-            let (dir, name) = (refs::folder(reference), reference.tag_or_latest());
-            stage(scratch, names, &dir, name, format!("{image}\n"))?;
+            let (dir, name) = (refs::folder(reference), refs::file(reference));
+            stage(scratch, names, &dir, &name, format!("{image}\n"))?;
         }
         rustix::fs::syncfs(self.fd()).context(|| "sync the store")?;
 
@@ -177,6 +185,7 @@ impl Store {
         }
         self.reveal(scratch, images, false)?;
         self.reveal(scratch, records, true)?;
+        self.reveal(scratch, manifests, true)?;
         self.reveal(scratch, names, true)
     }
 

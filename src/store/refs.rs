@@ -1,4 +1,5 @@
-//! Names: `refs/<registry%repository>/<tag>` holds an image id.
+//! Names: `refs/<registry%repository>/<tag>` holds an image id, and so does `@<sha256>` there for
+//! an image that was pulled: the digest is that of what the registry gave.
 
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use crate::sys::fs::read_small;
 /// A name and what it names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
-    /// The name; always with a tag, never with a digest.
+    /// The name; with a tag or, from `digests`, with a digest and no tag.
     pub reference: Reference,
     /// The image.
     pub image: ImageId,
@@ -25,21 +26,42 @@ pub(super) fn folder(reference: &Reference) -> String {
     format!("refs/{}", reference.full_name().replace('/', "%"))
 }
 
+/// The file's name in its folder. No tag begins with `@`.
+pub(super) fn file(reference: &Reference) -> String {
+    match &reference.digest {
+        Some(digest) => format!("@{}", digest.hex()),
+        None => reference.tag_or_latest().to_owned(),
+    }
+}
+
 impl Store {
-    /// The image that a name means.
+    /// The image that a name means; one with a digest means it whatever its tag.
     pub fn named(&self, reference: &Reference) -> Result<Option<ImageId>> {
-        let path = format!("{}/{}", folder(reference), reference.tag_or_latest());
+        let path = format!("{}/{}", folder(reference), file(reference));
         let text = read_small(self.fd(), path, 256)?;
         Ok(text.and_then(|text| Digest::parse(String::from_utf8_lossy(&text).trim_end()).ok()))
     }
 
-    /// All names, sorted.
+    /// All names with tags, sorted.
     pub fn names(&self) -> Result<Vec<Name>> {
+        self.list(&|repository, tag| format!("{repository}:{tag}"))
+    }
+
+    /// All names with digests, sorted.
+    pub fn digests(&self) -> Result<Vec<Name>> {
+        self.list(&|repository, file| match file.strip_prefix('@') {
+            Some(hex) => format!("{repository}@sha256:{hex}"),
+            None => String::new(),
+        })
+    }
+
+    /// Names of one kind: `text` makes them of a folder and a file; what is none is not taken.
+    fn list(&self, text: &dyn Fn(&str, &str) -> String) -> Result<Vec<Name>> {
         let mut names = Vec::new();
-        self.each_name("refs", &mut |repository| {
-            self.each_name(&format!("refs/{repository}"), &mut |tag| {
-                let text = format!("{}:{tag}", repository.replace('%', "/"));
-                if let Ok(reference) = Reference::parse(&text)
+        self.each_name("refs", &mut |folder| {
+            let repository = folder.replace('%', "/");
+            self.each_name(&format!("refs/{folder}"), &mut |file| {
+                if let Ok(reference) = Reference::parse(&text(&repository, file))
                     && let Some(image) = self.named(&reference)?
                 {
                     names.push(Name { reference, image });
@@ -55,7 +77,7 @@ impl Store {
     /// Takes a name away; whether it was there.
     pub(super) fn unname(&self, reference: &Reference) -> Result<bool> {
         let folder = folder(reference);
-        let path = format!("{folder}/{}", reference.tag_or_latest());
+        let path = format!("{folder}/{}", file(reference));
         match rustix::fs::unlinkat(self.fd(), &path, AtFlags::empty()) {
             Ok(()) => {}
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),

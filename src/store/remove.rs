@@ -52,6 +52,12 @@ impl Store {
     }
 
     fn remove_image_locked(&self, image: ImageId, removal: &mut Removal) -> Result<()> {
+        // What it was called by registries goes with its last name.
+        for name in self.digests()?.into_iter().filter(|name| name.image == image) {
+            self.unname(&name.reference)?;
+            removal.untagged.push(name.reference);
+        }
+        self.sync_dir("refs")?;
         if self.unlink(&format!("images/{}", image.hex()))? {
             removal.deleted.push(image);
         }
