@@ -91,6 +91,11 @@ pub enum Event<'a> {
         /// Digest of the config of the image so far.
         image: &'a ImageId,
     },
+    /// An image is asked for at its registry.
+    Pulling {
+        /// Its name.
+        name: &'a str,
+    },
     /// Bytes of a long copy, load or save went by.
     Moved {
         /// What is moved, for people.

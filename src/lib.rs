@@ -31,6 +31,8 @@ pub mod plan;
 pub mod store;
 
 pub mod archive;
+#[cfg(feature = "net")]
+pub mod registry;
 pub mod sandbox;
 pub mod snapshot;
 

@@ -33,6 +33,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("snapshot", 3, &[]),
     ("sandbox", 3, &[]),
     ("archive", 3, &[]),
+    ("registry", 3, &["archive"]),
     ("session", 4, &[]),
     ("build", 4, &["session", "catalog"]),
     ("container", 4, &["session", "catalog"]),

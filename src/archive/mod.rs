@@ -18,6 +18,7 @@ pub use folder::Folder;
 pub use import::{Import, import};
 pub use load::{Loaded, load};
 pub use save::{Annotation, Level, Style, Target, save};
+pub use stack::Stack;
 pub use steps::Steps;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub type Ends = (ImageId, Option<ImageId>);
 /// to `image`.
 pub fn ends(build: &Shared<'_>, image: ImageId) -> Result<Vec<Ends>> {
     let mut nobody = Silent;
-    let walk = Walk::new(build, &mut nobody, 0);
+    let mut walk = Walk::new(build, &mut nobody, 0);
     let last = build.plan.needed.last();
     let end = |index: &usize| match Some(index) == last {
         true => Ok(image),
@@ -32,7 +32,7 @@ pub fn ends(build: &Shared<'_>, image: ImageId) -> Result<Vec<Ends>> {
             Base::Scratch => None,
             Base::Stage(index) => Some(end(index)?),
             Base::Image(name) if walk.build.request.has_files(name) => None,
-            Base::Image(name) => Some(walk.base(name)?.id),
+            Base::Image(name) => Some(walk.base(name, stage.platform.as_ref())?.id),
         };
         ends.push((end(index)?, base));
     }

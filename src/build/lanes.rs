@@ -156,6 +156,7 @@ fn write(event: &Event<'_>, into: &mut Vec<u8>) {
         Event::Moved { what, done_bytes, total_bytes } => {
             (b'm', [*done_bytes, total_bytes.unwrap_or(u64::MAX)], what.as_bytes())
         }
+        Event::Pulling { name } => (b'p', [0, 0], name.as_bytes()),
         Event::Warning { text } => (b'w', [0, 0], text.as_bytes()),
         // Of the whole build, not of a stage.
         Event::Findings { .. } | Event::Built { .. } | Event::Tagged { .. } => return,
@@ -198,6 +199,7 @@ fn replay(from: &mut dyn Read, listener: &mut dyn Listener) -> Result<()> {
                 Event::Output { stream, bytes: &payload }
             }
             [b'x'] => Event::Removed { id: text },
+            [b'p'] => Event::Pulling { name: text },
             [b'd'] => {
                 let bytes = payload.as_slice().try_into();
                 image = Digest::from_bytes(bytes.map_err(|_| Error::corrupt("a stage's log"))?);
@@ -247,6 +249,7 @@ mod tests {
         }
         listener.event(&Event::Moved { what: "copy", done_bytes: 5, total_bytes: None });
         listener.event(&Event::Moved { what: "copy", done_bytes: 6, total_bytes: Some(7) });
+        listener.event(&Event::Pulling { name: "a:b" });
         listener.event(&Event::Warning { text: "beware" });
         listener.event(&Event::Removed { id: "0123456789ab" });
         listener.event(&Event::Triggers { count: stage + 1 });

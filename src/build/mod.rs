@@ -1,5 +1,6 @@
 //! The walk of a plan: each needed step comes from the cache or is done.
 
+mod bases;
 mod chmod;
 pub mod context;
 mod copy_tree;
@@ -30,6 +31,7 @@ mod stat_cache;
 mod walk;
 mod work;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::catalog::resolve;
@@ -47,6 +49,7 @@ pub use crate::plan::outline::{Entry, Outline};
 use crate::plan::{Plan, Stage};
 pub use crate::sandbox::{Limits, Network};
 use crate::session::Session;
+use bases::Bases;
 use context::BuildContext;
 pub use mounts::Secret;
 use shared::Shared;
@@ -76,6 +79,8 @@ pub struct Request {
     pub network: Network,
     /// `--label`, in order.
     pub labels: Vec<(String, String)>,
+    /// `--pull`: ask the registries for bases that are here.
+    pub pull: bool,
     /// `--platform`.
     pub platform: Option<Platform>,
     /// `--secret`: ids and where the contents are.
@@ -203,14 +208,20 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
     let context = BuildContext::open(&request.place, Some(session))?;
     let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
     let mut plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let triggers = |name: &str| {
-        base_config(session, request, name).map(|image| image.config.on_build).unwrap_or_default()
+    let bases = Bases::new(session, request);
+    let teller = RefCell::new(&mut *listener);
+    // What cannot be had is told when its stage begins.
+    let triggers = |name: &str, platform: Option<&Platform>| {
+        let is_files = request.has_files(name);
+        let found = (!is_files).then(|| bases.image(name, platform, &mut **teller.borrow_mut()));
+        let image = found.and_then(|image| session.store.config(&image.ok()?).ok()?);
+        image.map(|image| image.config.on_build).unwrap_or_default()
     };
     plan.hear_triggers(&triggers).map_err(|fault| told(vec![fault], &context))?;
     let rules = rules(&document, request)?;
     let list = lint(Some(session), request, &context, &document, &plan, &rules, None).findings;
     let done = match list.is_empty() || !rules.error {
-        true => walk(session, request, &context, &plan, listener),
+        true => walk(&bases, request, &context, &plan, listener),
         false => Err(violation(&list)),
     };
     if !list.is_empty() {
@@ -220,14 +231,15 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
 }
 
 fn walk(
-    session: &Session,
+    bases: &Bases<'_>,
     request: &Request,
     context: &BuildContext,
     plan: &Plan,
     listener: &mut dyn Listener,
 ) -> Result<ImageId> {
     exchange::look(request, listener);
-    let shared = Shared::new(session, request, context, plan)?;
+    let session = bases.session;
+    let shared = Shared::new(bases, request, context, plan)?;
     let built = stages::build(&shared, request.jobs, listener).and_then(|image| {
         let is_asked = request.squash || !request.cache_to.is_empty();
         let ends = if is_asked { exchange::ends(&shared, image)? } else { Vec::new() };

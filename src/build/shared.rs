@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Request;
+use super::bases::Bases;
 use super::context::BuildContext;
 use super::stage::Building;
 use super::work::Lazy;
@@ -16,6 +17,7 @@ use crate::snapshot::{Chain, Ticket};
 /// A build under way, seen by all its stages.
 pub struct Shared<'a> {
     pub session: &'a Session,
+    pub bases: &'a Bases<'a>,
     pub request: &'a Request,
     pub context: &'a BuildContext,
     pub plan: &'a Plan,
@@ -52,7 +54,7 @@ pub struct Made {
 impl<'a> Shared<'a> {
     /// Nothing done yet.
     pub fn new(
-        session: &'a Session,
+        bases: &'a Bases<'a>,
         request: &'a Request,
         context: &'a BuildContext,
         plan: &'a Plan,
@@ -61,7 +63,8 @@ impl<'a> Shared<'a> {
         let steps: usize = stages.map(|stage| 1 + stage.steps.len()).sum();
         let labels = usize::from(!request.labels.is_empty());
         Ok(Shared {
-            session,
+            session: bases.session,
+            bases,
             request,
             context,
             plan,

@@ -280,7 +280,7 @@ impl Walk<'_, '_> {
     }
 
     /// What stands for the files that a copy takes out of layers.
-    fn content_key(&self, plan: &Stage, copy: &CopyEffect) -> Result<Option<[u8; 32]>> {
+    fn content_key(&mut self, plan: &Stage, copy: &CopyEffect) -> Result<Option<[u8; 32]>> {
         let CopyFrom::Named(word) = &copy.from else { return Ok(None) };
         let chain = self.chain_id_of(plan, word)?;
         Ok(chain.map(|chain| key::copied(&chain, copy)))

@@ -12,20 +12,17 @@ use super::shared::Shared;
 use super::source::Tree;
 use super::stage::Building;
 use super::work::Work;
-use crate::catalog::resolve;
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::{DEFAULT_PATH, ImageConfig};
 use crate::image::digest::{ChainId, ImageId};
+use crate::image::platform::Platform;
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
 };
 use crate::pattern::Ignore;
 use crate::plan::{Base, Stage};
 use crate::snapshot::{Chain, Done, Ticket};
-
-/// Digits of an id that is shown short; less of them are no id here.
-const SHORT_ID: usize = 12;
 
 /// A way through stages, and who hears of it.
 pub struct Walk<'a, 'b> {
@@ -149,7 +146,7 @@ impl<'a, 'b> Walk<'a, 'b> {
                 (Arc::new(Done::new(image, false)), None, fresh(scope))
             }
             Base::Image(name) => {
-                let done = self.base(name)?;
+                let done = self.base(name, stage.platform.as_ref())?;
                 let scope = Scope { config: done.image.config.clone(), ..Scope::default() };
                 (Arc::new(done), None, fresh(scope))
             }
@@ -184,27 +181,13 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// A base image, by its name.
-    pub(super) fn base(&self, name: &str) -> Result<Done> {
-        let name = match self.build.request.named(name) {
-            None => name,
-            Some(Named::Image(image)) => image,
-            Some(Named::Directory(_) | Named::Git(_) | Named::Url(_)) => {
-                return Err(Error::input(format!("{name} has files, but is no image")));
-            }
-        };
-        let reference = crate::image::reference::Reference::parse(name)?;
-        let store = &self.build.session.store;
+    pub(super) fn base(&mut self, name: &str, platform: Option<&Platform>) -> Result<Done> {
+        let id = self.build.bases.image(name, platform, self.listener)?;
         let missing = || {
             Error::not_found(format!("{name}: No such image"))
-                .hint("this lath does not pull yet: bring the image in with lath load -i FILE")
+                .hint("another command has removed it meanwhile: build again")
         };
-        // A slip such as `--from=b` shall not hit some image whose id happens to begin so.
-        let found = match name.len() < SHORT_ID {
-            true => store.named(&reference)?,
-            false => resolve::find(store, name)?.map(|found| found.image),
-        };
-        let id = found.ok_or_else(missing)?;
-        let text = store.config_text(&id)?.ok_or_else(missing)?;
+        let text = self.build.session.store.config_text(&id)?.ok_or_else(missing)?;
         let image = ImageConfig::parse(&text)?;
         let chain = image.chains().pop();
         Ok(Done { chain, image, id, base: Some(text), is_stored: true })
@@ -291,25 +274,28 @@ impl<'a, 'b> Walk<'a, 'b> {
     }
 
     /// What names the layers of a stage or an image; nothing for files that are no layers.
-    pub(super) fn chain_id_of(&self, stage: &Stage, word: &str) -> Result<Option<ChainId>> {
+    pub(super) fn chain_id_of(&mut self, stage: &Stage, word: &str) -> Result<Option<ChainId>> {
         if self.build.request.has_files(word) {
             return Ok(None);
         }
         match self.source_of(stage, word)? {
             Some(building) => Ok(building.image.wait()?.chain),
-            None => Ok(self.base(word)?.chain),
+            None => Ok(self.base(word, None)?.chain),
         }
     }
 
     /// The layers of a stage or an image, for `--from` and `from=`.
-    fn chain_of(&self, stage: &Stage, word: &str) -> Result<Chain> {
+    fn chain_of(&mut self, stage: &Stage, word: &str) -> Result<Chain> {
         match self.source_of(stage, word)? {
             Some(Building { chain: Some(chain), .. }) => Ok(chain),
             Some(building) => {
                 let done = building.image.wait()?;
                 self.open(&done)
             }
-            None => self.open(&self.base(word)?),
+            None => {
+                let base = self.base(word, None)?;
+                self.open(&base)
+            }
         }
     }
 

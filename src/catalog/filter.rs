@@ -126,6 +126,7 @@ mod tests {
     fn row(name: Option<&str>) -> Listed {
         Listed {
             id: Digest::of(b""),
+            digest: None,
             name: name.map(|name| Reference::parse(name).unwrap()),
             created: 100,
             size_bytes: 0,

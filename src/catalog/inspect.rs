@@ -15,7 +15,9 @@ pub fn inspect(store: &Store, id: &ImageId) -> Result<Value> {
     let mut out = Value::Object(Vec::new());
     out.set("Id", Some(Value::string(id.to_string())));
     out.set("RepoTags", Some(Value::strings(tags)));
-    out.set("RepoDigests", Some(Value::Array(Vec::new())));
+    let digests = store.digests()?;
+    let digests = digests.iter().filter(|name| name.image == *id);
+    out.set("RepoDigests", Some(Value::strings(digests.map(|name| name.reference.to_string()))));
     out.set("Parent", Some(Value::string(parent)));
     let comment = config.history.last().and_then(|line| line.comment.clone()).unwrap_or_default();
     out.set("Comment", Some(Value::string(comment)));

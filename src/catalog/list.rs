@@ -6,15 +6,17 @@ use crate::image::digest::{Digest, ImageId};
 use crate::image::reference::Reference;
 use crate::image::time::parse_rfc3339;
 use crate::sort::sort_by;
-use crate::store::Store;
+use crate::store::{Name, Store};
 
 /// An image in the list; one with several names stands there several times.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The image.
     pub id: ImageId,
-    /// A name, if it has one.
+    /// A name, if it has one; with a digest and no tag for an image that was pulled by it.
     pub name: Option<Reference>,
+    /// What the registry of this name calls it, if it was pulled from there.
+    pub digest: Option<Digest>,
     /// When it was made, seconds since 1970.
     pub created: i64,
     /// Bytes of the files in all its layers.
@@ -26,6 +28,7 @@ pub struct Listed {
 /// All images, newest first; with the steps of builds when `all`.
 pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
     let names = store.names()?;
+    let digests = store.digests()?;
     let mut rows = Vec::new();
     let mut ids = store.images()?;
     if all {
@@ -46,17 +49,23 @@ pub fn list(store: &Store, all: bool) -> Result<Vec<Listed>> {
         let row = Listed {
             id,
             name: None,
+            digest: None,
             created: created(&config),
             size_bytes: size(store, &config),
             labels: config.config.labels.into_iter().collect(),
         };
-        let mut is_named = false;
-        for name in names.iter().filter(|name| name.image == id) {
-            rows.push(Listed { name: Some(name.reference.clone()), ..row.clone() });
-            is_named = true;
+        let count = rows.len();
+        let own =
+            |names: &'_ [Name]| names.iter().filter(|name| name.image == id).cloned().collect();
+        let (named, pulled): (Vec<Name>, Vec<Name>) = (own(&names), own(&digests));
+        for Name { reference, .. } in named {
+            let from = pulled.iter().find(|from| from.reference.is_same_repository(&reference));
+            let digest = from.and_then(|from| from.reference.digest);
+            rows.push(Listed { name: Some(reference), digest, ..row.clone() });
         }
-        if !is_named {
-            rows.push(row);
+        if rows.len() == count {
+            let name = pulled.into_iter().next().map(|name| name.reference);
+            rows.push(Listed { digest: name.as_ref().and_then(|name| name.digest), name, ..row });
         }
     }
     sort_by(&mut rows, &mut |a, b| (b.created, &a.name).cmp(&(a.created, &b.name)));

@@ -5,6 +5,12 @@ pub mod export;
 pub mod filter;
 pub mod inspect;
 pub mod list;
+pub mod obtain;
+#[cfg(feature = "net")]
+pub mod pull;
+#[cfg(not(feature = "net"))]
+#[path = "pull_missing.rs"]
+pub mod pull;
 pub mod remove;
 pub mod resolve;
 pub mod transfer;

@@ -39,9 +39,7 @@ pub fn resolve(store: &Store, word: &str) -> Result<Resolved> {
 /// Like `resolve`; `None` when there is no such image.
 pub fn find(store: &Store, word: &str) -> Result<Option<Resolved>> {
     if let Ok(reference) = Reference::parse(word) {
-        if let Some(image) = store.named(&reference)?
-            && reference.digest.is_none()
-        {
+        if let Some(image) = store.named(&reference)? {
             return Ok(Some(Resolved { image, name: Some(reference) }));
         }
         // `name@sha256:...`: the id is what is known of an image that was not pulled.

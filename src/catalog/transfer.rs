@@ -31,7 +31,8 @@ pub fn save(
         let tags = tags_of(word, &known);
         if tags.is_empty() {
             let found = resolve(&session.store, word)?;
-            add(&mut images, found.image, found.name);
+            // No archive has names with digests.
+            add(&mut images, found.image, found.name.filter(|name| name.digest.is_none()));
         }
         for name in tags {
             add(&mut images, name.image, Some(name.reference.clone()));

@@ -7,6 +7,7 @@ use super::{Globals, Output, arguments, exit, listing, size};
 use crate::catalog::filter::Filters;
 use crate::catalog::list::{Listed, list};
 use crate::error::Result;
+use crate::image::digest::Digest;
 use crate::image::json::Value;
 use crate::image::time::rfc3339;
 
@@ -100,12 +101,12 @@ fn value(row: &Listed, now: i64, in_full: bool) -> Value {
         ("Containers", "N/A".to_owned()),
         ("CreatedAt", created_at),
         ("CreatedSince", size::ago(now, row.created)),
-        ("Digest", none()),
+        ("Digest", row.digest.as_ref().map_or_else(none, Digest::to_string)),
         ("ID", listing::id(&row.id, in_full)),
         ("Repository", name.map_or_else(none, |name| name.familiar_name())),
         ("SharedSize", "N/A".to_owned()),
         ("Size", size.clone()),
-        ("Tag", name.map_or_else(none, |name| name.tag_or_latest().to_owned())),
+        ("Tag", name.and_then(|name| name.tag.clone()).unwrap_or_else(none)),
         ("UniqueSize", "N/A".to_owned()),
         ("VirtualSize", size),
     ] {
@@ -117,13 +118,13 @@ fn value(row: &Listed, now: i64, in_full: bool) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::digest::Digest;
     use crate::image::reference::Reference;
 
     fn row(name: Option<&str>) -> Listed {
         Listed {
             id: Digest::of(b""),
             name: name.map(|name| Reference::parse(name).unwrap()),
+            digest: None,
             created: 1_795_513_750,
             size_bytes: 8_718_334,
             labels: Vec::new(),

@@ -132,6 +132,7 @@ commands! {
     inspect,
     tag,
     rmi,
+    pull,
     load,
     save,
     import,

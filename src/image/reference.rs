@@ -89,6 +89,11 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
+    /// Whether both are in the same repository of the same registry.
+    pub fn is_same_repository(&self, other: &Reference) -> bool {
+        (&self.registry, &self.repository) == (&other.registry, &other.repository)
+    }
+
     /// The tag to file it under.
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_deref().unwrap_or("latest")

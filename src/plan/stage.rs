@@ -124,7 +124,10 @@ impl Plan {
 
     /// Takes in the stages that triggers of the bases ask for, as in `ONBUILD COPY --from=STAGE`.
     /// `of_image` gives the triggers of an image.
-    pub fn hear_triggers(&mut self, of_image: &dyn Fn(&str) -> Vec<String>) -> Result<(), Fault> {
+    pub fn hear_triggers(
+        &mut self,
+        of_image: &dyn Fn(&str, Option<&Platform>) -> Vec<String>,
+    ) -> Result<(), Fault> {
         let mut heard = BTreeSet::new();
         // A stage that is newly needed may have triggers too.
         while let Some(index) = self.needed.iter().copied().find(|index| heard.insert(*index)) {
@@ -148,10 +151,15 @@ impl Plan {
         Ok(())
     }
 
-    fn triggers(&self, index: usize, of_image: &dyn Fn(&str) -> Vec<String>) -> Vec<String> {
-        match self.stages.get(index).map(|stage| &stage.base) {
-            Some(Base::Image(name)) => of_image(name),
-            Some(Base::Stage(base)) => {
+    fn triggers(
+        &self,
+        index: usize,
+        of_image: &dyn Fn(&str, Option<&Platform>) -> Vec<String>,
+    ) -> Vec<String> {
+        let Some(stage) = self.stages.get(index) else { return Vec::new() };
+        match &stage.base {
+            Base::Image(name) => of_image(name, stage.platform.as_ref()),
+            Base::Stage(base) => {
                 let steps = self.stages.get(*base).map(|base| base.steps.as_slice());
                 let stored = steps.unwrap_or_default().iter().filter_map(|step| {
                     let Instruction::Onbuild(onbuild) = &step.instruction else { return None };
@@ -159,7 +167,7 @@ impl Plan {
                 });
                 stored.collect()
             }
-            Some(Base::Scratch) | None => Vec::new(),
+            Base::Scratch => Vec::new(),
         }
     }
 

@@ -95,6 +95,9 @@ pub struct Args {
     /// auto, plain, tty, json or quiet
     #[argh(option, arg_name = "kind")]
     progress: Option<String>,
+    /// ask the registries for newer bases
+    #[argh(switch)]
+    pull: bool,
     /// print the id and nothing else
     #[argh(switch, short = 'q')]
     quiet: bool,
@@ -153,6 +156,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("output", Some('o')),
         Opt::value("platform", None),
         Opt::value("progress", None),
+        Opt::switch("pull", None),
         Opt::switch("quiet", Some('q')),
         Opt::truth("rm", None),
         Opt::values("secret", None),
@@ -247,6 +251,7 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
         limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
         network: words::network(args.network.as_deref())?,
         labels: args.label.iter().map(|label| words::label_of(label)).collect::<Result<_>>()?,
+        pull: args.pull,
         platform: args
             .platform
             .as_deref()

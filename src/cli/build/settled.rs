@@ -24,11 +24,6 @@ pub const SETTLED: &[Settled] = &[
     row(Opt::switch("disable-content-trust", None), &["true"], "no signatures are checked"),
     row(Opt::value("isolation", None), &["", "default"], "the others are those of Windows"),
     row(Opt::value("provenance", None), NONE, NO_ATTESTATIONS),
-    row(
-        Opt::switch("pull", None),
-        &["false"],
-        "bases come from the store: bring a newer one in with lath load -i FILE",
-    ),
     row(Opt::value("sbom", None), NONE, NO_ATTESTATIONS),
     row(Opt::switch("stream", None), ANY, ""),
 ];

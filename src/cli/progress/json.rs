@@ -123,6 +123,7 @@ impl Listener for Json<'_> {
             Event::Moved { what, done_bytes, total_bytes } => {
                 self.moved(what, *done_bytes, *total_bytes);
             }
+            Event::Pulling { name } => self.say("pulling", &[("name", text(name))]),
             Event::Warning { text: sentence } => self.say("warning", &[("text", text(sentence))]),
             Event::Findings { list } => {
                 for finding in *list {

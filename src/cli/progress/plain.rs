@@ -122,6 +122,7 @@ impl Listener for Plain<'_> {
             Event::Running { id } => self.say(&[" ---> Running in ", id]),
             Event::Removed { id } => return self.say(&["Removing intermediate container ", id]),
             Event::Output { stream, bytes } => self.output(*stream, bytes),
+            Event::Pulling { name } => self.say(&["Pulling ", name]),
             Event::Moved { .. } => {}
             Event::Warning { text } => {
                 self.err.end_output();

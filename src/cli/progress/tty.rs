@@ -101,6 +101,7 @@ impl<'a> Tty<'a> {
                 let (done_bytes, total_bytes) = (*done_bytes, *total_bytes);
                 self.moved = Some(Moved { what, done_bytes, total_bytes });
             }
+            Event::Pulling { name } => self.stay(&format!("Pulling {}", safe::text(name)), ""),
             Event::NotCached { why } => {
                 self.stay(&format!("  not cached: {}", safe::text(why)), "2");
             }

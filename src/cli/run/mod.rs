@@ -2,11 +2,13 @@
 
 mod env_file;
 mod volume;
+mod wish;
 
 use argh::FromArgs;
 
 use super::normalize::{Opt, Settled, Shape, Tail};
 use super::{Globals, Output, exit, report};
+use wish::Wish;
 use crate::container::{self, Limits, Request};
 use crate::error::{Error, Kind, Result};
 
@@ -35,6 +37,12 @@ pub struct Args {
     /// the same as --network
     #[argh(option, arg_name = "mode")]
     net: Option<String>,
+    /// which one of an image for several platforms, when it is pulled
+    #[argh(option, arg_name = "platform")]
+    platform: Option<String>,
+    /// when to ask the registry: missing (the default), always, never
+    #[argh(option, arg_name = "when")]
+    pull: Option<String>,
     /// remove the container at its end (always so)
     #[argh(switch)]
     rm: bool,
@@ -68,6 +76,8 @@ pub const SHAPE: Shape = Shape {
         Opt::switch("interactive", Some('i')),
         Opt::value("network", None),
         Opt::value("net", None),
+        Opt::value("platform", None),
+        Opt::value("pull", None),
         Opt::switch("rm", None),
         Opt::value("shm-size", None),
         Opt::values("ulimit", None),
@@ -99,7 +109,7 @@ const PLANNED: &[&str] = &[
     "link", "link-local-ip", "log-driver", "log-opt", "mac-address", "memory", "m",
     "memory-reservation", "memory-swap", "memory-swappiness", "mount", "name", "net-alias",
     "network-alias", "no-healthcheck", "oom-kill-disable", "oom-score-adj", "pid", "pids-limit",
-    "platform", "privileged", "publish", "p", "publish-all", "P", "pull", "quiet", "q",
+    "privileged", "publish", "p", "publish-all", "P", "quiet", "q",
     "read-only", "restart", "runtime", "security-opt", "sig-proxy", "stop-signal",
     "stop-timeout", "storage-opt", "sysctl", "tmpfs", "tty", "t", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
@@ -107,8 +117,10 @@ const PLANNED: &[&str] = &[
 
 /// Runs the program and ends with its exit code.
 pub fn run(args: Args, tail: Vec<String>, globals: &Globals, _: &mut Output) -> Result<i32> {
-    let request = request(args, tail)?;
+    let wish = Wish::parse(args.pull.as_deref(), args.platform.as_deref())?;
+    let mut request = request(args, tail)?;
     let session = globals.open()?;
+    request.image = wish.obtain(&session, &request.image)?;
     match container::run(&session, &request) {
         Ok(code) => Ok(code),
         Err(error) => match not_executed(&error) {

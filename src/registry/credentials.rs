@@ -1,0 +1,151 @@
+//! Who the user is for a registry: docker's config.json (`auths`, `credHelpers`, `credsStore`).
+//!
+//! Source: docker's documentation of `docker login`; the protocol of docker-credential-helpers.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::base64;
+use crate::error::{Context, Error, Result};
+use crate::image::json::{self, Value};
+use crate::sys::process;
+
+/// Docker Hub's key, from its first days.
+const HUB: &str = "https://index.docker.io/v1/";
+/// The name by which a helper gives a token that stands for a user, in place of a password.
+const TOKEN_USER: &str = "<token>";
+
+/// How a user is known to a registry.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// The value of an `Authorization` header after `Basic`.
+    Password(String),
+    /// A token to be changed for others at the realm.
+    Identity(String),
+}
+
+/// docker's file, if there is one.
+pub fn path() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let dir = set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")))?;
+    Some(dir.join("config.json"))
+}
+
+/// What is known for a registry; nothing is not an error, since most of it is public.
+pub fn of(registry: &str) -> Result<Option<Credentials>> {
+    let Some(path) = path() else { return Ok(None) };
+    let text = match std::fs::File::open(&path) {
+        Ok(file) => {
+            let mut text = Vec::new();
+            file.take(json::MAX_BYTES as u64).read_to_end(&mut text)?;
+            text
+        }
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause).context(|| format!("read {path:?}")),
+    };
+    let config = Value::parse(&text).context(|| format!("read {path:?}"))?;
+    let key = if registry == "docker.io" { HUB } else { registry };
+    let helper = config.get("credHelpers").and_then(|helpers| helpers.get(registry));
+    let helper = helper.or_else(|| config.get("credsStore")).and_then(Value::as_str);
+    if let Some(helper) = helper.filter(|helper| !helper.is_empty())
+        && let Some(found) = ask(helper, key)?
+    {
+        return Ok(Some(found));
+    }
+    let Some(auths) = config.get("auths").and_then(Value::as_object) else { return Ok(None) };
+    let entry = auths.iter().find(|(name, _)| name == key);
+    let entry = entry.or_else(|| auths.iter().find(|(name, _)| host_of(name) == registry));
+    Ok(entry.and_then(|(_, entry)| read(entry)))
+}
+
+/// Old files have whole addresses in the place of hosts.
+fn host_of(name: &str) -> &str {
+    let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://"));
+    let host = name.and_then(|name| name.split('/').next()).unwrap_or_default();
+    if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host }
+}
+
+fn read(entry: &Value) -> Option<Credentials> {
+    let text = |key| entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    if let Some(token) = text("identitytoken") {
+        return Some(Credentials::Identity(token.to_owned()));
+    }
+    if let Some(auth) = text("auth") {
+        return Some(Credentials::Password(auth.to_owned()));
+    }
+    let (user, password) = (text("username")?, text("password").unwrap_or_default());
+    Some(password_of(user, password))
+}
+
+fn password_of(user: &str, password: &str) -> Credentials {
+    Credentials::Password(base64::encode(format!("{user}:{password}").as_bytes()))
+}
+
+/// Asks a helper: `docker-credential-NAME get` with the registry on its standard input.
+fn ask(helper: &str, key: &str) -> Result<Option<Credentials>> {
+    let program = format!("docker-credential-{helper}");
+    let says = || format!("ask {program}");
+    // A path would be a program of anybody's choice.
+    if helper.contains('/') {
+        return Err(Error::input("a credential helper's name has a slash").during(says()));
+    }
+    let mut command = Command::new(&program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    process::tie(&mut command);
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            let text = format!("config.json names the credential helper {program}");
+            return Err(Error::not_found(format!("{text}, which is not there"))
+                .hint("install it, or take the line out"));
+        }
+        Err(cause) => return Err(cause).context(says),
+    };
+    if let Some(mut input) = child.stdin.take() {
+        // One that does not read it has an answer all the same, or none.
+        let _ = input.write_all(key.as_bytes());
+    }
+    let mut answer = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        output.take(64 << 10).read_to_end(&mut answer).context(says)?;
+    }
+    let status = child.wait().context(says)?;
+    if !status.success() {
+        // That is how they say that they know nothing of it, in words that differ.
+        log::debug!("{program} has nothing for {key}");
+        return Ok(None);
+    }
+    let answer = Value::parse(&answer).context(says)?;
+    let text = |key| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+    Ok(match (text("Username"), text("Secret")) {
+        (_, "") => None,
+        (TOKEN_USER, token) => Some(Credentials::Identity(token.to_owned())),
+        (user, password) => Some(password_of(user, password)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_a_token_or_a_password() {
+        let read = |text: &str| read(&Value::parse(text.as_bytes()).unwrap());
+        let password = |text: &str| Some(Credentials::Password(text.into()));
+        assert!(read(r#"{"auth":"am9lOng="}"#) == password("am9lOng="));
+        assert!(read(r#"{"username":"joe","password":"x"}"#) == password("am9lOng="));
+        let token = Some(Credentials::Identity("t".into()));
+        assert!(read(r#"{"auth":"am9lOg==","identitytoken":"t"}"#) == token);
+        assert!(read("{}").is_none() && read(r#"{"auth":""}"#).is_none());
+    }
+
+    #[test]
+    fn old_keys_are_addresses() {
+        assert_eq!(host_of("https://reg.example:5000/v2/"), "reg.example:5000");
+        assert_eq!(host_of("http://reg.example"), "reg.example");
+        assert_eq!(host_of("https://index.docker.io/v1/"), "docker.io");
+        // One without a scheme is compared as it stands.
+        assert_eq!(host_of("reg.example"), "");
+    }
+}

@@ -1,0 +1,142 @@
+//! Manifests: what a name means, down to the image for one platform, byte for byte.
+
+use std::io::Read;
+
+use super::remote::Remote;
+use crate::error::{Context, Error, Result};
+use crate::image::descriptor::{
+    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Manifest, OCI_INDEX, OCI_MANIFEST, choose,
+};
+use crate::image::digest::Digest;
+use crate::image::json::Value;
+use crate::image::platform::Platform;
+use crate::image::reference::Reference;
+
+/// What registries and their clients have agreed on (distribution-spec, "Pushing Manifests").
+const MAX_BYTES: u64 = 4 << 20;
+/// An index may name an index; deeper than this nobody goes.
+const MAX_DEPTH: usize = 4;
+
+/// The image that a name means.
+pub struct Found {
+    /// What the name stands for: an index or a manifest.
+    pub digest: Digest,
+    /// The config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// All that was read on the way, byte for byte.
+    pub texts: Vec<Vec<u8>>,
+}
+
+/// Asks what a name means for a platform.
+pub fn find(remote: &mut Remote, reference: &Reference, wanted: &Platform) -> Result<Found> {
+    // With a digest the tag is only for people.
+    let word = match &reference.digest {
+        Some(digest) => digest.to_string(),
+        None => reference.tag_or_latest().to_owned(),
+    };
+    let what = reference.to_string();
+    let mut text = fetch(remote, &word, &what, reference.digest.as_ref(), None)?;
+    let digest = Digest::of(&text.bytes);
+    let mut texts = Vec::new();
+    for _ in 0..=MAX_DEPTH {
+        let parsed = Manifest::parse(&text.bytes).context(|| &what)?;
+        agrees(&parsed, &text).context(|| &what)?;
+        texts.push(text.bytes);
+        let entries = match parsed {
+            Manifest::Image { config, layers } => {
+                return Ok(Found { digest, config, layers, texts });
+            }
+            Manifest::Index(entries) => entries,
+        };
+        let Some(chosen) = choose(&entries, wanted) else {
+            return Err(no_platform(&what, wanted, &entries));
+        };
+        let name = chosen.digest.to_string();
+        text = fetch(remote, &name, &name, Some(&chosen.digest), Some(chosen.size_bytes))?;
+    }
+    Err(Error::input(format!("{what}: indexes are nested too deeply")))
+}
+
+/// A manifest and what the server calls it.
+struct Text {
+    bytes: Vec<u8>,
+    media_type: String,
+}
+
+/// Reads one. The size is judged first, then the digest, and nothing is parsed before.
+fn fetch(
+    remote: &mut Remote,
+    word: &str,
+    what: &str,
+    digest: Option<&Digest>,
+    size: Option<u64>,
+) -> Result<Text> {
+    let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
+    let answer = remote.get(&format!("manifests/{word}"), &[("Accept", &accept)])?;
+    if answer.status != 200 {
+        return Err(remote.refusal(&answer, what));
+    }
+    let header = |name: &str| answer.headers.get(name).map(str::to_owned);
+    let (media_type, said) = (header("content-type"), header("docker-content-digest"));
+    let media_type = media_type.unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+    let limit = size.unwrap_or(MAX_BYTES).min(MAX_BYTES);
+    let mut bytes = Vec::new();
+    answer.body.take(limit + 1).read_to_end(&mut bytes).context(|| what)?;
+    let length = bytes.len() as u64;
+    if length > limit || size.is_some_and(|size| size != length) {
+        let text = match size {
+            Some(size) => format!("the manifest {what} has not the {size} bytes that it should"),
+            None => format!("the manifest of {what} is larger than 4 MiB"),
+        };
+        return Err(Error::corrupt(text));
+    }
+    let found = Digest::of(&bytes);
+    // What the header says is checked where the reference itself promises nothing.
+    let said = said.and_then(|said| Digest::parse(&said).ok());
+    if let Some(promised) = digest.copied().or(said).filter(|promised| *promised != found) {
+        return Err(Error::corrupt(format!(
+            "the manifest {what} should be {promised}; it is {found}"
+        ))
+        .hint("the registry, or somebody on the way to it, gives something else"));
+    }
+    Ok(Text { bytes, media_type })
+}
+
+/// What the server calls it, what it calls itself and what it is must be the same, or two readers
+/// could see two images (CVE-2021-41190).
+fn agrees(parsed: &Manifest, text: &Text) -> Result<()> {
+    let value = Value::parse(&text.bytes)?;
+    let own = value.get("mediaType").and_then(Value::as_str);
+    let known = match parsed {
+        Manifest::Index(_) => [OCI_INDEX, DOCKER_LIST],
+        Manifest::Image { .. } => [OCI_MANIFEST, DOCKER_MANIFEST],
+    };
+    let said = text.media_type.as_str();
+    // Some servers call all JSON that.
+    let said = (!matches!(said, "" | "application/json" | "text/plain")).then_some(said);
+    for media_type in own.into_iter().chain(said) {
+        if !known.contains(&media_type) {
+            let text = format!("the media type {media_type:?} is not that of what it names");
+            return Err(
+                Error::unsupported(text).hint("lath reads OCI images and docker's of schema 2")
+            );
+        }
+    }
+    match (own, said) {
+        (Some(own), Some(said)) if own != said => {
+            Err(Error::input(format!("the server calls it {said:?}, and it calls itself {own:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn no_platform(what: &str, wanted: &Platform, entries: &[Descriptor]) -> Error {
+    let platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
+    let mut platforms: Vec<String> = platforms.map(Platform::to_string).collect();
+    platforms.dedup();
+    Error::not_found(format!("no match for platform {wanted} in the manifest of {what}"))
+        .hint(format!("choose one with --platform; it has: {}", platforms.join(", ")))
+}
