@@ -17,7 +17,7 @@ mod tape;
 pub use folder::Folder;
 pub use import::{Import, import};
 pub use load::{Loaded, load};
-pub use save::{Annotation, Level, Style, Target, save};
+pub use save::{Annotation, Level, Style, Target, image_manifest, save, write_layer};
 pub use stack::Stack;
 pub use steps::Steps;
 

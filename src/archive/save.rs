@@ -271,13 +271,8 @@ impl Gathered<'_> {
         line.set("Layers", Some(Value::strings(paths)));
         self.lines.push(line);
 
-        let mut own = Value::Object(Vec::new());
-        own.set("schemaVersion", Some(Value::number(2)));
-        own.set("mediaType", Some(Value::string(OCI_MANIFEST)));
-        own.set("config", Some(config_descriptor.to_json()));
-        own.set("layers", Some(Value::Array(layers.iter().map(Descriptor::to_json).collect())));
-        own.set("annotations", self.style.of(Level::Manifest));
-        let own = own.to_text().into_bytes();
+        let annotations = self.style.of(Level::Manifest);
+        let own = image_manifest(&config_descriptor, &layers, annotations);
         let mut descriptor = Descriptor::new(OCI_MANIFEST, Digest::of(&own), own.len() as u64);
         descriptor.platform = Some(config.platform);
         for own in self.style.annotations.iter().filter(|own| own.level == Level::Descriptor) {
@@ -308,6 +303,21 @@ impl Gathered<'_> {
         listener.event(&moved(layer.tar_bytes));
         Ok((Descriptor::new(OCI_LAYER_GZIP, digest, size), Blob::Packed(file, size)))
     }
+}
+
+/// The text of an image's manifest.
+pub fn image_manifest(
+    config: &Descriptor,
+    layers: &[Descriptor],
+    annotations: Option<Value>,
+) -> Vec<u8> {
+    let mut own = Value::Object(Vec::new());
+    own.set("schemaVersion", Some(Value::number(2)));
+    own.set("mediaType", Some(Value::string(OCI_MANIFEST)));
+    own.set("config", Some(config.to_json()));
+    own.set("layers", Some(Value::Array(layers.iter().map(Descriptor::to_json).collect())));
+    own.set("annotations", annotations);
+    own.to_text().into_bytes()
 }
 
 /// The lines of the index for an image: one a name.

@@ -11,6 +11,8 @@ pub mod pull;
 #[cfg(not(feature = "net"))]
 #[path = "pull_missing.rs"]
 pub mod pull;
+#[cfg(feature = "net")]
+pub mod push;
 pub mod remove;
 pub mod resolve;
 pub mod transfer;

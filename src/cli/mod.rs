@@ -103,9 +103,9 @@ enum Stop {
 /// A command's module has `Args` (argh, `#[argh(subcommand, name = "..")]`), `SHAPE` and
 /// `run(args, tail, globals, out)`, whose number is the exit code.
 macro_rules! commands {
-    ($($module:ident),* $(,)?) => {
-        $(mod $module;)*
-        static COMMANDS: &[Command] = &[$(row!($module)),*];
+    ($($(#[$cfg:meta])? $module:ident),* $(,)?) => {
+        $($(#[$cfg])? mod $module;)*
+        static COMMANDS: &[Command] = &[$($(#[$cfg])? row!($module)),*];
     };
 }
 
@@ -132,10 +132,17 @@ commands! {
     inspect,
     tag,
     rmi,
+    #[cfg(feature = "net")]
     pull,
+    #[cfg(feature = "net")]
+    push,
     load,
     save,
     import,
+    #[cfg(feature = "net")]
+    login,
+    #[cfg(feature = "net")]
+    logout,
     info,
     version,
 }

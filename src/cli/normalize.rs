@@ -215,6 +215,10 @@ fn command(
     if let Some(found) = commands.iter().find(|command| command.name() == word) {
         return Ok(Front::Command(found, rest.to_vec()));
     }
+    if cfg!(not(feature = "net")) && ["login", "logout", "pull", "push"].contains(&word) {
+        return Err(Error::unsupported("this lath was built without net")
+            .hint("take a lath that has this feature"));
+    }
     let in_group: Vec<&str> = ALIASES
         .iter()
         .filter(|(group, _, _)| *group == word)

@@ -2,6 +2,7 @@
 //! fetched and what becomes of them is decided above.
 
 mod body;
+mod chunks;
 mod connection;
 mod head;
 mod proxy;
@@ -14,6 +15,7 @@ mod url;
 
 use std::cell::OnceCell;
 use std::io::{BufReader, Write};
+use std::path::PathBuf;
 
 pub use body::Body;
 pub use head::Headers;
@@ -30,21 +32,31 @@ const MAX_REDIRECTS: usize = 10;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
+    method: &'static str,
     url: Url,
     headers: Vec<(&'static str, String)>,
-    /// What is sent along, with its type; then it is a POST.
-    form: Option<String>,
+    content: Option<Vec<u8>>,
 }
+
+/// Writes the content of a request, once.
+pub type Fill<'a> = dyn FnMut(&mut dyn Write) -> Result<()> + 'a;
 
 impl Request {
     /// GET; with the name and password of the address, if it has them.
     pub fn get(url: Url) -> Request {
-        Request { url, headers: Vec::new(), form: None }
+        Request::new("GET", url)
     }
 
-    /// POST of a form's fields, encoded already. A redirect is not gone along with.
-    pub fn post(url: Url, form: String) -> Request {
-        Request { url, headers: Vec::new(), form: Some(form) }
+    /// Any other method. Only along with GET and HEAD a redirect is gone along with.
+    pub fn new(method: &'static str, url: Url) -> Request {
+        Request { method, url, headers: Vec::new(), content: None }
+    }
+
+    /// With a content of this type.
+    #[must_use]
+    pub fn with(mut self, media_type: &str, content: impl Into<Vec<u8>>) -> Request {
+        self.content = Some(content.into());
+        self.header("Content-Type", media_type)
     }
 
     /// Adds a header.
@@ -54,11 +66,19 @@ impl Request {
         self
     }
 
-    /// The bytes of it. `via` is the proxy that gets them in the server's place.
-    fn text(&self, via: Option<&Url>) -> Result<String> {
+    /// Where it goes.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    fn only_asks(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD")
+    }
+
+    /// The bytes of its head. `via` is the proxy that gets them in the server's place.
+    fn head(&self, via: Option<&Url>, is_streamed: bool) -> Result<String> {
         let target = if via.is_some() { self.url.absolute() } else { self.url.target.clone() };
-        let method = if self.form.is_some() { "POST" } else { "GET" };
-        let mut text = format!("{method} {target} HTTP/1.1\r\n");
+        let mut text = format!("{} {target} HTTP/1.1\r\n", self.method);
         let mut add = |name: &str, value: &str| {
             if value.bytes().any(|byte| byte.is_ascii_control()) {
                 return Err(Error::input(format!("the header {name} has a control character")));
@@ -81,12 +101,13 @@ impl Request {
         for (name, value) in &self.headers {
             add(name, value)?;
         }
-        if let Some(form) = &self.form {
-            add("Content-Type", "application/x-www-form-urlencoded")?;
-            add("Content-Length", &form.len().to_string())?;
+        if is_streamed {
+            add("Transfer-Encoding", "chunked")?;
+        } else if !self.only_asks() {
+            let length = self.content.as_ref().map_or(0, Vec::len);
+            add("Content-Length", &length.to_string())?;
         }
         text.push_str("\r\n");
-        text.push_str(self.form.as_deref().unwrap_or_default());
         Ok(text)
     }
 }
@@ -126,25 +147,56 @@ impl Response {
 #[derive(Debug)]
 pub struct Client {
     proxies: Proxies,
+    trust: Trust,
     tls: OnceCell<Tls>,
 }
 
+/// Whose certificates are good.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Those of the system's authorities, and of the ones in these files.
+    Also(Vec<PathBuf>),
+    /// Anybody's: nothing is checked.
+    Nobody,
+}
+
+impl Default for Trust {
+    fn default() -> Trust {
+        Trust::Also(Vec::new())
+    }
+}
+
 impl Client {
-    /// With the proxies of the environment.
+    /// With the proxies of the environment and the authorities of the system.
     pub fn new() -> Client {
+        Client::trusting(Trust::default())
+    }
+
+    /// With other authorities.
+    pub fn trusting(trust: Trust) -> Client {
         let proxies = Proxies::from(&|name| std::env::var(name).ok());
-        Client { proxies, tls: OnceCell::new() }
+        Client { proxies, trust, tls: OnceCell::new() }
     }
 
     /// Sends a request and reads the head of what comes back; goes along redirects. Who may know
     /// the user's password is only the server that it was given for.
-    pub fn send(&self, mut request: Request) -> Result<Response> {
+    pub fn send(&self, request: Request) -> Result<Response> {
+        self.deliver(request, None)
+    }
+
+    /// Sends a request whose content comes in pieces, until `fill` is done. A server that answers
+    /// before the end has heard enough.
+    pub fn stream(&self, request: Request, fill: &mut Fill<'_>) -> Result<Response> {
+        self.deliver(request, Some(fill))
+    }
+
+    fn deliver(&self, mut request: Request, mut fill: Option<&mut Fill<'_>>) -> Result<Response> {
         let mut lost_tls = false;
         for _ in 0..=MAX_REDIRECTS {
-            let answered = self.exchange(&request);
+            let answered = self.exchange(&request, fill.as_deref_mut());
             let (head, body) = answered.map_err(|error| error.during(&request.url))?;
             let is_redirect = matches!(head.status, 301 | 302 | 303 | 307 | 308);
-            let goes_along = is_redirect && request.form.is_none();
+            let goes_along = is_redirect && request.only_asks();
             let location = head.headers.get("location").filter(|_| goes_along);
             let Some(location) = location else {
                 let (status, headers) = (head.status, head.headers);
@@ -171,18 +223,24 @@ impl Client {
         if let Some(tls) = self.tls.get() {
             return Ok(tls);
         }
-        let tls = Tls::new()?;
+        let tls = Tls::new(&self.trust)?;
         Ok(self.tls.get_or_init(|| tls))
     }
 
-    fn exchange(&self, request: &Request) -> Result<(head::Head, Body)> {
+    fn exchange(
+        &self,
+        request: &Request,
+        fill: Option<&mut Fill<'_>>,
+    ) -> Result<(head::Head, Body)> {
         let url = &request.url;
         let proxy = self.proxies.of(url)?;
         let next = proxy.as_ref().unwrap_or(url);
         // Before a connection that would be of no use.
         let tls = if url.is_https { Some(self.tls()?) } else { None };
         let mut wire = Wire::connect(&next.host, next.port)?;
-        wire.expect_answer();
+        if fill.is_none() {
+            wire.expect_answer();
+        }
         if let (Some(_), Some(proxy)) = (tls, &proxy) {
             wire = proxy::tunnel(wire, proxy, url)?;
         }
@@ -191,12 +249,23 @@ impl Client {
             None => Box::new(wire),
         };
         let via = proxy.as_ref().filter(|_| tls.is_none());
-        stream.write_all(request.text(via)?.as_bytes())?;
+        stream.write_all(request.head(via, fill.is_some())?.as_bytes())?;
+        stream.write_all(request.content.as_deref().unwrap_or_default())?;
         stream.flush()?;
+        let sent = match fill {
+            Some(fill) => chunks::send(&mut *stream, fill),
+            None => Ok(()),
+        };
+        stream.wire().expect_answer();
         let mut input = BufReader::with_capacity(16 << 10, stream);
-        let head = head::read(&mut input)?;
+        // A server that does not want it says so and hangs up.
+        let head = match (head::read(&mut input), sent) {
+            (Ok(head), Ok(())) => head,
+            (Ok(head), Err(_)) if head.status >= 300 => head,
+            (_, Err(error)) | (Err(error), _) => return Err(error),
+        };
         input.get_mut().wire().answered();
-        let has_no_body = matches!(head.status, 204 | 304);
+        let has_no_body = matches!(head.status, 204 | 304) || request.method == "HEAD";
         let body = Body::new(input, &head.headers, has_no_body)?;
         Ok((head, body))
     }

@@ -1,17 +1,26 @@
-//! TLS 1.2 and 1.3. Whom to trust is this system's list of authorities, and nobody else.
+//! TLS 1.2 and 1.3. Whom to trust is this system's list of authorities, and whom the caller adds.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, KeyProvider, ring};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{
+    CryptoProvider, KeyProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature,
+    verify_tls13_signature,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::SigningKey;
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    SignatureScheme, StreamOwned,
+};
 
+use super::Trust;
 use super::connection::{Stream, Wire};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -48,16 +57,23 @@ const fn later(least: u64, mut digits: &[u8]) -> u64 {
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Reads the list of authorities.
-    pub fn new() -> Result<Tls> {
+    /// Reads the list of authorities, and those that are trusted besides.
+    pub fn new(trust: &Trust) -> Result<Tls> {
         if clock() < MADE {
             log::warn!("the clock of this device is wrong: certificates are checked for {MADE}");
         }
-        let mut config = ClientConfig::builder_with_details(Arc::new(provider()), Arc::new(Clock))
+        let config = ClientConfig::builder_with_details(Arc::new(provider()), Arc::new(Clock))
             .with_safe_default_protocol_versions()
-            .map_err(|error| failed(&error))?
-            .with_root_certificates(authorities()?)
-            .with_no_client_auth();
+            .map_err(|error| failed(&error))?;
+        let mut config = match trust {
+            Trust::Nobody => {
+                let anybody = Arc::new(Anybody(provider().signature_verification_algorithms));
+                config.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
+            }
+            Trust::Also(more) => {
+                config.with_root_certificates(authorities(more)?).with_no_client_auth()
+            }
+        };
         // A connection is for one request.
         config.resumption = Resumption::disabled();
         Ok(Tls(Arc::new(config)))
@@ -140,6 +156,45 @@ impl KeyProvider for NoKeys {
     }
 }
 
+/// Takes any certificate, of the server that has its key: for who has asked for that.
+#[derive(Debug)]
+struct Anybody(WebPkiSupportedAlgorithms);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
+}
+
 /// The system's clock, but never before lath was made.
 #[derive(Debug)]
 struct Clock;
@@ -155,19 +210,30 @@ fn clock() -> u64 {
 }
 
 /// SSL_CERT_FILE, as everywhere, else what the system has.
-fn authorities() -> Result<RootCertStore> {
+fn authorities(more: &[PathBuf]) -> Result<RootCertStore> {
     let hint = "install the package ca-certificates, or name a PEM file in SSL_CERT_FILE";
     let named = std::env::var_os("SSL_CERT_FILE").filter(|name| !name.is_empty());
-    let text = match named {
+    let system = match named {
         Some(name) => std::fs::read(&name).context(|| format!("read SSL_CERT_FILE {name:?}"))?,
-        None => AUTHORITIES.iter().find_map(|name| std::fs::read(name).ok()).ok_or_else(|| {
-            Error::not_found("this system has no list of certificate authorities").hint(hint)
-        })?,
+        None => match AUTHORITIES.iter().find_map(|name| std::fs::read(name).ok()) {
+            Some(text) => text,
+            None if !more.is_empty() => Vec::new(),
+            None => {
+                let text = "this system has no list of certificate authorities";
+                return Err(Error::not_found(text).hint(hint));
+            }
+        },
     };
     let mut roots = RootCertStore::empty();
-    // One that cannot be read is one less to trust, and no reason to trust none.
-    for certificate in CertificateDer::pem_slice_iter(&text).flatten() {
-        let _ = roots.add(certificate);
+    let mut add = |text: &[u8]| {
+        // One that cannot be read is one less to trust, and no reason to trust none.
+        for certificate in CertificateDer::pem_slice_iter(text).flatten() {
+            let _ = roots.add(certificate);
+        }
+    };
+    add(&system);
+    for path in more {
+        add(&std::fs::read(path).context(|| format!("read {path:?}"))?);
     }
     if roots.is_empty() {
         let text = "the list of certificate authorities has none that can be read";

@@ -1,5 +1,6 @@
 //! In the place of `tls` in a lath without it: https is refused.
 
+use super::Trust;
 use super::connection::{Stream, Wire};
 use crate::error::{Error, Result};
 
@@ -9,7 +10,7 @@ pub(super) enum Tls {}
 
 impl Tls {
     /// An error that says so.
-    pub fn new() -> Result<Tls> {
+    pub fn new(_: &Trust) -> Result<Tls> {
         Err(Error::unsupported("this lath was built without TLS, so it cannot ask https servers")
             .hint("build it with the feature tls, or use http"))
     }

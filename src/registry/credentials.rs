@@ -45,11 +45,9 @@ pub fn of(registry: &str) -> Result<Option<Credentials>> {
         Err(cause) => return Err(cause).context(|| format!("read {path:?}")),
     };
     let config = Value::parse(&text).context(|| format!("read {path:?}"))?;
-    let key = if registry == "docker.io" { HUB } else { registry };
-    let helper = config.get("credHelpers").and_then(|helpers| helpers.get(registry));
-    let helper = helper.or_else(|| config.get("credsStore")).and_then(Value::as_str);
-    if let Some(helper) = helper.filter(|helper| !helper.is_empty())
-        && let Some(found) = ask(helper, key)?
+    let key = key_of(registry);
+    if let Some(helper) = helper(&config, registry)
+        && let Some(found) = ask(&helper, key)?
     {
         return Ok(Some(found));
     }
@@ -82,8 +80,33 @@ fn password_of(user: &str, password: &str) -> Credentials {
     Credentials::Password(base64::encode(format!("{user}:{password}").as_bytes()))
 }
 
-/// Asks a helper: `docker-credential-NAME get` with the registry on its standard input.
+/// What a registry is called in that file and by helpers.
+pub fn key_of(registry: &str) -> &str {
+    if registry == "docker.io" { HUB } else { registry }
+}
+
+/// The helper that keeps the credentials of a registry.
+pub fn helper(config: &Value, registry: &str) -> Option<String> {
+    let own = config.get("credHelpers").and_then(|helpers| helpers.get(registry));
+    let name = own.or_else(|| config.get("credsStore")).and_then(Value::as_str)?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 fn ask(helper: &str, key: &str) -> Result<Option<Credentials>> {
+    let Some(answer) = call(helper, "get", key.as_bytes())? else { return Ok(None) };
+    let says = || format!("read what docker-credential-{helper} says");
+    let answer = Value::parse(&answer).context(says)?;
+    let text = |key| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+    Ok(match (text("Username"), text("Secret")) {
+        (_, "") => None,
+        (TOKEN_USER, token) => Some(Credentials::Identity(token.to_owned())),
+        (user, password) => Some(password_of(user, password)),
+    })
+}
+
+/// Calls a helper: `docker-credential-NAME get`, `store` or `erase`, with what it is about on its
+/// standard input. `None` when it fails: that is how they say that they know nothing.
+pub fn call(helper: &str, word: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
     let program = format!("docker-credential-{helper}");
     let says = || format!("ask {program}");
     // A path would be a program of anybody's choice.
@@ -91,7 +114,7 @@ fn ask(helper: &str, key: &str) -> Result<Option<Credentials>> {
         return Err(Error::input("a credential helper's name has a slash").during(says()));
     }
     let mut command = Command::new(&program);
-    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    command.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     process::tie(&mut command);
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -102,27 +125,17 @@ fn ask(helper: &str, key: &str) -> Result<Option<Credentials>> {
         }
         Err(cause) => return Err(cause).context(says),
     };
-    if let Some(mut input) = child.stdin.take() {
+    if let Some(mut stdin) = child.stdin.take() {
         // One that does not read it has an answer all the same, or none.
-        let _ = input.write_all(key.as_bytes());
+        let _ = stdin.write_all(input);
     }
     let mut answer = Vec::new();
     if let Some(output) = child.stdout.take() {
         output.take(64 << 10).read_to_end(&mut answer).context(says)?;
     }
     let status = child.wait().context(says)?;
-    if !status.success() {
-        // That is how they say that they know nothing of it, in words that differ.
-        log::debug!("{program} has nothing for {key}");
-        return Ok(None);
-    }
-    let answer = Value::parse(&answer).context(says)?;
-    let text = |key| answer.get(key).and_then(Value::as_str).unwrap_or_default();
-    Ok(match (text("Username"), text("Secret")) {
-        (_, "") => None,
-        (TOKEN_USER, token) => Some(Credentials::Identity(token.to_owned())),
-        (user, password) => Some(password_of(user, password)),
-    })
+    log::debug!("{program} {word}: {status}");
+    Ok(status.success().then_some(answer))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub fn pull(
     access: Access,
     listener: &mut dyn Listener,
 ) -> Result<Pulled> {
-    let mut remote = Remote::open(reference, access)?;
+    let mut remote = Remote::open(reference, access, "pull")?;
     let host = Platform::host();
     let wanted = platform.unwrap_or(&host);
     let found = manifest::find(&mut remote, reference, wanted)?;

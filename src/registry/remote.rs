@@ -1,12 +1,14 @@
 //! One repository of one registry: where it is, who asks, and what is asked again.
 
 use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::challenge::Challenge;
 use super::credentials::{self, Credentials};
+use super::login::refused;
 use crate::error::{Context, Error, Kind, Result};
-use crate::http::{Client, Request, Response, Url, encoded};
+use crate::http::{Client, Fill, Request, Response, Trust, Url, encoded};
 use crate::image::json::Value;
 use crate::image::reference::Reference;
 use crate::sys::signal;
@@ -35,6 +37,8 @@ pub struct Remote {
     origin: Url,
     registry: String,
     repository: String,
+    /// What a token is to be good for.
+    scopes: Vec<String>,
     /// The header that was asked for the last time.
     authorization: Option<String>,
     /// It has been heard of: a registry that was never there is not waited for.
@@ -43,10 +47,20 @@ pub struct Remote {
 
 impl Remote {
     /// Finds out how the registry of a name is spoken to.
-    pub fn open(reference: &Reference, access: Access) -> Result<Remote> {
-        let registry = reference.registry.as_str();
+    /// `actions`: what is wanted of it, `pull` or `pull,push`.
+    pub fn open(reference: &Reference, access: Access, actions: &str) -> Result<Remote> {
+        let repository = reference.repository.clone();
+        let scopes = vec![format!("repository:{repository}:{actions}")];
+        Ok(Remote { repository, scopes, ..Remote::of_registry(&reference.registry, access)? })
+    }
+
+    /// The same for a registry as a whole, and none of its repositories.
+    pub fn of_registry(registry: &str, access: Access) -> Result<Remote> {
         let host = if registry == "docker.io" { HUB } else { registry };
-        let client = Client::new();
+        let client = Client::trusting(match access.may_be_plain {
+            true => Trust::Nobody,
+            false => Trust::Also(authorities(registry)),
+        });
         let at = |scheme: &str| {
             let base = format!("{scheme}://{host}");
             Url::parse(&format!("{base}/v2/")).map(|url| (base, url))
@@ -67,12 +81,13 @@ impl Remote {
                 (base, origin) = plain;
             }
         }
-        let (registry, repository) = (registry.to_owned(), reference.repository.clone());
+        let (registry, repository) = (registry.to_owned(), String::new());
         Ok(Remote {
             client,
             base,
             origin,
             registry,
+            scopes: Vec::new(),
             repository,
             authorization: None,
             has_answered: false,
@@ -100,35 +115,88 @@ impl Remote {
 
     /// The same, once.
     pub fn get_once(&mut self, path: &str, headers: &[(&'static str, &str)]) -> Result<Response> {
-        let url = Url::parse(&format!("{}/v2/{}/{path}", self.base, self.repository))?;
-        let mut has_asked = false;
-        loop {
-            let mut request = Request::get(url.clone());
-            for (name, value) in headers {
-                request = request.header(name, *value);
+        let mut request = Request::get(self.url(path)?);
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        self.send(&request)
+    }
+
+    /// The address of something in the repository.
+    pub fn url(&self, path: &str) -> Result<Url> {
+        Url::parse(&format!("{}/v2/{}/{path}", self.base, self.repository))
+    }
+
+    /// Sends a request, and once more as who the user is if the registry wants to know.
+    pub fn send(&mut self, request: &Request) -> Result<Response> {
+        let answer = self.client.send(self.shown(request))?;
+        self.has_answered = true;
+        match self.learns(&answer)? {
+            true => self.client.send(self.shown(request)),
+            false => Ok(answer),
+        }
+    }
+
+    /// Sends what comes in pieces. It is not sent again: only the caller can.
+    pub fn stream(&mut self, request: &Request, fill: &mut Fill<'_>) -> Result<Response> {
+        self.client.stream(self.shown(request), fill)
+    }
+
+    /// The request with what the registry wants to see; another server does not see it.
+    fn shown(&self, request: &Request) -> Request {
+        match &self.authorization {
+            Some(authorization) if request.url().is_same_origin(&self.origin) => {
+                request.clone().header("Authorization", authorization.as_str())
             }
-            if let Some(authorization) = &self.authorization {
-                request = request.header("Authorization", authorization.as_str());
+            _ => request.clone(),
+        }
+    }
+
+    /// Whether an answer has led to another way to say who the user is.
+    pub fn learns(&mut self, answer: &Response) -> Result<bool> {
+        // Only the registry itself may say who is to be asked.
+        if answer.status != 401 || !answer.url.is_same_origin(&self.origin) {
+            return Ok(false);
+        }
+        self.authorization = self.authorize(answer)?;
+        Ok(self.authorization.is_some())
+    }
+
+    /// What is pushed may be taken from another repository here.
+    pub fn also_reads(&mut self, repository: &str) {
+        self.scopes.push(format!("repository:{repository}:pull"));
+    }
+
+    /// Tries a name and a password, as they stand after `Basic`.
+    pub fn check(&self, auth: &str) -> Result<()> {
+        let answer = self.client.send(Request::get(self.origin.clone()))?;
+        let known = Some(Credentials::Password(auth.to_owned()));
+        let shown = match answer.status {
+            401 if answer.url.is_same_origin(&self.origin) => self.prove(&answer, known)?,
+            _ => None,
+        };
+        let answer = match shown {
+            Some(authorization) => {
+                let request = Request::get(self.origin.clone());
+                self.client.send(request.header("Authorization", authorization))?
             }
-            let answer = self.client.send(request)?;
-            self.has_answered = true;
-            // Only the registry itself may say who is to be asked.
-            let is_own = answer.url.is_same_origin(&self.origin);
-            if answer.status != 401 || has_asked || !is_own {
-                return Ok(answer);
-            }
-            has_asked = true;
-            self.authorization = match self.authorize(&answer)? {
-                Some(authorization) => Some(authorization),
-                None => return Ok(answer),
-            };
+            None => answer,
+        };
+        match answer.status {
+            200 => Ok(()),
+            401 | 403 => Err(refused(&self.registry)),
+            404 => Err(Error::not_found(format!("{} is no registry", self.registry))),
+            _ => Err(answer.refusal()),
         }
     }
 
     /// What a registry wants to see, if there is anything that could be shown.
     fn authorize(&self, answer: &Response) -> Result<Option<String>> {
+        self.prove(answer, credentials::of(&self.registry)?)
+    }
+
+    fn prove(&self, answer: &Response, known: Option<Credentials>) -> Result<Option<String>> {
         let challenge = Challenge::choose(answer.headers.all("www-authenticate"));
-        let known = credentials::of(&self.registry)?;
         match (challenge, known) {
             (Some(Challenge::Basic), Some(Credentials::Password(auth))) => {
                 Ok(Some(format!("Basic {auth}")))
@@ -155,8 +223,13 @@ impl Remote {
             let text = format!("{url} is plain http, where a password would be read by anybody");
             return Err(Error::new(Kind::Denied, text).during(says()));
         }
-        let mut query =
-            format!("scope={}", encoded(&format!("repository:{}:pull", self.repository)));
+        let mut query = String::new();
+        let is_form = matches!(known, Some(Credentials::Identity(_)));
+        // A form has one field of each name (OAuth2), a query several.
+        let scopes = if is_form { vec![self.scopes.join(" ")] } else { self.scopes.clone() };
+        for scope in scopes {
+            query.push_str(&format!("&scope={}", encoded(&scope)));
+        }
         if let Some(service) = service {
             query.push_str(&format!("&service={}", encoded(service)));
         }
@@ -164,10 +237,12 @@ impl Remote {
             Some(Credentials::Identity(token)) => {
                 let token = encoded(&token);
                 let grant = "grant_type=refresh_token&client_id=lath";
-                Request::post(url, format!("{grant}&{query}&refresh_token={token}"))
+                let form = format!("{grant}{query}&refresh_token={token}");
+                Request::new("POST", url).with("application/x-www-form-urlencoded", form)
             }
             known => {
                 let mark = if url.target.contains('?') { '&' } else { '?' };
+                let query = query.trim_start_matches('&');
                 let request = Request::get(Url::parse(&format!("{realm}{mark}{query}"))?);
                 match known {
                     Some(Credentials::Password(auth)) => {
@@ -178,8 +253,11 @@ impl Remote {
             }
         };
         let answer = self.client.send(request).context(says)?;
-        if answer.status != 200 {
-            return Err(denied(answer.refusal(), &self.registry).during(says()));
+        match answer.status {
+            200 => {}
+            // Of a login, where nothing is kept yet.
+            401 | 403 if self.repository.is_empty() => return Err(refused(&self.registry)),
+            _ => return Err(denied(answer.refusal(), &self.registry).during(says())),
         }
         let mut text = Vec::new();
         answer.body.take(MAX_TOKEN_BYTES).read_to_end(&mut text).context(says)?;
@@ -208,11 +286,21 @@ impl Remote {
     }
 }
 
+/// What an administrator trusts for one registry: docker's folder, and podman's.
+fn authorities(registry: &str) -> Vec<PathBuf> {
+    let folders = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
+    let files = folders.into_iter().filter_map(|folder| {
+        let entries = std::fs::read_dir(format!("{folder}/{registry}")).ok()?;
+        Some(entries.flatten().map(|entry| entry.path()))
+    });
+    files.flatten().filter(|path| path.extension().is_some_and(|end| end == "crt")).collect()
+}
+
 fn denied(error: Error, registry: &str) -> Error {
     match error.kind() {
         Kind::Denied => error.hint(format!(
-            "credentials for {registry} are looked up in docker's config.json, in $DOCKER_CONFIG \
-             or ~/.docker"
+            "lath login {registry} keeps a name and password in docker's config.json, in \
+             $DOCKER_CONFIG or ~/.docker"
         )),
         _ => error,
     }

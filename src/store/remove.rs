@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::{Freed, Store};
+use super::{Freed, Name, Store};
 use crate::error::{Context, Result};
 use crate::image::digest::ImageId;
 use crate::image::reference::Reference;
@@ -29,6 +29,15 @@ impl Store {
         let Some(image) = self.named(reference)? else { return Ok(removal) };
         if self.unname(reference)? {
             removal.untagged.push(reference.clone());
+        }
+        let is_here =
+            |name: &Name| name.image == image && name.reference.is_same_repository(reference);
+        // What the registry calls it goes with its last tag there.
+        if !self.names()?.iter().any(is_here) {
+            for name in self.digests()?.into_iter().filter(is_here) {
+                self.unname(&name.reference)?;
+                removal.untagged.push(name.reference);
+            }
         }
         if !self.names()?.iter().any(|name| name.image == image) {
             self.remove_image_locked(image, &mut removal)?;
