@@ -13,6 +13,9 @@ pub mod pull;
 pub mod pull;
 #[cfg(feature = "net")]
 pub mod push;
+#[cfg(not(feature = "net"))]
+#[path = "push_missing.rs"]
+pub mod push;
 pub mod remove;
 pub mod resolve;
 pub mod transfer;

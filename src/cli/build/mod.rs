@@ -98,6 +98,9 @@ pub struct Args {
     /// ask the registries for newer bases
     #[argh(switch)]
     pull: bool,
+    /// push the image by all its names
+    #[argh(switch)]
+    push: bool,
     /// print the id and nothing else
     #[argh(switch, short = 'q')]
     quiet: bool,
@@ -157,6 +160,7 @@ pub const SHAPE: Shape = Shape {
         Opt::value("platform", None),
         Opt::value("progress", None),
         Opt::switch("pull", None),
+        Opt::switch("push", None),
         Opt::switch("quiet", Some('q')),
         Opt::truth("rm", None),
         Opt::values("secret", None),
@@ -177,7 +181,7 @@ const PLANNED: &[&str] = &[
     "cgroup-parent", "cpu-period", "cpu-quota",
     "cpu-shares", "c", "cpuset-cpus", "cpuset-mems",
     "memory", "m", "memory-swap", "policy",
-    "push", "security-opt",
+    "security-opt",
 ];
 
 /// Builds the image and shows the progress.
@@ -190,9 +194,11 @@ pub fn run(mut args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) 
     let word = if args.check { "check" } else { args.call.as_deref().unwrap_or_default() };
     let call = call::Call::parse(word)?;
     let words = (take(&mut args.output), take(&mut args.annotation), take(&mut args.metadata_file));
+    let is_pushed = args.push;
     let mut request = request(args, &|name| std::env::var(name).ok())?;
     let newest = request.epoch()?;
-    let outputs = Outputs::parse(&words.0, &words.1, words.2, newest, &mut request.tags)?;
+    let outputs =
+        Outputs::parse(&words.0, &words.1, words.2, newest, &mut request.tags, is_pushed)?;
     if let Some(call) = call {
         return call.answer(build::check(globals.find().as_ref(), &request)?, out);
     }

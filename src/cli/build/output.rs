@@ -3,6 +3,7 @@
 use std::io::{IsTerminal as _, Write};
 
 use super::fields::Value;
+use crate::catalog::push;
 use crate::catalog::export::{self, Annotation, KINDS, Kind, Level, Manner, Place, To};
 use crate::catalog::resolve::new_name;
 use crate::cli::whole_file::{self, WholeFile};
@@ -20,6 +21,8 @@ pub struct Outputs {
     list: Vec<Output>,
     metadata: Option<String>,
     names: Vec<Reference>,
+    /// What goes to registries.
+    pushed: Vec<Reference>,
 }
 
 #[derive(Debug)]
@@ -27,6 +30,7 @@ struct Output {
     kind: &'static Kind,
     to: Dest,
     manner: Manner,
+    is_pushed: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +50,7 @@ impl Outputs {
         metadata: Option<String>,
         newest: Option<i64>,
         names: &mut Vec<Reference>,
+        is_pushed: bool,
     ) -> Result<Outputs> {
         let mut list = Vec::new();
         for word in words {
@@ -54,6 +59,12 @@ impl Outputs {
         for own in list.iter().filter(|output| output.to == Dest::Store) {
             add(names, &own.manner.names);
         }
+        let is_pushed = is_pushed || list.iter().any(|output| output.is_pushed);
+        if is_pushed && names.is_empty() {
+            return Err(Error::usage("tag is needed when pushing to registry")
+                .hint("name the image with -t REGISTRY/NAME:TAG"));
+        }
+        let pushed = if is_pushed { names.clone() } else { Vec::new() };
         let mut all = Vec::new();
         for word in annotations {
             annotation(word, &mut all)?;
@@ -78,7 +89,7 @@ impl Outputs {
             return Err(Error::usage("--annotation: no output of this build has annotations")
                 .hint("add an archive: --output type=oci,dest=FILE"));
         }
-        Ok(Outputs { list, metadata, names: all_names })
+        Ok(Outputs { list, metadata, names: all_names, pushed })
     }
 
     /// Whether standard output is an output's.
@@ -122,6 +133,11 @@ impl Outputs {
                 }
             }
         }
+        for name in &self.pushed {
+            push::push(session, &name.to_string(), false, listener)
+                .map(|_| ())
+                .context(|| format!("push {name}"))?;
+        }
         match &self.metadata {
             Some(path) => self.tell(path, &image, manifest.as_ref()),
             None => Ok(()),
@@ -164,11 +180,10 @@ fn output(word: &str) -> Result<Output> {
         _ if !word.contains(['=', ',', '"']) && !word.is_empty() => short("local"),
         _ => value.split()?,
     };
-    let known = |kind: &'static Kind| kind.name == name;
-    let Some(kind) = KINDS.iter().find(|kind| known(kind)) else {
-        if name == "registry" {
-            return Err(value.lacks("type=registry"));
-        }
+    // buildx's short form of an image that is pushed.
+    let mut is_pushed = name == "registry";
+    let known = if is_pushed { "image" } else { name.as_str() };
+    let Some(kind) = KINDS.iter().find(|kind| kind.name == known) else {
         let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         return Err(value.unknown("type", &name, &known.join(", ")));
     };
@@ -186,7 +201,7 @@ fn output(word: &str) -> Result<Output> {
                     manner.names.push(new_name(name.trim())?);
                 }
             }
-            ("push", "true" | "1") => return Err(value.lacks("push=true")),
+            ("push", "true" | "1") => is_pushed = true,
             ("tar", "false" | "0") => is_tar = false,
             ("tar", "true" | "1") | ("push", "false" | "0") => {}
             ("compression", "gzip") => is_plain = false,
@@ -218,7 +233,7 @@ fn output(word: &str) -> Result<Output> {
     if to == Dest::Store && (is_plain || level.is_some() || !manner.style.annotations.is_empty()) {
         return Err(value.wrong("an image in the store has none of this: name a dest"));
     }
-    Ok(Output { kind, to, manner })
+    Ok(Output { kind, to, manner, is_pushed })
 }
 
 /// Where it goes, by buildx's rules.
