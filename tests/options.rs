@@ -157,7 +157,6 @@ fn dockers_words_that_change_nothing_are_taken_and_the_others_refused() {
         lath.build_in("c", "x", "FROM busybox\n", &[word]).success();
     }
     for word in [
-        "--pull",
         "--disable-content-trust=false",
         "--isolation=hyperv",
         "--provenance=mode=max",

@@ -67,9 +67,17 @@ pub fn obtain(
     match pull(session, &reference, platform, false, listener) {
         Ok(pulled) => Ok(pulled.image),
         Err(error) if matches!(error.kind(), Kind::Interrupted(_) | Kind::NoSpace) => Err(error),
-        Err(error) if known.is_some() => Err(error.during(format!("pull {word}"))),
-        Err(error) => Err(error
-            .during(format!("{word}: No such image here, and it cannot be pulled"))
-            .hint("lath load -i FILE brings images in without a network")),
+        Err(error) => match known {
+            // It is not for the platform that was asked for: whoever uses it will see.
+            Some(image) if when == When::Missing => {
+                let text = format!("what is here of {word} is used: {}", error.text());
+                listener.event(&Event::Warning { text: &text });
+                Ok(image)
+            }
+            Some(_) => Err(error.during(format!("pull {word}"))),
+            None => Err(error
+                .during(format!("{word}: No such image here, and it cannot be pulled"))
+                .hint("lath load -i FILE brings images in without a network")),
+        },
     }
 }

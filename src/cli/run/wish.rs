@@ -7,6 +7,7 @@ use crate::catalog::resolve::find;
 use crate::cli::progress::{self, Mode, Terminals};
 use crate::error::{Error, Result};
 use crate::image::platform::Platform;
+use crate::image::reference::Reference;
 use crate::session::Session;
 
 /// `--pull` and `--platform`.
@@ -38,9 +39,9 @@ impl Wish {
             return Ok(word.to_owned());
         }
         let mut err = std::io::stderr();
-        if found.is_none() && self.when == When::Missing {
+        if let (Ok(name), None, When::Missing) = (Reference::parse(word), found, self.when) {
             // With standard error gone, the exit code is all that can still be told.
-            let _ = writeln!(err, "Unable to find image '{}' locally", crate::cli::safe::text(word));
+            let _ = writeln!(err, "Unable to find image '{name}' locally");
         }
         let mut none = std::io::sink();
         let mut progress = progress::choose(Mode::Auto, &mut none, &mut err, Terminals::probe());
