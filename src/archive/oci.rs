@@ -5,9 +5,7 @@
 
 use crate::archive::tape::{Blob, Candidate, Tape};
 use crate::error::{Context, Error, Result};
-use crate::image::descriptor::{
-    DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Manifest, OCI_INDEX, OCI_MANIFEST, choose,
-};
+use crate::image::descriptor::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_MANIFEST, choose};
 use crate::image::platform::Platform;
 use crate::sort::sort;
 
@@ -25,7 +23,7 @@ pub fn images(tape: &Tape, wanted: Option<&Platform>) -> Result<Vec<Candidate>> 
         return Err(Error::input("index.json is not an image index"));
     };
     let mut groups: Vec<(Option<String>, Vec<Descriptor>)> = Vec::new();
-    for entry in entries.into_iter().filter(may_be_image) {
+    for entry in entries.into_iter().filter(Descriptor::may_be_image) {
         let name = name_of(&entry);
         match groups.iter_mut().find(|(other, _)| *other == name) {
             Some((_, group)) => group.push(entry),
@@ -68,12 +66,6 @@ fn blob(tape: &Tape, descriptor: &Descriptor) -> Result<Blob> {
     Ok(blob)
 }
 
-fn may_be_image(entry: &Descriptor) -> bool {
-    let known = ["", OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
-    known.contains(&entry.media_type.as_str())
-        && entry.annotation("vnd.docker.reference.type").is_none()
-}
-
 /// The full name, when there is one: a tag alone names nothing.
 fn name_of(entry: &Descriptor) -> Option<String> {
     let reference = entry.annotation(REF_NAME).filter(|name| name.contains(['/', ':']));
@@ -106,7 +98,7 @@ fn resolve(
     wanted: Option<&Platform>,
     depth: usize,
 ) -> Result<Descriptor> {
-    let is_index = [OCI_INDEX, DOCKER_LIST].contains(&entry.media_type.as_str());
+    let is_index = entry.is_index();
     let is_manifest = [OCI_MANIFEST, DOCKER_MANIFEST].contains(&entry.media_type.as_str());
     let name = path(&entry.digest);
     let text = tape.text(&blob(tape, entry)?).context(|| &name)?;
@@ -116,7 +108,8 @@ fn resolve(
             if depth == MAX_DEPTH {
                 return Err(Error::input("the archive's indexes are nested too deeply"));
             }
-            let entries: Vec<Descriptor> = entries.into_iter().filter(may_be_image).collect();
+            let entries: Vec<Descriptor> =
+                entries.into_iter().filter(Descriptor::may_be_image).collect();
             let host = Platform::host();
             let chosen = match (choose(&entries, wanted.unwrap_or(&host)), entries.as_slice()) {
                 (Some(chosen), _) => chosen,

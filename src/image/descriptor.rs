@@ -53,6 +53,19 @@ impl Descriptor {
         self.annotations.iter().find(|(key, _)| key == name).map(|(_, text)| text.as_str())
     }
 
+    /// Whether it names an index.
+    pub fn is_index(&self) -> bool {
+        [OCI_INDEX, DOCKER_LIST].contains(&self.media_type.as_str())
+    }
+
+    /// Whether an entry of an index may be an image or more of them, and not an attestation or
+    /// what nobody has thought of yet (image-spec, "image-index": unknown types are passed over).
+    pub fn may_be_image(&self) -> bool {
+        let known = ["", OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
+        known.contains(&self.media_type.as_str())
+            && self.annotation("vnd.docker.reference.type").is_none()
+    }
+
     /// Reads a descriptor.
     pub fn from_json(value: &Value) -> Result<Descriptor> {
         let text = |key: &str| value.get(key).and_then(Value::as_str);

@@ -41,8 +41,10 @@ pub fn find(remote: &mut Remote, reference: &Reference, wanted: &Platform) -> Re
     let digest = Digest::of(&text.bytes);
     let mut texts = Vec::new();
     for _ in 0..=MAX_DEPTH {
+        let value = Value::parse(&text.bytes).context(|| &what)?;
+        is_known(&value, &text.media_type).context(|| &what)?;
         let parsed = Manifest::parse(&text.bytes).context(|| &what)?;
-        agrees(&parsed, &text).context(|| &what)?;
+        agrees(&parsed, &value, &text.media_type).context(|| &what)?;
         texts.push(text.bytes);
         let entries = match parsed {
             Manifest::Image { config, layers } => {
@@ -50,7 +52,10 @@ pub fn find(remote: &mut Remote, reference: &Reference, wanted: &Platform) -> Re
             }
             Manifest::Index(entries) => entries,
         };
-        let Some(chosen) = choose(&entries, wanted) else {
+        let entries: Vec<_> = entries.into_iter().filter(Descriptor::may_be_image).collect();
+        // An index in an index has no platform of its own.
+        let further = || entries.iter().find(|entry| entry.is_index() && entry.platform.is_none());
+        let Some(chosen) = choose(&entries, wanted).or_else(further) else {
             return Err(no_platform(&what, wanted, &entries));
         };
         let name = chosen.digest.to_string();
@@ -105,24 +110,39 @@ fn fetch(
     Ok(Text { bytes, media_type })
 }
 
+/// Some servers call all JSON that.
+fn is_vague(media_type: &str) -> bool {
+    matches!(media_type, "" | "application/json" | "text/plain")
+}
+
+/// What it calls itself, and what the server calls it, is something that lath reads.
+fn is_known(value: &Value, said: &str) -> Result<()> {
+    let own = value.get("mediaType").and_then(Value::as_str);
+    let is_schema_1 = value.get("schemaVersion").and_then(Value::as_u64) == Some(1);
+    let known = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
+    let told = own.into_iter().chain((!is_vague(said)).then_some(said));
+    let unknown = told.into_iter().find(|media_type| !known.contains(media_type));
+    let text = match (is_schema_1, unknown) {
+        (true, _) => "it is an image of docker's schema 1, of before 2017".to_owned(),
+        (false, Some(media_type)) => format!("it is of the type {media_type:?}, which is no image"),
+        (false, None) => return Ok(()),
+    };
+    Err(Error::unsupported(text).hint("lath reads OCI images and docker's of schema 2"))
+}
+
 /// What the server calls it, what it calls itself and what it is must be the same, or two readers
 /// could see two images (CVE-2021-41190).
-fn agrees(parsed: &Manifest, text: &Text) -> Result<()> {
-    let value = Value::parse(&text.bytes)?;
+fn agrees(parsed: &Manifest, value: &Value, said: &str) -> Result<()> {
     let own = value.get("mediaType").and_then(Value::as_str);
-    let known = match parsed {
+    let right = match parsed {
         Manifest::Index(_) => [OCI_INDEX, DOCKER_LIST],
         Manifest::Image { .. } => [OCI_MANIFEST, DOCKER_MANIFEST],
     };
-    let said = text.media_type.as_str();
-    // Some servers call all JSON that.
-    let said = (!matches!(said, "" | "application/json" | "text/plain")).then_some(said);
+    let said = (!is_vague(said)).then_some(said);
     for media_type in own.into_iter().chain(said) {
-        if !known.contains(&media_type) {
+        if !right.contains(&media_type) {
             let text = format!("the media type {media_type:?} is not that of what it names");
-            return Err(
-                Error::unsupported(text).hint("lath reads OCI images and docker's of schema 2")
-            );
+            return Err(Error::input(text));
         }
     }
     match (own, said) {
