@@ -39,17 +39,23 @@ pub struct Blob<'a> {
     partial: Option<Partial>,
     /// Some of what was read came from an earlier process.
     has_old_bytes: bool,
+    /// The server does not give it, so that there is nothing to be read any more.
+    is_given_up: bool,
 }
 
 impl<'a> Blob<'a> {
-    /// Nothing read yet. Of an earlier process's bytes none are used when they were wrong before.
+    /// Nothing read yet.
     pub fn open(
         remote: &'a mut Remote,
         store: &'a Store,
         descriptor: &'a Descriptor,
         progress: Progress<'a>,
     ) -> Result<Blob<'a>> {
-        let partial = store.partial(&descriptor.digest)?;
+        let mut partial = store.partial(&descriptor.digest)?;
+        // One that was begun and no more would stand where nothing is kept.
+        if let Some(empty) = partial.take_if(|partial| partial.length == 0) {
+            store.drop_partial(empty);
+        }
         Ok(Blob {
             remote,
             store,
@@ -63,12 +69,16 @@ impl<'a> Blob<'a> {
             has_no_ranges: false,
             partial,
             has_old_bytes: false,
+            is_given_up: false,
         })
     }
 
     /// Reads what nobody has asked for, and says whether all of it is what the descriptor
     /// promises. What is kept goes with `done`, once it is not needed any more.
     pub fn verify(&mut self) -> Result<()> {
+        if self.is_given_up {
+            return Ok(());
+        }
         io::copy(self, &mut io::sink())?;
         let found = self.hasher.clone().finish();
         let wanted = self.descriptor.digest;
@@ -132,7 +142,8 @@ impl<'a> Blob<'a> {
             self.tries += 1;
             let digest = self.descriptor.digest.short();
             log::info!("{digest}: {error}, after {} bytes", self.position);
-            if self.tries > TRIES || !is_passing(&error) {
+            if self.is_given_up || self.tries > TRIES || !is_passing(&error) {
+                self.is_given_up = true;
                 return Err(error.during(format!("download {digest}")));
             }
             self.begin_to_keep();
@@ -163,12 +174,16 @@ impl<'a> Blob<'a> {
         let answer = self.remote.get_once(&path, headers)?;
         match answer.status {
             206 if is_part => {
+                // Who gives another part than was asked for is not asked for parts again.
+                self.has_no_ranges = true;
                 begins_at(&answer, position, size)?;
+                self.has_no_ranges = false;
                 Ok(answer.body)
             }
             200 => {
                 if let Some(length) = answer.body.length().filter(|length| *length != size) {
                     let text = format!("the blob has {length} bytes and not {size}");
+                    self.is_given_up = true;
                     return Err(Error::corrupt(text));
                 }
                 skip(answer.body, position)
@@ -181,7 +196,10 @@ impl<'a> Blob<'a> {
                 pause(self.tries, retry_after(&answer))?;
                 Err(self.remote.refusal(&answer, &path))
             }
-            _ => Err(self.remote.refusal(&answer, &path)),
+            _ => {
+                self.is_given_up = true;
+                Err(self.remote.refusal(&answer, &path))
+            }
         }
     }
 

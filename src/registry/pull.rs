@@ -184,7 +184,11 @@ fn fetch(
     let added = add(&mut blob, stack, diff_id);
     let added = match added {
         // The blob's own digest says better what is wrong.
-        Err(error) if error.kind() == Kind::Corrupt => Err(blob.verify().err().unwrap_or(error)),
+        Err(error)
+            if blob.may_be_stale() || matches!(error.kind(), Kind::Corrupt | Kind::Input) =>
+        {
+            Err(blob.verify().err().unwrap_or(error))
+        }
         other => other,
     };
     added.map_err(|error| (error, blob.may_be_stale()))
