@@ -98,6 +98,8 @@ impl Store {
         {
             let _ = rustix::fs::ioctl_setflags(&tmp, flags | IFlags::TOPDIR);
         }
+        // Another process that has just done the same sweeps files in tmp, if nobody holds this.
+        let _lock = self.lock()?;
         // Last: a store with a version is complete.
         version::write(self.fd())
     }
