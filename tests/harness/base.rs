@@ -81,23 +81,13 @@ pub fn packed_layout_of(
     packed: &[Vec<u8>],
     suffix: &str,
 ) -> Vec<u8> {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
     let mut tar = Builder::new(Vec::new());
     let mut blob = |bytes: &[u8]| {
         let hex = hex(bytes);
         add(&mut tar, EntryType::Regular, &format!("blobs/sha256/{hex}"), "", bytes, 0o644);
         format!("\"digest\":\"sha256:{hex}\",\"size\":{}", bytes.len())
     };
-    let diff_ids: Vec<_> = layers.iter().map(|l| format!("\"sha256:{}\"", hex(l))).collect();
-    let config = format!(
-        "{{\"architecture\":\"{architecture}\",\"os\":\"linux\",\"config\":{{\"Cmd\":[\"sh\"]}},\
-         \"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[{}]}}}}",
-        diff_ids.join(",")
-    );
+    let config = super::config_of(layers);
     let kind = "application/vnd.oci.image";
     let config = blob(config.as_bytes());
     let layers: Vec<_> = packed
@@ -120,6 +110,15 @@ pub fn packed_layout_of(
     tar.into_inner().unwrap()
 }
 
+/// This machine's, as images name it.
+pub fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
 /// This machine's busybox, if it is static.
 pub fn busybox() -> Option<PathBuf> {
     let path = super::needs::find("busybox")?;
@@ -130,7 +129,8 @@ pub fn busybox() -> Option<PathBuf> {
     (!asks_for_a_library).then_some(path)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The digest of these bytes, in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -19,16 +19,20 @@ mod base;
 mod leak;
 mod needs;
 mod process;
+mod registry;
 mod safe;
+mod shelf;
 mod store;
 mod web;
 
 pub use apk::ApkServer;
-pub use base::{Member, busybox_tar, layout_of, packed_layout_of, tar_of};
+pub use base::{Member, architecture, busybox_tar, hex, layout_of, packed_layout_of, tar_of};
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
 pub use process::{Output, Running, finish, host, host_with};
+pub use registry::RealRegistry;
 pub use safe::{Authority, SafeWeb};
+pub use shelf::{Shelf, config_of, descriptor, manifest_of, packed};
 pub use store::Listing;
 pub use web::{Asked, Web, ok, redirect, status, tunnel_to};
 

@@ -116,6 +116,14 @@ impl Running {
         Running { child, called, stdout, stderr, since: Instant::now() }
     }
 
+    /// The most memory that it has had so far, in KB, as the kernel counts it.
+    pub fn peak(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
     /// Sends a signal to this one process.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

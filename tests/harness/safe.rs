@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Serves `GET /f` with "safe\n", and redirects `/down?URL` to that URL.
+/// Serves `GET /f` with "safe\n", and redirects `/down?URL` to that URL. As a registry it sends
+/// whoever asks to a realm that is plain.
 const SERVER: &str = r#"
 import http.server, ssl, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -15,6 +16,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/down?"):
             self.send_response(302)
             self.send_header("Location", self.path[6:])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if self.path.startswith("/v2/"):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Bearer realm="http://192.0.2.1/token"')
             self.send_header("Content-Length", "0")
             self.end_headers()
             return

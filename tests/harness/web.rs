@@ -1,6 +1,6 @@
 //! A web server in the test's own process that says exactly what a test wants, right or wrong.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -14,6 +14,8 @@ pub struct Asked {
     pub line: String,
     /// The headers, a line each.
     pub headers: Vec<String>,
+    /// What came along.
+    pub body: String,
 }
 
 impl Asked {
@@ -41,17 +43,29 @@ pub struct Web {
 impl Web {
     /// Starts it; `answer` gives all bytes that go back, then the connection is closed.
     pub fn start(answer: impl Fn(&Asked) -> Vec<u8> + Send + Sync + 'static) -> Web {
+        // Who hangs up early has heard enough.
+        Web::stream(move |asked, stream| drop(stream.write_all(&answer(asked))))
+    }
+
+    /// Starts it; `answer` writes what goes back, as slowly as it likes; several at once.
+    pub fn stream(answer: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let is_over = Arc::new(AtomicBool::new(false));
         let (log, over) = (asked.clone(), is_over.clone());
+        let answer = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                serve(stream.unwrap(), &answer, &log);
+                let (log, answer, mut stream) = (log.clone(), answer.clone(), stream.unwrap());
+                thread::spawn(move || {
+                    let Some(asked) = read(&stream) else { return };
+                    log.lock().unwrap().push(asked.clone());
+                    answer(&asked, &mut stream);
+                });
             }
         });
         Web { port, asked, is_over }
@@ -91,18 +105,15 @@ impl Drop for Web {
     }
 }
 
-fn serve(mut stream: TcpStream, answer: &dyn Fn(&Asked) -> Vec<u8>, log: &Mutex<Vec<Asked>>) {
-    let Some(asked) = read(&stream) else { return };
-    log.lock().unwrap().push(asked.clone());
-    // Who hangs up early has heard enough.
-    drop(stream.write_all(&answer(&asked)));
-}
-
 fn read(stream: &TcpStream) -> Option<Asked> {
-    let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let mut input = BufReader::new(stream.try_clone().unwrap());
+    let lines = input.by_ref().lines();
     let mut lines = lines.map_while(Result::ok).take_while(|line| !line.is_empty());
     let line = lines.next()?;
-    Some(Asked { line, headers: lines.collect() })
+    let mut asked = Asked { line, headers: lines.collect(), body: String::new() };
+    let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
+    input.take(length).read_to_string(&mut asked.body).ok()?;
+    Some(asked)
 }
 
 /// A proxy for one connection: whatever CONNECT wants, it leads to this port. Gives its own port,
