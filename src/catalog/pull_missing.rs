@@ -29,3 +29,20 @@ pub fn pull(
     Err(Error::unsupported("this lath was built without net")
         .hint("take a lath that has this feature"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Settings;
+
+    #[test]
+    fn a_lath_without_net_says_so() {
+        let root = std::env::temp_dir().join(format!("lath-no-net-{}", std::process::id()));
+        let settings = Settings { root: Some(root.clone()), ..Settings::default() };
+        let session = Session::open(&settings).unwrap();
+        let name = Reference::parse("alpine").unwrap();
+        let error = pull(&session, &name, None, false, &mut crate::event::Silent);
+        assert!(error.unwrap_err().to_string().contains("built without net"));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

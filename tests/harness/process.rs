@@ -116,12 +116,16 @@ impl Running {
         Running { child, called, stdout, stderr, since: Instant::now() }
     }
 
-    /// The most memory that it has had so far, in KB, as the kernel counts it.
+    /// The most memory that it has had so far, in KB, as the kernel counts it; without the pages of
+    /// its program, of which one for debugging has many.
     pub fn peak(&self) -> u64 {
         let status = format!("/proc/{}/status", self.child.id());
         let status = std::fs::read_to_string(status).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+        };
+        field("VmHWM:") - field("RssFile:")
     }
 
     /// Sends a signal to this one process.
