@@ -59,7 +59,9 @@ fn pull_as(lath: &Lath, web: &Web) -> Output {
 }
 
 fn authorizations(asked: &[Asked]) -> Vec<&str> {
-    asked.iter().filter_map(|asked| asked.header("authorization")).collect()
+    // Each, should one request have two.
+    let lines = asked.iter().flat_map(|asked| &asked.headers);
+    lines.filter_map(|line| line.strip_prefix("Authorization: ")).collect()
 }
 
 #[test]
