@@ -100,7 +100,7 @@ fn a_server_without_ranges_gives_it_from_the_start() {
             Some(_) => {
                 let text = String::from_utf8_lossy(&answer[..head(&answer)])
                     .replace("Content-Range: bytes 300000-", &format!("Content-Range: {wrong}"));
-                [text.as_bytes(), &answer[head(&answer)..]].concat()
+                [text.as_bytes(), &vec![b'x'; body(&answer)]].concat()
             }
             None => answer,
         });
