@@ -10,7 +10,7 @@
 
 mod harness;
 
-use harness::{Lath, Need, needs};
+use harness::{Lath, Need, host, needs};
 use lath::image::json::Value;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
@@ -314,4 +314,99 @@ fn an_image_for_another_processor_is_built_and_its_programs_fail_clearly() {
     // Asked for, and not what the base is for: told once, by the linter.
     let built = lath.build_in("c", "x", "FROM busybox\nRUN true\n", &["--platform", other]);
     assert_eq!(built.success().stderr.matches(other).count(), 1);
+}
+
+/// Builds on `base` in the layout that `value` means.
+fn on_layout(lath: &Lath, value: &str) -> harness::Output {
+    let dockerfile = "FROM base AS a\nRUN echo $TWO > /two\n\
+                      FROM base\nCOPY --from=base /bin/busybox /b\nCOPY --from=a /two /\n";
+    lath.build_in("c", "x", dockerfile, &["--build-context", &format!("base=oci-layout://{value}")])
+}
+
+#[test]
+fn an_image_of_an_oci_layout_is_a_named_context() {
+    if !needs(&[HERE, &[Need::Program("skopeo"), Need::Program("umoci")]].concat()) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&["save", "-o", "a.tar", "busybox"]);
+    let image = |tag: &str| format!("{}:{tag}", lath.text("lay"));
+    let from = format!("oci-archive:{}", lath.text("a.tar"));
+    host("skopeo", &["copy", "-q", "--insecure-policy", &from, &format!("oci:{}", image("one"))]);
+    // The only image of a layout needs no tag.
+    let only = on_layout(&lath, "lay").success();
+    host("umoci", &["config", "--image", &image("one"), "--tag", "two", "--config.env", "TWO=2"]);
+
+    let lath = &lath;
+    let others = Lath::new();
+    let place = lath.text("lay:two");
+    on_layout(&others, &place).success();
+    assert_eq!(others.shell("x", "cat /two; cmp /b /bin/busybox && echo $TWO"), "2\n2\n");
+    assert_ne!(others.id("x"), lath.id("x"), "{only}");
+    // Without a name, as what is loaded without one.
+    let names = others.ok(&["images"]);
+    assert_eq!(names.lines().filter(|line| line.starts_with("<none>")).count(), 1, "{names}");
+
+    // From the cache nothing is written, and no layer is read.
+    let before = others.listing();
+    let raw = host("skopeo", &["inspect", "--raw", &format!("oci:{}", image("two"))]);
+    let manifest = Value::parse(raw.as_bytes()).unwrap();
+    let layers = manifest.get("layers").unwrap().as_array().unwrap();
+    for layer in layers {
+        let digest = layer.get("digest").and_then(Value::as_str).unwrap();
+        let blob = format!("lay/blobs/{}", digest.replace(':', "/"));
+        let bytes = std::fs::read(lath.path(&blob)).unwrap();
+        lath.write(&blob, vec![b'x'; bytes.len()]);
+    }
+    let again = on_layout(&others, &place).success();
+    assert_eq!(again.cached().len(), 3, "{again}");
+    before.assert_same(&others.listing());
+
+    // The same layout is damaged for a store that has no layers yet.
+    let empty = Lath::new();
+    let said = on_layout(&empty, &place).failure(1);
+    assert!(said.contains("layer 1 of 1: what should be sha256:"), "{said}");
+    assert!(said.contains("lay\"") && said.contains("Dockerfile:1"), "{said}");
+    assert_eq!(empty.ok(&["images", "-aq"]), "");
+    assert_eq!(std::fs::read_dir(empty.store().join("layers")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_layout_that_is_not_there_or_not_one_is_told() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.write("c/Dockerfile", "FROM busybox\nRUN echo a > /a\n");
+    lath.ok(&["build", "-t", "n:1", "-o", "type=oci,dest=lay,tar=false", "c"]);
+    let digest = format!("sha256:{:064}", 0);
+    lath.write("none/f", "");
+    lath.write("bad/index.json", "{\"layers\":[]}");
+    std::fs::create_dir(lath.path("link")).unwrap();
+    std::os::unix::fs::symlink(lath.path("lay/index.json"), lath.path("link/index.json")).unwrap();
+    for (value, text) in [
+        ("gone", "\"gone\": No such file"),
+        ("gone", "write oci-layout://DIR[:TAG]"),
+        ("none", "\"none\": it has no index.json"),
+        ("link", "\"link\": it has no index.json"),
+        ("none/f", "Not a directory"),
+        ("bad", "index.json"),
+        ("lay:2", "no image has the tag \"2\""),
+        ("lay:2", "its tags are: 1"),
+        (&format!("lay:1@{digest}"), "lacks \"blobs/sha256/0000"),
+    ] {
+        let said = on_layout(&lath, value).failure(1);
+        assert!(said.contains(text) && said.contains("Dockerfile:1"), "{value}: {said}");
+    }
+    for (value, text) in [("lay@sha256:1", "sha256:1"), (":x", "oci-layout://DIR")] {
+        let said = on_layout(&lath, value);
+        assert!(said.code != 0 && said.stderr.contains(text), "{value}: {said}");
+    }
+    // The digest goes before the tag.
+    let index = std::fs::read(lath.path("lay/index.json")).unwrap();
+    let index = Value::parse(&index).unwrap();
+    let entry = &index.get("manifests").unwrap().as_array().unwrap()[0];
+    let digest = entry.get("digest").and_then(Value::as_str).unwrap();
+    on_layout(&lath, &format!("lay:2@{digest}")).success();
+    assert_eq!(lath.shell("x", "cat /a"), "a\n");
 }

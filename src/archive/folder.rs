@@ -42,6 +42,11 @@ impl Folder {
         self.0.as_fd()
     }
 
+    /// The directory, for whoever only reads.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Writes a file beside its place, and then puts it there.
     pub fn file(&self, path: &str, fill: &mut Fill<'_>) -> Result<()> {
         let beside = format!("{path}.{}.tmp", random_name()?);

@@ -58,7 +58,8 @@ pub fn load(
     Ok(loaded)
 }
 
-fn load_one(
+/// Brings one image of an archive in.
+pub fn load_one(
     store: &Store,
     scratch: &Scratch,
     tape: &Tape,
@@ -89,7 +90,7 @@ fn load_one(
             let what = format!("layer {} of {}", number + 1, candidate.layers.len());
             tell(listener, &what, 0, blob.size());
             tape.verify(blob, None).context(|| &what)?;
-            let (_, mut tar) = decompress(tape.read(blob)).context(|| &what)?;
+            let (_, mut tar) = decompress(tape.read(blob)?).context(|| &what)?;
             stack.add(&mut tar, Some(diff_id)).context(|| &what)?;
             tell(listener, &what, blob.size(), blob.size());
         }

@@ -7,6 +7,7 @@
 mod docker;
 mod folder;
 mod import;
+mod layout;
 mod load;
 mod oci;
 mod save;
@@ -16,6 +17,7 @@ mod tape;
 
 pub use folder::Folder;
 pub use import::{Import, import};
+pub use layout::{Layout, LayoutPlace};
 pub use load::{Loaded, load};
 pub use save::{Annotation, Level, Style, Target, image_manifest, save, write_layer};
 pub use stack::Stack;

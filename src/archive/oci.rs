@@ -6,6 +6,7 @@
 use crate::archive::tape::{Blob, Candidate, Tape};
 use crate::error::{Context, Error, Result};
 use crate::image::descriptor::{DOCKER_MANIFEST, Descriptor, Manifest, OCI_MANIFEST, choose};
+use crate::image::digest::Digest;
 use crate::image::platform::Platform;
 use crate::sort::sort;
 
@@ -18,12 +19,8 @@ const MAX_DEPTH: usize = 4;
 
 /// Reads `index.json` and the manifests that are wanted.
 pub fn images(tape: &Tape, wanted: Option<&Platform>) -> Result<Vec<Candidate>> {
-    let index = tape.text(&tape.blob("index.json", None)?).context(|| "index.json")?;
-    let Manifest::Index(entries) = Manifest::parse(&index).context(|| "index.json")? else {
-        return Err(Error::input("index.json is not an image index"));
-    };
     let mut groups: Vec<(Option<String>, Vec<Descriptor>)> = Vec::new();
-    for entry in entries.into_iter().filter(Descriptor::may_be_image) {
+    for entry in entries(tape)? {
         let name = name_of(&entry);
         match groups.iter_mut().find(|(other, _)| *other == name) {
             Some((_, group)) => group.push(entry),
@@ -50,8 +47,49 @@ pub fn images(tape: &Tape, wanted: Option<&Platform>) -> Result<Vec<Candidate>> 
     Ok(taken.into_iter().map(|(_, candidate)| candidate).collect())
 }
 
+/// The one image that a digest means, else a tag, else the tag `latest`, else the only one.
+pub fn one(
+    tape: &Tape,
+    tag: Option<&str>,
+    digest: Option<Digest>,
+    wanted: Option<&Platform>,
+) -> Result<Candidate> {
+    if let Some(digest) = digest {
+        let size = tape.blob(&path(&digest), None)?.size();
+        let found = resolve(tape, &Descriptor::new("", digest, size), wanted, 0)?;
+        return candidate(tape, &found);
+    }
+    let entries = entries(tape)?;
+    let is_tagged = |entry: &&Descriptor, tag: &str| {
+        [REF_NAME, IMAGE_NAME].iter().any(|name| entry.annotation(name) == Some(tag))
+    };
+    let word = tag.unwrap_or("latest");
+    let mut group: Vec<Descriptor> =
+        entries.iter().filter(|entry| is_tagged(entry, word)).cloned().collect();
+    if group.is_empty() && tag.is_none() && entries.len() == 1 {
+        group.clone_from(&entries);
+    }
+    let Some(entry) = one_or_all(&group, wanted)?.first().copied() else {
+        let tags: Vec<&str> =
+            entries.iter().filter_map(|entry| entry.annotation(REF_NAME)).collect();
+        return Err(Error::not_found(format!("no image has the tag {word:?}"))
+            .hint(format!("its tags are: {}", tags.join(", "))));
+    };
+    candidate(tape, &resolve(tape, entry, wanted, 0)?)
+}
+
+/// What `index.json` names, as far as it may be an image.
+fn entries(tape: &Tape) -> Result<Vec<Descriptor>> {
+    let index = tape.text(&tape.blob("index.json", None)?).context(|| "index.json")?;
+    let Manifest::Index(mut entries) = Manifest::parse(&index).context(|| "index.json")? else {
+        return Err(Error::input("index.json is not an image index"));
+    };
+    entries.retain(Descriptor::may_be_image);
+    Ok(entries)
+}
+
 /// The path of a blob in a layout.
-pub fn path(digest: &crate::image::digest::Digest) -> String {
+pub fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 

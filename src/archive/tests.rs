@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Import, Loaded, Style, Target, import, load, save};
+use super::{Import, Layout, LayoutPlace, Loaded, Style, Target, import, load, save};
 use crate::error::Result;
 use crate::event::Silent;
 use crate::image::config::{ContainerConfig, ImageConfig};
@@ -262,6 +262,46 @@ fn the_platform_asked_for_is_taken_or_nothing() {
     let one = "index(manifest([B], 'arm', annotations=name('x:1')))";
     assert_eq!(names(one, None), "x:1");
     assert!(names(one, Some("linux/amd64")).starts_with("error: the image is for linux/arm"));
+}
+
+#[test]
+fn one_image_of_a_layout_is_found_by_tag_digest_and_platform() {
+    let script = "index(manifest([A], platform=at('amd64'), annotations=name('1')),
+        manifest([B], 'arm64', platform=at('arm64'), annotations=name('1')),
+        blob(json.dumps({'manifests': [manifest([B], 'riscv64', platform=at('riscv64'))]}).encode(),
+        I, annotations=name('hub/x:2')))";
+    let place = Place::new();
+    let folder = place.path.join("tmp/lay");
+    std::fs::create_dir(&folder).unwrap();
+    run("tar", &["-xC", folder.to_str().unwrap()], &python(script)).unwrap();
+    let at = |tag: Option<&str>, digest: Option<Digest>| LayoutPlace {
+        path: folder.to_str().unwrap().to_owned(),
+        tag: tag.map(str::to_owned),
+        digest,
+    };
+    let found = |place: &LayoutPlace, platform: &str| {
+        let wanted = Platform::parse(platform).unwrap();
+        match Layout::find(place, Some(&wanted)) {
+            Ok(layout) => {
+                ImageConfig::parse(&layout.config().unwrap()).unwrap().platform.architecture
+            }
+            Err(error) => error.text().to_owned(),
+        }
+    };
+    assert_eq!(found(&at(Some("1"), None), "linux/arm64"), "arm64");
+    assert_eq!(found(&at(Some("1"), None), "linux/amd64"), "amd64");
+    assert!(found(&at(Some("1"), None), "linux/386").ends_with("has no image for linux/386"));
+    assert_eq!(found(&at(Some("hub/x:2"), None), "linux/riscv64"), "riscv64");
+    assert!(found(&at(Some("hub/x:2"), None), "linux/386").ends_with("no image for linux/386"));
+    assert!(found(&at(None, None), "linux/amd64").ends_with("no image has the tag \"latest\""));
+    // A manifest that index.json does not name itself.
+    let index = std::fs::read(folder.join("index.json")).unwrap();
+    let text = String::from_utf8(index).unwrap();
+    let inner = text.split("sha256:").nth(3).unwrap().get(..64).unwrap();
+    let index = std::fs::read(folder.join("blobs/sha256").join(inner)).unwrap();
+    let text = String::from_utf8(index).unwrap();
+    let manifest = Digest::parse_hex(text.split("sha256:").nth(1).unwrap().get(..64).unwrap());
+    assert_eq!(found(&at(Some("none"), manifest), "linux/386"), "riscv64");
 }
 
 #[test]

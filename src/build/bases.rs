@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Named, Request};
+use super::{LayoutPlace, Named, Request};
+use crate::archive::Layout;
 use crate::catalog::obtain::{When, find_base, obtain};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::event::Listener;
-use crate::image::digest::ImageId;
+use crate::image::digest::{Digest, ImageId};
 use crate::image::platform::Platform;
 use crate::session::Session;
 
@@ -32,9 +33,14 @@ impl<'a> Bases<'a> {
         platform: Option<&Platform>,
         listener: &mut dyn Listener,
     ) -> Result<ImageId> {
+        let mut layout = None;
         let name = match self.request.named(name) {
             None => name,
             Some(Named::Image(image)) => image,
+            Some(Named::Layout(place)) => {
+                layout = Some(place);
+                name
+            }
             Some(Named::Directory(_) | Named::Git(_) | Named::Url(_)) => {
                 return Err(Error::input(format!("{name} has files, but is no image")));
             }
@@ -46,9 +52,28 @@ impl<'a> Bases<'a> {
             return image.clone();
         }
         let when = if self.request.pull { When::Always } else { When::Missing };
-        let image = find_base(self.session, name)
-            .and_then(|found| obtain(self.session, name, found, when, platform, listener));
+        let image = match layout {
+            Some(place) => self.of_layout(place, platform, listener),
+            None => find_base(self.session, name)
+                .and_then(|found| obtain(self.session, name, found, when, platform, listener)),
+        };
         known.insert(key, image.clone());
         image
+    }
+
+    /// The image of a layout, which is in the store then.
+    fn of_layout(
+        &self,
+        place: &LayoutPlace,
+        wanted: Option<&Platform>,
+        listener: &mut dyn Listener,
+    ) -> Result<ImageId> {
+        let layout = Layout::find(place, wanted)?;
+        let id = Digest::of(&layout.config()?);
+        if self.session.store.has_image(&id) {
+            return Ok(id);
+        }
+        let loaded = layout.load(&self.session.store, &self.session.scratch()?, listener);
+        loaded.context(|| format!("load from the OCI layout {:?}", place.path))
     }
 }

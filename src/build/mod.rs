@@ -34,6 +34,8 @@ mod work;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::archive::Layout;
+pub use crate::archive::LayoutPlace;
 use crate::catalog::resolve;
 use crate::dockerfile::{self, Check, Document, Fault};
 use crate::error::{Error, Place, Result};
@@ -119,6 +121,8 @@ pub enum Named {
     Url(String),
     /// An image.
     Image(String),
+    /// An image in an OCI layout.
+    Layout(LayoutPlace),
     /// The address of a git repository.
     Git(String),
 }
@@ -274,6 +278,10 @@ fn base_config(session: &Session, request: &Request, name: &str) -> Option<Image
     let name = match request.named(name) {
         None => name,
         Some(Named::Image(image)) => image,
+        Some(Named::Layout(place)) => {
+            let text = Layout::find(place, request.platform.as_ref()).and_then(|it| it.config());
+            return ImageConfig::parse(&text.ok()?).ok();
+        }
         Some(_) => return None,
     };
     session.store.config(&resolve::find(&session.store, name).ok()??.image).ok()?

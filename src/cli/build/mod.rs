@@ -35,7 +35,7 @@ pub struct Args {
     /// a note for an archive: [manifest|manifest-descriptor|index:]KEY=VALUE
     #[argh(option, arg_name = "note")]
     annotation: Vec<String>,
-    /// a name for --from and FROM: a directory, a tar's http address, docker-image://IMAGE
+    /// a name for --from and FROM: a directory, an http address, docker-image://IMAGE, oci-layout://DIR:TAG
     #[argh(option, arg_name = "name=value")]
     build_context: Vec<String>,
     /// a value for an ARG; a name alone hands the caller's variable on

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::build::{Named, Network, Secret};
+use crate::build::{LayoutPlace, Named, Network, Secret};
 use crate::error::{Error, Result};
+use crate::image::digest::Digest;
 use crate::sys::kernel::processors;
 
 /// Whether steps may have all powers; they have the host's network anyway.
@@ -24,8 +25,8 @@ pub fn jobs(word: Option<usize>) -> Result<usize> {
     }
 }
 
-/// `NAME=DIR`, `NAME=docker-image://IMAGE`, or `NAME=` and the address of a git repository or, over
-/// http(s), of a tar.
+/// `NAME=DIR`, `NAME=docker-image://IMAGE`, `NAME=oci-layout://DIR[:TAG][@DIGEST]`, or `NAME=` and
+/// the address of a git repository or, over http(s), of a tar.
 pub fn named(word: &str) -> Result<(String, Named)> {
     let (name, value) = word
         .split_once('=')
@@ -33,12 +34,30 @@ pub fn named(word: &str) -> Result<(String, Named)> {
         .ok_or_else(|| Error::usage(format!("invalid context value {word:?}: write NAME=DIR")))?;
     let found = match value.split_once("://") {
         Some(("docker-image", image)) => Named::Image(image.to_owned()),
+        Some(("oci-layout", place)) => Named::Layout(layout(place)?),
         Some((kind, _)) if Named::files(value) == Named::Directory(value.to_owned()) => {
             return Err(Error::usage(format!("--build-context {kind}:// is not supported yet")));
         }
         _ => Named::files(value),
     };
     Ok((name.to_owned(), found))
+}
+
+/// `DIR[:TAG][@sha256:DIGEST]`.
+fn layout(word: &str) -> Result<LayoutPlace> {
+    let (place, digest) = match word.split_once('@') {
+        Some((place, digest)) => (place, Some(Digest::parse(digest)?)),
+        None => (word, None),
+    };
+    let (path, tag) = match place.split_once(':') {
+        Some((path, tag)) => (path, Some(tag.to_owned())),
+        None => (place, None),
+    };
+    match path.is_empty() {
+        true => Err(Error::usage(format!("oci-layout://{word}: no directory"))
+            .hint("write oci-layout://DIR[:TAG][@sha256:DIGEST]")),
+        false => Ok(LayoutPlace { path: path.to_owned(), tag, digest }),
+    }
 }
 
 /// `id=ID[,src=FILE|,env=NAME]`; an id alone is the caller's variable of that name, else a file.
