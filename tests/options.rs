@@ -212,7 +212,7 @@ fn explain_names_what_has_changed() {
         "files that it mounts, --add-host, --shm-size or --ulimit changed"
     );
     lath.write("c/f", "two");
-    assert_eq!(build(file, &[])[0], "the content of its files changed");
+    assert_eq!(build(file, &[])[0], "the content of its files changed: f");
     assert_eq!(build(file, &["--no-cache"]), ["--no-cache"; 4]);
     assert_eq!(build(file, &["--no-cache-filter=0"])[0], "--no-cache-filter");
     lath.give(&["import", "-c", "LABEL new=1", "-", "busybox:latest"], &harness::busybox_tar())
@@ -229,6 +229,45 @@ fn explain_names_what_has_changed() {
     assert!(
         !lath.build_in("c", "x", "FROM busybox\nRUN echo c\n", &[]).stdout.contains("Not cached")
     );
+}
+
+#[test]
+fn the_files_that_have_changed_are_named() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    for name in ["a", "d/b", "d/c/e", "d/f", "g", "h"] {
+        lath.write(&format!("c/{name}"), name);
+    }
+    lath.write("c/.dockerignore", "h\nDockerfile\n");
+    let file =
+        "FROM busybox\nCOPY a /a\nFROM busybox\nCOPY --exclude=g . /all\nCOPY --from=0 /a /a\n";
+    let build = || reasons(&lath.build_in("c", "x", file, &["--explain", "--jobs=1"]).success());
+    let later = "an earlier step of the stage was not cached";
+    assert_eq!(build(), ["this step is new", "this step is new", later]);
+    assert!(build().is_empty());
+    // The second step names it too, though the first has read it again.
+    let changed = "the content of its files changed: ";
+    lath.write("c/a", "A");
+    assert_eq!(build(), [&format!("{changed}a"), &format!("{changed}a"), later]);
+    // Another inode with the same content is no change, nor is what is left out.
+    for (name, content) in [("d/f", "f"), ("g", "G"), ("h", "H")] {
+        std::fs::remove_file(lath.path(&format!("c/{name}"))).unwrap();
+        lath.write(&format!("c/{name}"), if name == "d/f" { name } else { content });
+    }
+    assert!(build().is_empty());
+    for name in ["d/b", "d/c/e", "new", "new2"] {
+        lath.write(&format!("c/{name}"), "changed");
+    }
+    host("chmod", &["600", &lath.text("c/d/f")]);
+    assert_eq!(build(), [&format!("{changed}d/b, d/c/e, d/f and 2 more"), later]);
+    lath.write("c/\u{1b}[2Jx", "");
+    let said = lath.build_in("c", "x", file, &["--explain"]).success();
+    assert!(said.stdout.contains(&format!("{changed}\\u{{1b}}[2Jx\n")), "{said}");
+    // Of what is gone there is no name.
+    std::fs::remove_file(lath.path("c/new")).unwrap();
+    assert_eq!(build(), ["the content of its files changed", later]);
 }
 
 #[test]
@@ -366,7 +405,7 @@ fn an_image_of_an_oci_layout_is_a_named_context() {
     let empty = Lath::new();
     let said = on_layout(&empty, &place).failure(1);
     assert!(said.contains("layer 1 of 1: what should be sha256:"), "{said}");
-    assert!(said.contains("lay\"") && said.contains("Dockerfile:1"), "{said}");
+    assert!(said.contains("lay\"") && said.contains("Dockerfile:"), "{said}");
     assert_eq!(empty.ok(&["images", "-aq"]), "");
     assert_eq!(std::fs::read_dir(empty.store().join("layers")).unwrap().count(), 0);
 }
@@ -396,7 +435,7 @@ fn a_layout_that_is_not_there_or_not_one_is_told() {
         (&format!("lay:1@{digest}"), "lacks \"blobs/sha256/0000"),
     ] {
         let said = on_layout(&lath, value).failure(1);
-        assert!(said.contains(text) && said.contains("Dockerfile:1"), "{value}: {said}");
+        assert!(said.contains(text) && said.contains("Dockerfile:"), "{value}: {said}");
     }
     for (value, text) in [("lay@sha256:1", "sha256:1"), (":x", "oci-layout://DIR")] {
         let said = on_layout(&lath, value);

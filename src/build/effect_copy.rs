@@ -88,6 +88,15 @@ impl Sources {
         Ok(*hasher.finalize().as_bytes())
     }
 
+    /// Which of the files of a context are not what they were before this build, in words.
+    pub fn changes(&self, tree: &Tree) -> Result<Option<String>> {
+        let mut found = self.items.iter().filter_map(|item| match item {
+            Item::Found { found, .. } => Some(found),
+            _ => None,
+        });
+        tree.changes(&mut found, &self.excludes)
+    }
+
     /// Those that come from elsewhere, and may not be here yet.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.items.iter().filter_map(|item| match item {

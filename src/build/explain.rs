@@ -11,13 +11,14 @@ use crate::plan::key::Brief;
 use crate::snapshot::Done;
 use crate::store::{CacheKey, Record, Store};
 
-/// Says in a few words why there is no record of this key.
+/// Says in a few words why there is no record of this key. `changes` names files that have changed.
 pub fn why(
     store: &Store,
     key: &CacheKey,
     parent: &Done,
     lowered: &Lowered,
     brief: &Brief,
+    changes: &dyn Fn() -> Result<Option<String>>,
 ) -> Result<String> {
     if store.cached(key)?.is_some() {
         return Ok("its layer is not in the store any more".to_owned());
@@ -52,7 +53,10 @@ pub fn why(
         _ if matches!(lowered.effect, Effect::Run(_)) => {
             "files that it mounts, --add-host, --shm-size or --ulimit changed"
         }
-        _ => "the content of its files changed",
+        _ => {
+            let files = changes()?.map(|files| format!(": {files}")).unwrap_or_default();
+            return Ok(format!("the content of its files changed{files}"));
+        }
     };
     Ok(text.to_owned())
 }

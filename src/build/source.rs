@@ -243,6 +243,23 @@ impl Tree {
         digested
     }
 
+    /// Which of the files that a copy of the sources takes are not what they were before this
+    /// build, in words.
+    pub fn changes(
+        &self,
+        sources: &mut dyn Iterator<Item = &Found>,
+        excludes: &Ignore,
+    ) -> Result<Option<String>> {
+        let Some(mut known) = self.cache.as_ref().map(StatCache::comparing) else {
+            return Ok(None);
+        };
+        for found in sources {
+            let mut nobody = blake3::Hasher::new();
+            self.digest_all(found, excludes, &mut nobody, Some(&mut known))?;
+        }
+        Ok(known.changes())
+    }
+
     fn digest_all(
         &self,
         found: &Found,
@@ -327,13 +344,17 @@ fn content(
     open: &mut dyn FnMut() -> Result<OwnedFd>,
 ) -> Result<[u8; 32]> {
     let Some(known) = known else { return digest_file(open()?.as_fd()) };
-    if let Some(digest) = known.digest(path, stat) {
-        return Ok(digest);
-    }
-    let since = stat_cache::now();
-    let file = open()?;
-    let digest = digest_file(file.as_fd())?;
-    known.keep(path, (stat, &rustix::fs::fstat(&file)?), since, &digest);
+    let digest = match known.digest(path, stat) {
+        Some(digest) => digest,
+        None => {
+            let since = stat_cache::now();
+            let file = open()?;
+            let digest = digest_file(file.as_fd())?;
+            known.keep(path, (stat, &rustix::fs::fstat(&file)?), since, &digest);
+            digest
+        }
+    };
+    known.compare(path, stat, &digest);
     Ok(digest)
 }
 

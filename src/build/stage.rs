@@ -136,7 +136,7 @@ impl Walk<'_, '_> {
             }
         }
         if self.build.request.explain {
-            self.why = Some(self.why(plan, stage, lowered, &hash, &brief)?);
+            self.why = Some(self.why(plan, stage, lowered, input, &hash, &brief)?);
         }
         stage.is_fresh |= layer_hash.is_some();
         let id = random_id()?;
@@ -320,6 +320,7 @@ impl Walk<'_, '_> {
         plan: &Stage,
         stage: &Building,
         lowered: &Lowered,
+        input: &Input,
         hash: &[u8; 32],
         brief: &key::Brief,
     ) -> Result<String> {
@@ -333,7 +334,11 @@ impl Walk<'_, '_> {
         }
         let parent = stage.image.wait()?;
         let key = CacheKey(key::key(&parent.id, hash));
-        explain::why(&self.build.session.store, &key, &parent, lowered, brief)
+        let changes = || match (&input.sources, &input.tree) {
+            (Some(sources), Some(tree)) => sources.changes(tree),
+            _ => Ok(None),
+        };
+        explain::why(&self.build.session.store, &key, &parent, lowered, brief, &changes)
     }
 
     /// The layers of the image so far, opened when they are first needed.

@@ -11,13 +11,16 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{AtFlags, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
 use crate::store::{Scratch, Store, checksum};
+use changes::Changes;
+
+mod changes;
 
 const BLOCK: usize = 8 << 10;
 /// Checksum and number of bytes in use.
@@ -28,6 +31,8 @@ const MAGIC: &[u8; 8] = b"lathst1\n";
 /// Path length, stamp, digest.
 const RECORD_HEAD: usize = 2 + STAMP + 32;
 const STAMP: usize = 6 * 8;
+/// Where a stamp has the mode.
+const MODE: usize = STAMP - 8;
 /// A longer path is not kept: its file is read each time.
 const MAX_PATH: usize = BLOCK - BLOCK_HEAD - RECORD_HEAD;
 
@@ -37,6 +42,8 @@ pub struct StatCache {
     key: String,
     /// Held while a new file is made of the one that is there and what a walk has found out.
     merging: Mutex<()>,
+    /// The cache as it was when this build first looked at it.
+    first: OnceLock<Option<File>>,
 }
 
 impl StatCache {
@@ -56,7 +63,8 @@ impl StatCache {
         let kind = rustix::fs::fstatfs(root).ok()?.f_type as u64 & 0xffff_ffff;
         let key = blake3::hash(path).to_hex().as_str().get(..32)?.to_owned();
         let is_known = KNOWN.contains(&kind);
-        is_known.then(|| StatCache { store: store.clone(), key, merging: Mutex::new(()) })
+        let (store, merging, first) = (store.clone(), Mutex::new(()), OnceLock::new());
+        is_known.then_some(StatCache { store, key, merging, first })
     }
 
     fn open(&self) -> Result<Option<Kept>> {
@@ -65,10 +73,24 @@ impl StatCache {
 
     /// Looks at the cache beside a walk.
     pub fn reader(&self) -> Reader<'_> {
-        let found = self.open().ok().flatten();
+        let file = self.store.context(&self.key).ok().flatten();
+        self.first.get_or_init(|| file.as_ref().and_then(|file| file.try_clone().ok()));
+        self.reader_of(file)
+    }
+
+    /// The same, and looks at what has changed since before this build.
+    pub fn comparing(&self) -> Reader<'_> {
+        let mut reader = self.reader();
+        reader.changes = Changes::new(self).map(Box::new);
+        reader
+    }
+
+    fn reader_of(&self, file: Option<File>) -> Reader<'_> {
+        let found = file.and_then(Kept::read);
         let blocks = found.as_ref().map_or(0, |kept| kept.blocks);
         let file = found.map(|kept| kept.file);
-        Reader { cache: self, file, blocks, at: u64::MAX, block: Vec::new(), next: 0, news: None }
+        let (block, news, changes) = (Vec::new(), None, None);
+        Reader { cache: self, file, blocks, at: u64::MAX, block, next: 0, news, changes }
     }
 }
 
@@ -101,6 +123,7 @@ pub struct Reader<'a> {
     block: Vec<u8>,
     next: usize,
     news: Option<News>,
+    changes: Option<Box<Changes<'a>>>,
 }
 
 /// What a walk has found out, in its order.
@@ -125,6 +148,11 @@ impl<'a> Record<'a> {
         let (stamp, rest) = rest.split_at_checked(STAMP)?;
         let digest = rest.get(..32)?;
         Some((Record { path, stamp, digest }, RECORD_HEAD + path.len()))
+    }
+
+    /// Whether it has this digest, and the mode of this stamp.
+    fn is_of(&self, stamp: &[u8; STAMP], digest: &[u8; 32]) -> bool {
+        self.digest == digest && self.stamp.get(MODE..) == stamp.get(MODE..)
     }
 
     fn write(&self, into: &mut dyn Write) -> std::io::Result<()> {
@@ -192,19 +220,42 @@ fn would_show(stat: &Stat, since: i64) -> bool {
 impl Reader<'_> {
     /// The digest of a file's content, if the file has not changed since.
     pub fn digest(&mut self, path: &[u8], stat: &Stat) -> Option<[u8; 32]> {
-        let wanted = stamp(stat);
-        self.seek(path)?;
-        let (record, _) = Record::first(self.block.get(self.next..)?)?;
-        let is_same = record.path == path && record.stamp == wanted;
-        record.digest.try_into().ok().filter(|_| is_same)
+        let record = self.at(path).filter(|record| record.stamp == stamp(stat))?;
+        record.digest.try_into().ok()
     }
 
-    /// Keeps a digest. `before` and `after` are what stat said around the reading, that began at
-    /// `since`. What cannot be kept is read again next time.
+    /// What is kept of a file.
+    fn at(&mut self, path: &[u8]) -> Option<Record<'_>> {
+        self.seek(path)?;
+        let (record, _) = Record::first(self.block.get(self.next..)?)?;
+        (record.path == path).then_some(record)
+    }
+
+    /// Looks whether a file that has this content now had another one before.
+    pub fn compare(&mut self, path: &[u8], stat: &Stat, digest: &[u8; 32]) {
+        if let Some(changes) = &mut self.changes {
+            changes.look(path, stat, digest);
+        }
+    }
+
+    /// The files that had another content before, in words.
+    pub fn changes(&self) -> Option<String> {
+        self.changes.as_ref()?.told()
+    }
+
+    /// Keeps a digest. `around` is what stat said before and after the reading, that began at
+    /// `since`. Of what cannot be kept so, the digest alone is kept to compare with, once.
     pub fn keep(&mut self, path: &[u8], around: (&Stat, &Stat), since: i64, digest: &[u8; 32]) {
-        let stamps = (stamp(around.0), stamp(around.1));
-        if stamps.0 != stamps.1 || !would_show(around.0, since) || path.len() > MAX_PATH {
+        let mut stamps = (stamp(around.0), stamp(around.1));
+        if stamps.0 != stamps.1 || path.len() > MAX_PATH {
             return;
+        }
+        if !would_show(around.0, since) {
+            if self.at(path).is_some_and(|old| old.is_of(&stamps.0, digest)) {
+                return;
+            }
+            // No file has this stamp, so that it is read again next time.
+            stamps.0.iter_mut().take(MODE).for_each(|byte| *byte = 0);
         }
         let record = Record { path, stamp: &stamps.0, digest };
         if self.news.is_none() {
