@@ -31,7 +31,7 @@ impl<'a> Server<'a> {
         // Not by way of git, which would stay in front of it.
         let programs = harness::host("git", &["--exec-path"]);
         let mut command = Command::new(format!("{}/git-daemon", programs.trim()));
-        command.args(["--listen=127.0.0.1", "--reuseaddr", "--export-all"]);
+        command.args(["--listen=127.0.0.1", "--reuseaddr", "--export-all", "--verbose"]);
         command.arg(format!("--port={port}")).arg(format!("--base-path={}", lath.text("served")));
         let server = Server { lath, port, daemon: Some(Running::start(&mut command)) };
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -52,6 +52,13 @@ impl<'a> Server<'a> {
         command.arg("-C").arg(self.lath.path(&format!("served/{name}"))).args(words);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         harness::finish(&mut command, &[]).success().stdout.trim().to_owned()
+    }
+
+    /// How often it was asked for something.
+    fn stop(mut self) -> usize {
+        let daemon = self.daemon.take().unwrap();
+        daemon.signal(Signal::TERM);
+        daemon.wait().stderr.matches("Request upload-pack").count()
     }
 
     fn make(&self, name: &str) {
@@ -243,4 +250,24 @@ fn a_context_may_be_a_repository() {
     assert_eq!(lath.shell("y", "cat /named"), "file");
     let said = lath.build_in("c", "y", file, &["--build-context", &named]).success();
     assert_eq!(said.cached().len(), 1);
+}
+
+#[test]
+fn what_several_steps_name_is_fetched_once() {
+    let Some(lath) = lath() else { return };
+    let server = Server::start(&lath);
+    server.make("r");
+    server.commit("r", &[("d/f", "one"), ("g", "two")]);
+    let url = server.url("r");
+    let file = format!(
+        "FROM busybox AS a\nADD {url}#main /a\nFROM busybox AS m\nADD {url}#main:d /d\n\
+         ADD {url}#main /all\nCOPY --from=n g /g\nCOPY --from=a /a/g /ag\n\
+         FROM a AS b\nCOPY --from=n g /g\nFROM m\nCOPY --from=b /g /bg\n"
+    );
+    let named = format!("n={url}");
+    lath.build_in("c", "x", &file, &["--build-context", &named, "--jobs=3"]).success();
+    assert_eq!(lath.shell("x", "cat /d/f /all/g /g /ag /bg; ls /d"), "onetwotwotwotwof\n");
+    assert_eq!(fs::read_dir(lath.store().join("tmp")).unwrap().count(), 0);
+    // Each asks for what a name stands for, and fetches that: for the steps, and for the context.
+    assert_eq!(server.stop(), 4);
 }

@@ -13,6 +13,7 @@ mod harness;
 
 use harness::{Authority, Lath, Listing, Need, Web, needs, ok, redirect, status};
 use sha2::{Digest, Sha256};
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
@@ -366,11 +367,42 @@ fn a_named_context_is_a_directory_or_a_tar_in_every_place() {
         assert_eq!(lath.shell("x", script), "none\n", "{value}");
         assert_eq!(lath.config("x", "Cmd"), "null");
     }
+    assert_eq!(web.take().len(), 1, "two stages take it");
     let again = lath.build_in("c", "x", dockerfile, &["--build-context", "n=dir"]).success();
     assert_eq!(again.cached().len(), 5, "{again}");
     lath.write("dir/in", "other\n");
     lath.build_in("c", "x", dockerfile, &["--build-context", "n=dir"]).success();
     assert_eq!(lath.shell("x", "cat /in /copied; head -1 /bound"), wanted("other"));
+}
+
+#[test]
+fn what_several_steps_name_is_fetched_once() {
+    if !needs(HERE) {
+        return;
+    }
+    let web = Web::of(&[("/f", "far\n"), ("/g", "g\n")]);
+    let lath = Lath::with_busybox();
+    let (f, g) = (web.url("/f"), web.url("/g"));
+    let sum = format!("sha256:{}", sha256(b"far\n"));
+    let file = format!(
+        "FROM busybox AS a\nARG AT={f}\nADD {f} /a1\nADD $AT /a2/\n\
+         FROM busybox\nADD {f} /b1\nADD {g} /b2\nCOPY --from=a /a1 /a2/f /a/\n\
+         ADD --checksum={sum} {f} /b3\nRUN echo a\nADD --checksum={sum} {f} /b4\n"
+    );
+    let asked = |words: &[&str]| {
+        let said = lath.build_in("c", "x", &file, words).success();
+        let mut asked: Vec<String> = web.take().iter().map(|a| a.target().to_owned()).collect();
+        asked.sort();
+        (asked, said.cached().len())
+    };
+    // One that is promised does not stand for one that is not.
+    let once = ["/f", "/f", "/g"].map(str::to_owned).to_vec();
+    assert_eq!(asked(&["--jobs=1"]), (once.clone(), 0));
+    assert_eq!(asked(&["--no-cache", "--jobs=4"]), (once, 0));
+    let seen = lath.shell("x", "cat /a/a1 /a/f /b1 /b2 /b3 /b4");
+    assert_eq!(seen, "far\nfar\nfar\ng\nfar\nfar\n");
+    assert_eq!(asked(&[]), (["/f", "/g"].map(str::to_owned).to_vec(), 9));
+    assert_eq!(fs::read_dir(lath.store().join("tmp")).unwrap().count(), 0);
 }
 
 /// A time for a certificate, days from now, as openssl takes it.

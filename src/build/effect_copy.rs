@@ -5,21 +5,21 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::chmod::Chmod;
 use super::copy_tree::{Copier, Skip, Style};
-use super::git::Repository;
+use super::git::{Known, Repository};
 use super::remote::Remote;
 use super::source::{Found, Tree};
 use crate::error::{Context, Error, Kind, Result};
-use crate::instruction::{CopyEffect, Source};
+use crate::instruction::{CopyEffect, Source, is_git};
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::sandbox::{Identity, group_id, parse_id};
-use crate::store::Scratch;
 use crate::sys::fs::{
     NewDir, make_dir, make_dirs_in_root, open_dir, open_in_root, resolve_in_root, set_owner,
     write_all,
@@ -34,14 +34,19 @@ pub struct Sources {
 enum Item {
     Found { found: Found, pivot: PathBuf },
     Text { name: String, content: String },
-    Git(Repository),
-    Remote(Remote),
+    Git(Repository, String),
+    Remote(Arc<Remote>),
 }
 
 impl Sources {
     /// Looks all sources up in the tree that they come from; `remotes` are those of addresses, in
     /// their order.
-    pub fn find(effect: &CopyEffect, tree: Option<&Tree>, remotes: Vec<Remote>) -> Result<Sources> {
+    pub fn find(
+        effect: &CopyEffect,
+        tree: Option<&Tree>,
+        remotes: Vec<Arc<Remote>>,
+        known: &Known,
+    ) -> Result<Sources> {
         let mut items = Vec::new();
         let mut remotes = remotes.into_iter();
         for source in &effect.sources {
@@ -63,8 +68,9 @@ impl Sources {
                 Source::Url(_) => items.extend(remotes.next().map(Item::Remote)),
                 Source::Git(address) => {
                     let checksum = effect.checksum.as_deref();
-                    let repository = Repository::ask(address, effect.keep_git_dir, checksum)?;
-                    items.push(Item::Git(repository));
+                    let keeps = effect.keep_git_dir;
+                    let repository = Repository::ask(address, keeps, checksum, known)?;
+                    items.push(Item::Git(repository, place(address).to_owned()));
                 }
             }
         }
@@ -80,7 +86,7 @@ impl Sources {
                 (Item::Found { found, .. }, Some(tree)) => {
                     tree.digest(found, &self.excludes, &mut hasher)?;
                 }
-                (Item::Git(repository), _) => repository.digest(&mut hasher),
+                (Item::Git(repository, _), _) => repository.digest(&mut hasher),
                 (Item::Remote(remote), _) => remote.digest(&mut hasher),
                 _ => {}
             }
@@ -100,9 +106,26 @@ impl Sources {
     /// Those that come from elsewhere, and may not be here yet.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.items.iter().filter_map(|item| match item {
-            Item::Remote(remote) => Some(remote),
+            Item::Remote(remote) => Some(&**remote),
             _ => None,
         })
+    }
+
+    /// Repositories, which are not here yet, and their places.
+    pub fn repositories(&self) -> impl Iterator<Item = (&Repository, &str)> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Git(repository, place) => Some((repository, place.as_str())),
+            _ => None,
+        })
+    }
+}
+
+/// What several addresses have in common when they mean parts of the same: that of a git
+/// repository has a reference and a directory.
+pub fn place(address: &str) -> &str {
+    match is_git(address) {
+        true => address.split(['#', '?']).next().unwrap_or_default(),
+        false => address,
     }
 }
 
@@ -128,7 +151,6 @@ pub fn copy(
     sources: &Sources,
     tree: Option<&Tree>,
     root: BorrowedFd<'_>,
-    scratch: &Scratch,
     moved: &mut dyn FnMut(u64),
 ) -> Result<()> {
     let keeps_owner = tree.is_some_and(|tree| tree.keeps_owner);
@@ -184,17 +206,15 @@ pub fn copy(
                 job.found(tree, found, pivot, (dest, dest_is_dir), moved)
                     .context(|| format!("copy {:?}", found.path))?;
             }
-            (Item::Git(repository), _) => {
-                let checkout = repository.check_out(scratch)?;
-                let copied = checkout.found().and_then(|found| {
-                    job.found(&checkout.tree, &found, Path::new(""), (dest, dest_is_dir), moved)
+            (Item::Git(repository, _), _) => {
+                let copied = repository.found().and_then(|(tree, found)| {
+                    job.found(tree, &found, Path::new(""), (dest, dest_is_dir), moved)
                 });
-                checkout.discard(scratch)?;
                 copied.context(|| format!("copy {}", repository.shown()))?;
             }
             (Item::Remote(remote), _) => {
-                let (tree, found) = remote.found()?;
-                job.found(tree, &found, Path::new(""), (dest, dest_is_dir), moved)
+                let (held, found) = remote.found()?;
+                job.found(&held.tree, &found, Path::new(""), (dest, dest_is_dir), moved)
                     .context(|| format!("copy {:?}", found.path))?;
             }
             (Item::Found { .. }, None) => {}

@@ -5,14 +5,18 @@
 //! submodules included. What it has checked out is read like any other tree: links lead nowhere
 //! outside of it. Source: git(1), gitsubmodules(7), git-config(1).
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use rustix::fs::AtFlags;
 use rustix::process::Pid;
 
 use super::git_ref::{GitRef, is_commit};
+use super::held::Held;
+use super::once::Once;
 use super::source::{Found, Tree, frame};
 use crate::error::{Error, Result};
 use crate::event::Stream;
@@ -57,26 +61,34 @@ const PASSED_ON: &[&str] = &[
     "ALL_PROXY",
 ];
 
-/// A repository whose commit is known; nothing of it is here yet.
+/// What the steps of a build have learnt of repositories, so that each is asked and fetched once.
+#[derive(Default)]
+pub struct Known {
+    asked: Once<Asked>,
+    checkouts: Once<Arc<Held>>,
+}
+
+/// The ids that a reference stands for, and its full name.
+type Asked = (Vec<String>, String);
+
+/// A repository whose commit is known; its files come when they are needed.
 pub struct Repository {
     at: GitRef,
     commit: String,
     /// The full name of the reference, where the commit was not named itself.
     name: Option<String>,
     keep_git_dir: bool,
-}
-
-/// The files of a commit, in the scratch.
-pub struct Checkout {
-    /// All of them.
-    pub tree: Tree,
-    subdir: String,
-    workspace: Workspace,
+    files: OnceCell<Arc<Held>>,
 }
 
 impl Repository {
     /// Finds out which commit is meant: a commit by itself, anything else by asking the server.
-    pub fn ask(address: &str, keep_git_dir: bool, checksum: Option<&str>) -> Result<Repository> {
+    pub fn ask(
+        address: &str,
+        keep_git_dir: bool,
+        checksum: Option<&str>,
+        known: &Known,
+    ) -> Result<Repository> {
         let mut at = GitRef::parse(address)?;
         if let Some(checksum) = checksum {
             at.checksum = Some(checksum.to_owned());
@@ -86,7 +98,8 @@ impl Repository {
         let (ids, name) = match at.commit() {
             Some(commit) => (vec![commit.to_owned()], None),
             None => {
-                let (ids, name) = ask_server(&at)?;
+                let key = format!("{} {:?}", at.remote, at.reference);
+                let (ids, name) = known.asked.get(key, || ask_server(&at))?;
                 (ids, Some(name))
             }
         };
@@ -96,7 +109,7 @@ impl Repository {
             return Err(Error::input(text).during(at.shown()));
         }
         let commit = ids.into_iter().last().unwrap_or_default();
-        Ok(Repository { at, commit, name, keep_git_dir })
+        Ok(Repository { at, commit, name, keep_git_dir, files: OnceCell::new() })
     }
 
     /// Adds to a digest what a copy of it takes in.
@@ -113,11 +126,47 @@ impl Repository {
         self.at.shown()
     }
 
-    /// Fetches the commit and its submodules.
-    pub fn check_out(&self, scratch: &Scratch) -> Result<Checkout> {
+    /// Fetches the commit and its submodules, unless another step has done so already.
+    pub fn check_out(&self, scratch: &Arc<Scratch>, known: Option<&Known>) -> Result<()> {
+        let make = || {
+            let (tree, workspace) = self.bring(scratch)?;
+            Ok(Arc::new(Held::new(tree, scratch.clone(), workspace)))
+        };
+        let name = self.has_git_dir().then_some(&self.name);
+        let key = format!("{} {} {:?} {name:?}", self.at.remote, self.commit, self.at.submodules);
+        let files = match known {
+            Some(known) => known.checkouts.get(key, make)?,
+            None => make()?,
+        };
+        let _ = self.files.set(files);
+        Ok(())
+    }
+
+    /// The directory that is meant, once it was fetched.
+    pub fn found(&self) -> Result<(&Tree, Found)> {
+        let missing = || Error::not_found(format!("{}: it was not fetched", self.shown()));
+        let tree = &self.files.get().ok_or_else(missing)?.tree;
+        Ok((tree, self.found_in(tree)?))
+    }
+
+    fn found_in(&self, tree: &Tree) -> Result<Found> {
+        let subdir = &self.at.subdir;
+        let missing = || Error::not_found(format!("the directory {subdir:?} is not there"));
+        let found = tree.look(Path::new(subdir))?.ok_or_else(missing)?;
+        if !found.is_dir() {
+            return Err(Error::input(format!("{subdir:?} is not a directory")));
+        }
+        Ok(found)
+    }
+
+    fn has_git_dir(&self) -> bool {
+        self.keep_git_dir && self.at.subdir.is_empty()
+    }
+
+    fn bring(&self, scratch: &Scratch) -> Result<(Tree, Workspace)> {
         let workspace = scratch.workspace()?;
         match self.check_out_in(&workspace) {
-            Ok(tree) => Ok(Checkout { tree, subdir: self.at.subdir.clone(), workspace }),
+            Ok(tree) => Ok((tree, workspace)),
             Err(error) => {
                 scratch.discard(workspace)?;
                 Err(error.during(self.shown()))
@@ -129,7 +178,7 @@ impl Repository {
         let root = workspace.make_dir("tree", 0o755)?;
         let folder = rustix::fs::readlink(fd_path(workspace.dir.as_fd()), Vec::new())?;
         let folder = PathBuf::from(folder.to_string_lossy().into_owned());
-        let has_git_dir = self.keep_git_dir && self.at.subdir.is_empty();
+        let has_git_dir = self.has_git_dir();
         let work = folder.join("tree");
         let dir = if has_git_dir { work.join(".git") } else { folder.join("git") };
         let git = Git { place: Some((&dir, &work)) };
@@ -200,30 +249,13 @@ impl Repository {
     }
 }
 
-impl Checkout {
-    /// The directory that is meant.
-    pub fn found(&self) -> Result<Found> {
-        let missing = || Error::not_found(format!("the directory {:?} is not there", self.subdir));
-        let found = self.tree.look(Path::new(&self.subdir))?.ok_or_else(missing)?;
-        if !found.is_dir() {
-            return Err(Error::input(format!("{:?} is not a directory", self.subdir)));
-        }
-        Ok(found)
-    }
-
-    /// Removes it.
-    pub fn discard(self, scratch: &Scratch) -> Result<()> {
-        drop(self.tree);
-        scratch.discard(self.workspace)
-    }
-}
-
 /// Fetches what an address means, for as long as the scratch is there.
 pub fn fetch(address: &str, scratch: &Scratch) -> Result<OwnedFd> {
     let github = address.starts_with("github.com/").then(|| format!("https://{address}"));
-    let repository = Repository::ask(github.as_deref().unwrap_or(address), false, None)?;
-    let checkout = repository.check_out(scratch)?;
-    checkout.tree.open_dir(&checkout.found()?.real)
+    let address = github.as_deref().unwrap_or(address);
+    let repository = Repository::ask(address, false, None, &Known::default())?;
+    let (tree, _) = repository.bring(scratch)?;
+    tree.open_dir(&repository.found_in(&tree)?.real)
 }
 
 /// A submodule's `.git` says where in the scratch its repository was.
@@ -255,7 +287,7 @@ fn remove_if_there(path: &Path) -> Result<()> {
 
 /// Asks which commits a reference stands for: that of an annotated tag has two ids, its own and
 /// that of the commit, which comes last. Also gives the full name.
-fn ask_server(at: &GitRef) -> Result<(Vec<String>, String)> {
+fn ask_server(at: &GitRef) -> Result<Asked> {
     let git = Git { place: None };
     let Some(reference) = &at.reference else {
         let said = git.run(&["ls-remote", "--symref", "--", &at.remote, "HEAD"])?;

@@ -1,23 +1,22 @@
 //! What stands for git where the binary was built without `net`: an error that says so.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::source::{Found, Tree};
 use crate::error::{Error, Result};
 use crate::store::Scratch;
 
+/// Nothing.
+#[derive(Default)]
+pub struct Known {}
+
 /// There is none.
 pub enum Repository {}
 
-/// There is none.
-pub struct Checkout {
-    /// The files.
-    pub tree: Tree,
-}
-
 impl Repository {
     /// Refuses.
-    pub fn ask(_: &str, _: bool, _: Option<&str>) -> Result<Repository> {
+    pub fn ask(_: &str, _: bool, _: Option<&str>, _: &Known) -> Result<Repository> {
         Err(Error::unsupported("this lath was built without net")
             .hint("clone the repository into the build context and COPY it"))
     }
@@ -33,25 +32,17 @@ impl Repository {
     }
 
     /// Never called.
-    pub fn check_out(&self, _: &Scratch) -> Result<Checkout> {
+    pub fn check_out(&self, _: &Arc<Scratch>, _: Option<&Known>) -> Result<()> {
         match *self {}
     }
-}
-
-impl Checkout {
-    /// Never called.
-    pub fn found(&self) -> Result<Found> {
-        Err(Error::unsupported("this lath was built without net"))
-    }
 
     /// Never called.
-    pub fn discard(self, _: &Scratch) -> Result<()> {
-        Ok(())
+    pub fn found(&self) -> Result<(&Tree, Found)> {
+        match *self {}
     }
 }
 
 /// Refuses.
 pub fn fetch(address: &str, _: &Scratch) -> Result<OwnedFd> {
-    Repository::ask(address, false, None)?;
-    Err(Error::unsupported("this lath was built without net"))
+    match Repository::ask(address, false, None, &Known {})? {}
 }

@@ -15,8 +15,11 @@ mod git;
 mod git;
 #[cfg(feature = "net")]
 mod git_ref;
+#[cfg(feature = "net")]
+mod held;
 mod lanes;
 mod mounts;
+mod once;
 #[cfg(feature = "net")]
 mod remote;
 #[cfg(not(feature = "net"))]
@@ -32,7 +35,7 @@ mod walk;
 mod work;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::archive::Layout;
 pub use crate::archive::LayoutPlace;
@@ -44,7 +47,7 @@ use crate::image::config::ImageConfig;
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
-use crate::instruction::Scope;
+use crate::instruction::{Effect, Scope, Source};
 use crate::plan::lint::{self, Here, Outcome, Subject};
 use crate::plan::outline::Outliner;
 pub use crate::plan::outline::{Entry, Outline};
@@ -197,7 +200,8 @@ pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
     let rules = rules(&document, request)?;
     let scope = scope(request);
     let mut outliner = Outliner::new(&document, &plan, &scope);
-    let outcome = lint(session, request, &context, &document, &plan, &rules, Some(&mut outliner));
+    let ear = Ear::Outliner(&mut outliner);
+    let outcome = lint(session, request, &context, &document, &plan, &rules, ear);
     Ok(Checked {
         findings: outcome.findings,
         outline: outliner.finish(),
@@ -223,9 +227,11 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
     };
     plan.hear_triggers(&triggers).map_err(|fault| told(vec![fault], &context))?;
     let rules = rules(&document, request)?;
-    let list = lint(Some(session), request, &context, &document, &plan, &rules, None).findings;
+    let mut fetched = Fetched::default();
+    let ear = Ear::Fetched(&mut fetched);
+    let list = lint(Some(session), request, &context, &document, &plan, &rules, ear).findings;
     let done = match list.is_empty() || !rules.error {
-        true => walk(&bases, request, &context, &plan, listener),
+        true => walk(&bases, request, &context, &plan, fetched.several, listener),
         false => Err(violation(&list)),
     };
     if !list.is_empty() {
@@ -239,11 +245,12 @@ fn walk(
     request: &Request,
     context: &BuildContext,
     plan: &Plan,
+    several: BTreeSet<String>,
     listener: &mut dyn Listener,
 ) -> Result<ImageId> {
     exchange::look(request, listener);
     let session = bases.session;
-    let shared = Shared::new(bases, request, context, plan)?;
+    let shared = Shared::new(bases, request, context, plan, several)?;
     let built = stages::build(&shared, request.jobs, listener).and_then(|image| {
         let is_asked = request.squash || !request.cache_to.is_empty();
         let ends = if is_asked { exchange::ends(&shared, image)? } else { Vec::new() };
@@ -306,7 +313,33 @@ fn rules(document: &Document, request: &Request) -> Result<Check> {
     }
 }
 
-/// With an outliner all stages are looked at, unless one is asked for.
+/// Who hears the statements that the linter goes through. With an outliner those are of all stages,
+/// unless one is asked for.
+enum Ear<'a, 'b> {
+    Outliner(&'a mut Outliner<'b>),
+    Fetched(&'a mut Fetched),
+}
+
+/// From where steps fetch files, and from where more than one does.
+#[derive(Default)]
+struct Fetched {
+    once: BTreeSet<String>,
+    several: BTreeSet<String>,
+}
+
+impl Fetched {
+    fn hear(&mut self, here: &Here<'_>) {
+        let Effect::Copy(copy) = here.effect() else { return };
+        for source in &copy.sources {
+            let (Source::Url(address) | Source::Git(address)) = source else { continue };
+            let place = effect_copy::place(address).to_owned();
+            if !self.once.insert(place.clone()) {
+                self.several.insert(place);
+            }
+        }
+    }
+}
+
 fn lint(
     session: Option<&Session>,
     request: &Request,
@@ -314,19 +347,18 @@ fn lint(
     document: &Document,
     plan: &Plan,
     rules: &Check,
-    mut outliner: Option<&mut Outliner<'_>>,
+    mut ear: Ear<'_, '_>,
 ) -> Outcome {
-    let every_stage = outliner.is_some() && request.target.is_none();
+    let every_stage = matches!(ear, Ear::Outliner(_)) && request.target.is_none();
     let base = |name: &str| base_config(session?, request, name);
     let ignored =
         |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
     let scope = scope(request);
     let subject =
         Subject { document, plan, rules, scope, every_stage, base: &base, ignored: &ignored };
-    lint::check(&subject, &mut |stage, here: &Here<'_>| {
-        if let Some(outliner) = &mut outliner {
-            outliner.hear(stage, here);
-        }
+    lint::check(&subject, &mut |stage, here: &Here<'_>| match &mut ear {
+        Ear::Outliner(outliner) => outliner.hear(stage, here),
+        Ear::Fetched(fetched) => fetched.hear(here),
     })
 }
 

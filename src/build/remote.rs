@@ -2,14 +2,14 @@
 //! with `--checksum` it is known before anything is fetched, and a cached step asks nobody;
 //! otherwise the server is asked whether the file has changed.
 
-use std::cell::OnceCell;
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
+use super::held::Held;
 use super::source::{Found, Tree, frame};
 use super::walk::Walk;
 use crate::error::{Context, Error, Result};
@@ -20,7 +20,7 @@ use crate::image::time::parse_http;
 use crate::instruction::{CopyEffect, Source};
 use crate::layer::compress::decompress;
 use crate::pattern::Ignore;
-use crate::store::{Fetched, Scratch, Workspace};
+use crate::store::Fetched;
 use crate::sys::fs::{BUFFER, open_dir, write_all};
 
 /// The name of a file whose address has none; BuildKit's.
@@ -39,23 +39,8 @@ pub struct Remote {
     modified: Option<i64>,
     /// The Dockerfile has promised the digest.
     is_promised: bool,
-    file: OnceCell<Held>,
-}
-
-/// A file in the scratch, removed when it is dropped.
-struct Held {
-    tree: Tree,
-    scratch: Arc<Scratch>,
-    workspace: Option<Workspace>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(Err(error)) = self.workspace.take().map(|made| self.scratch.discard(made)) {
-            // It goes with the scratch at the latest.
-            log::warn!("a fetched file is still there: {error}");
-        }
-    }
+    /// Locked while it is fetched: several steps may have the same.
+    file: Mutex<Option<Arc<Held>>>,
 }
 
 impl Remote {
@@ -67,12 +52,12 @@ impl Remote {
     }
 
     /// The file, once it was fetched.
-    pub fn found(&self) -> Result<(&Tree, Found)> {
-        let held = self.file.get().map(|held| &held.tree);
+    pub fn found(&self) -> Result<(Arc<Held>, Found)> {
+        let held = self.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let missing = || Error::not_found(format!("{}: it was not fetched", self.url));
-        let tree = held.ok_or_else(missing)?;
-        let found = tree.look(Path::new(&self.name()))?.ok_or_else(missing)?;
-        Ok((tree, found))
+        let held = held.ok_or_else(missing)?;
+        let found = held.tree.look(Path::new(&self.name()))?.ok_or_else(missing)?;
+        Ok((held, found))
     }
 
     fn name(&self) -> String {
@@ -96,35 +81,57 @@ pub fn stream(address: &str) -> Result<Box<dyn Read>> {
 
 impl Walk<'_, '_> {
     /// What the addresses of a copy lead to, in their order. Without a cache to ask, what is not
-    /// promised is fetched at once.
-    pub(super) fn remotes(&mut self, copy: &CopyEffect, asks_cache: bool) -> Result<Vec<Remote>> {
+    /// promised is fetched at once. What several steps name is the same for all of them.
+    pub(super) fn remotes(
+        &mut self,
+        copy: &CopyEffect,
+        asks_cache: bool,
+    ) -> Result<Vec<Arc<Remote>>> {
+        let build = self.build;
         let mut remotes = Vec::new();
         for source in &copy.sources {
             let Source::Url(address) = source else { continue };
-            let url = Url::parse(address)?;
-            let mut remote = Remote {
-                address: address.clone(),
-                url,
-                digest: Digest::of(b""),
-                modified: None,
-                is_promised: false,
-                file: OnceCell::new(),
-            };
-            match &copy.checksum {
-                Some(checksum) => {
-                    remote.digest = promised(checksum)?;
-                    remote.is_promised = true;
+            let checksum = copy.checksum.as_deref();
+            let mut make = || self.remote(address, checksum, asks_cache).map(Arc::new);
+            remotes.push(match build.several.contains(address) {
+                true => {
+                    let key = format!("{address} {}", checksum.unwrap_or_default());
+                    build.remotes.get(key, make)?
                 }
-                None => self.ask(&mut remote, asks_cache)?,
-            }
-            remotes.push(remote);
+                false => make()?,
+            });
         }
         Ok(remotes)
     }
 
+    fn remote(
+        &mut self,
+        address: &str,
+        checksum: Option<&str>,
+        asks_cache: bool,
+    ) -> Result<Remote> {
+        let mut remote = Remote {
+            address: address.to_owned(),
+            url: Url::parse(address)?,
+            digest: Digest::of(b""),
+            modified: None,
+            is_promised: false,
+            file: Mutex::default(),
+        };
+        match checksum {
+            Some(checksum) => {
+                remote.digest = promised(checksum)?;
+                remote.is_promised = true;
+            }
+            None => self.ask(&mut remote, asks_cache)?,
+        }
+        Ok(remote)
+    }
+
     /// Fetches a file that is not here yet, and whose digest is known.
     pub(super) fn fetch(&mut self, remote: &Remote) -> Result<()> {
-        if remote.file.get().is_some() {
+        let mut file = remote.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_some() {
             return Ok(());
         }
         let response = Client::new().send(Request::get(remote.url.clone()))?;
@@ -137,7 +144,7 @@ impl Walk<'_, '_> {
                 false => "the file has changed during the build: build again",
             }));
         }
-        let _ = remote.file.set(held);
+        *file = Some(held);
         Ok(())
     }
 
@@ -164,12 +171,12 @@ impl Walk<'_, '_> {
         let (held, fetched) = self.keep(remote, response)?;
         remote.digest = fetched.digest;
         remote.modified = fetched.modified.as_deref().and_then(parse_http);
-        let _ = remote.file.set(held);
+        remote.file = Mutex::new(Some(held));
         Ok(())
     }
 
     /// Takes a response into the scratch.
-    fn keep(&mut self, remote: &Remote, response: Response) -> Result<(Held, Fetched)> {
+    fn keep(&mut self, remote: &Remote, response: Response) -> Result<(Arc<Held>, Fetched)> {
         if !(200..300).contains(&response.status) {
             return Err(response.refusal());
         }
@@ -186,7 +193,7 @@ impl Walk<'_, '_> {
         let workspace = scratch.workspace()?;
         let dir = open_dir(workspace.dir.as_fd(), ".")?;
         let tree = Tree::new(dir, Ignore::default(), false);
-        let held = Held { tree, scratch, workspace: Some(workspace) };
+        let held = Arc::new(Held::new(tree, scratch.clone(), workspace));
         let total = response.body.length().filter(|_| !is_coded);
         let body: Box<dyn Read> = Box::new(response.body);
         let body = if is_coded { decompress(body)?.1 } else { body };
@@ -197,7 +204,7 @@ impl Walk<'_, '_> {
         // Without --checksum that is what makes the next build fast.
         let is_settled = now.zip(time).is_some_and(|(now, then)| now - then >= SETTLED_SECONDS);
         if !remote.is_promised && (fetched.etag.is_some() || is_settled) {
-            self.build.session.store.remember(&held.scratch, &remote.address, &fetched)?;
+            self.build.session.store.remember(&scratch, &remote.address, &fetched)?;
         }
         Ok((held, fetched))
     }

@@ -1,5 +1,7 @@
 //! In the place of `remote` in a lath without the network: nothing is fetched.
 
+use std::sync::Arc;
+
 use super::source::{Found, Tree};
 use super::walk::Walk;
 use crate::error::{Error, Result};
@@ -17,6 +19,12 @@ pub fn stream(_: &str) -> Result<Box<dyn std::io::Read>> {
 /// There is none.
 pub enum Remote {}
 
+/// There is none.
+pub struct Held {
+    /// The files.
+    pub tree: Tree,
+}
+
 impl Remote {
     /// Not called.
     pub fn digest(&self, _: &mut blake3::Hasher) {
@@ -24,14 +32,14 @@ impl Remote {
     }
 
     /// Not called.
-    pub fn found(&self) -> Result<(&Tree, Found)> {
+    pub fn found(&self) -> Result<(Arc<Held>, Found)> {
         match *self {}
     }
 }
 
 impl Walk<'_, '_> {
     /// No addresses, or an error.
-    pub(super) fn remotes(&mut self, copy: &CopyEffect, _: bool) -> Result<Vec<Remote>> {
+    pub(super) fn remotes(&mut self, copy: &CopyEffect, _: bool) -> Result<Vec<Arc<Remote>>> {
         match copy.sources.iter().any(|source| matches!(source, Source::Url(_))) {
             true => Err(missing().hint("download the file beside the Dockerfile and ADD it")),
             false => Ok(Vec::new()),

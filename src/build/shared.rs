@@ -1,12 +1,17 @@
 //! What the stages of one build share: what each has come to, and which step is somebody's already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Request;
 use super::bases::Bases;
 use super::context::BuildContext;
+use super::git;
+use super::once::Once;
+#[cfg(feature = "net")]
+use super::remote::Remote;
+use super::source::Tree;
 use super::stage::Building;
 use super::work::Lazy;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +31,15 @@ pub struct Shared<'a> {
     pub epoch: Option<i64>,
     /// How many steps there are.
     pub total: usize,
+    /// Where files come from that several steps fetch: these are kept until the end.
+    pub several: BTreeSet<String>,
+    /// Files from elsewhere, by their addresses and checksums.
+    #[cfg(feature = "net")]
+    pub remotes: Once<Arc<Remote>>,
+    /// What is known of git repositories.
+    pub repositories: git::Known,
+    /// The files of named contexts.
+    pub trees: Once<Arc<Tree>>,
     state: Mutex<State>,
     changed: Condvar,
     is_stopped: AtomicBool,
@@ -58,6 +72,7 @@ impl<'a> Shared<'a> {
         request: &'a Request,
         context: &'a BuildContext,
         plan: &'a Plan,
+        several: BTreeSet<String>,
     ) -> Result<Shared<'a>> {
         let stages = plan.needed.iter().filter_map(|index| plan.stages.get(*index));
         let steps: usize = stages.map(|stage| 1 + stage.steps.len()).sum();
@@ -71,6 +86,11 @@ impl<'a> Shared<'a> {
             work: Lazy::default(),
             epoch: request.epoch()?,
             total: plan.global_texts.len() + steps + labels,
+            several,
+            #[cfg(feature = "net")]
+            remotes: Once::default(),
+            repositories: git::Known::default(),
+            trees: Once::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
             is_stopped: AtomicBool::new(false),

@@ -260,7 +260,8 @@ impl Walk<'_, '_> {
     ) -> Result<()> {
         let remotes = self.remotes(copy, asks_cache)?;
         input.tree = self.tree_of(plan, copy)?;
-        input.sources = Some(Sources::find(copy, input.tree.as_deref(), remotes)?);
+        let known = &self.build.repositories;
+        input.sources = Some(Sources::find(copy, input.tree.as_deref(), remotes, known)?);
         Ok(())
     }
 
@@ -358,17 +359,19 @@ impl Walk<'_, '_> {
         for remote in input.sources.iter().flat_map(Sources::remotes) {
             self.fetch(remote)?;
         }
-        let chain = self.chain(stage)?;
         let scratch = self.work()?.scratch.clone();
+        for (repository, place) in input.sources.iter().flat_map(Sources::repositories) {
+            let is_shared = self.build.several.contains(place);
+            repository.check_out(&scratch, is_shared.then_some(&self.build.repositories))?;
+        }
+        let chain = self.chain(stage)?;
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
         let mounted = snapshot.mount(None)?;
         let mut progress = Progress::new(self.listener(), "copy", None);
         let mut moved = |bytes: u64| progress.add(bytes);
         let tree = input.tree.as_deref();
         let copied = match &input.sources {
-            Some(sources) => {
-                effect_copy::copy(copy, sources, tree, mounted.as_fd(), &scratch, &mut moved)
-            }
+            Some(sources) => effect_copy::copy(copy, sources, tree, mounted.as_fd(), &mut moved),
             None => Ok(()),
         };
         drop(mounted);

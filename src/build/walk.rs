@@ -236,20 +236,18 @@ impl<'a, 'b> Walk<'a, 'b> {
 
     /// The files of a directory or a tar of `--build-context`.
     fn named_tree(&mut self, word: &str) -> Result<Arc<Tree>> {
-        if let Some(tree) = self.trees.get(word) {
-            return Ok(tree.clone());
-        }
-        let tree = match self.build.request.named(word) {
-            Some(Named::Directory(path)) => context::directory(path, &self.build.session.store)?,
-            Some(Named::Git(address)) => {
-                context::tree(git::fetch(address, &self.work()?.scratch)?)?
-            }
-            Some(Named::Url(address)) => context::archive(address, &self.work()?.scratch)?,
-            _ => return Err(Error::not_found(format!("{word} has no files"))),
-        };
-        let tree = Arc::new(tree);
-        self.trees.insert(word.to_owned(), tree.clone());
-        Ok(tree)
+        let Shared { session, request, trees, .. } = self.build;
+        trees.get(word.to_ascii_lowercase(), || {
+            let tree = match request.named(word) {
+                Some(Named::Directory(path)) => context::directory(path, &session.store)?,
+                Some(Named::Git(address)) => {
+                    context::tree(git::fetch(address, &self.work()?.scratch)?)?
+                }
+                Some(Named::Url(address)) => context::archive(address, &self.work()?.scratch)?,
+                _ => return Err(Error::not_found(format!("{word} has no files"))),
+            };
+            Ok(Arc::new(tree))
+        })
     }
 
     /// The files that a mount shows.

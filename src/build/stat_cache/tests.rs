@@ -13,7 +13,8 @@ impl Place {
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(path.join("tree")).unwrap();
         let store = Arc::new(Store::open(&path.join("store")).unwrap());
-        let cache = StatCache { store, key: "k".into(), merging: Mutex::new(()), first: OnceLock::new() };
+        let cache =
+            StatCache { store, key: "k".into(), merging: Mutex::new(()), first: OnceLock::new() };
         (Place(path), cache)
     }
 

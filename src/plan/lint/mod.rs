@@ -77,6 +77,13 @@ pub struct Here<'a> {
     ignored: &'a dyn Fn(&str) -> bool,
 }
 
+impl Here<'_> {
+    /// What the statement does.
+    pub fn effect(&self) -> &Effect {
+        self.effect
+    }
+}
+
 /// Where a rule says what it has found.
 struct Say<'a> {
     rule: &'static Rule,
