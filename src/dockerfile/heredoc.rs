@@ -7,13 +7,13 @@ use super::{expand::Expander, scan};
 /// How many a line may open. A shell takes sixteen.
 pub(super) const MAX_HEREDOCS: usize = 1000;
 
-/// A here-document with its text.
+/// A here-document with its text, both parts of the Dockerfile where they can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heredoc {
+pub struct Heredoc<'a> {
     /// The word that ends it; also the file's name for COPY and ADD.
-    pub name: String,
+    pub name: Cow<'a, str>,
     /// The lines as written, their ends and tabs included.
-    pub content: String,
+    pub content: Cow<'a, str>,
     /// No part of the word was quoted: COPY and ADD expand variables in it.
     pub expand: bool,
     /// Written `<<-`: leading tabs are dropped from each line.
@@ -22,7 +22,7 @@ pub struct Heredoc {
     pub fd: u32,
 }
 
-impl Heredoc {
+impl Heredoc<'_> {
     /// The text as it is used, without the leading tabs when these are dropped.
     pub fn text(&self) -> Cow<'_, str> {
         if !self.strip_tabs {
@@ -31,10 +31,21 @@ impl Heredoc {
         let lines = self.content.split_inclusive('\n');
         Cow::Owned(lines.map(|line| line.trim_start_matches('\t')).collect())
     }
+
+    /// The same apart from the Dockerfile.
+    pub fn into_owned(self) -> Heredoc<'static> {
+        Heredoc {
+            name: Cow::Owned(self.name.into_owned()),
+            content: Cow::Owned(self.content.into_owned()),
+            expand: self.expand,
+            strip_tabs: self.strip_tabs,
+            fd: self.fd,
+        }
+    }
 }
 
 /// The here-document that a word opens, still without content.
-pub fn opens(word: &str) -> Option<Heredoc> {
+pub fn opens(word: &str) -> Option<Heredoc<'_>> {
     let digits = word.bytes().position(|byte| !byte.is_ascii_digit())?;
     let strip_tabs = match word.as_bytes().get(digits..)? {
         [b'<', b'<', b'-', ..] => true,
@@ -47,8 +58,8 @@ pub fn opens(word: &str) -> Option<Heredoc> {
     }
     let fd = word.get(..digits)?.parse().unwrap_or_default();
     if is_plain(written) && !written.bytes().any(scan::is_blank) {
-        let name = written.to_owned();
-        return Some(Heredoc { name, content: String::new(), expand: true, strip_tabs, fd });
+        let name = Cow::Borrowed(written);
+        return Some(Heredoc { name, content: Cow::default(), expand: true, strip_tabs, fd });
     }
     // A word with quotes is one from which taking the quotes off takes something away.
     let mut lex = Expander::new('\\', &|_| None);
@@ -61,16 +72,17 @@ pub fn opens(word: &str) -> Option<Heredoc> {
     }
     let (name, raw) = (words.pop()?, raw_words.pop()?);
     let expand = quotes(&name) == quotes(&raw);
-    Some(Heredoc { name, content: String::new(), expand, strip_tabs, fd })
+    Some(Heredoc { name: name.into(), content: Cow::default(), expand, strip_tabs, fd })
 }
 
-/// All here-documents that a line opens, in order.
-pub(super) fn opened_by(line: &str) -> Vec<Heredoc> {
+/// Adds all here-documents that a line opens, in order.
+pub(super) fn opened_by<'a>(line: &'a str, into: &mut Vec<Heredoc<'a>>) {
     if is_plain(line) {
         let words = line.as_bytes().split(|byte| scan::is_blank(*byte));
         let words = words.filter(|word| word.contains(&b'<'));
         let words = words.filter_map(|word| std::str::from_utf8(word).ok());
-        return words.filter_map(opens).take(MAX_HEREDOCS + 1).collect();
+        into.extend(words.filter_map(opens).take(MAX_HEREDOCS + 1));
+        return;
     }
     let mut lex = Expander::new('\\', &|_| None);
     lex.raw_quotes = true;
@@ -78,7 +90,8 @@ pub(super) fn opened_by(line: &str) -> Vec<Heredoc> {
     lex.keep_unset = true;
     // A line whose quotes do not close is the shell's to complain about.
     let words = lex.words(line).unwrap_or_default();
-    words.iter().filter_map(|word| opens(word)).take(MAX_HEREDOCS + 1).collect()
+    let found = words.iter().filter_map(|word| opens(word).map(Heredoc::into_owned));
+    into.extend(found.take(MAX_HEREDOCS + 1));
 }
 
 /// ASCII, and nothing in it means anything to the lexer, but blanks.
@@ -107,7 +120,7 @@ mod tests {
             ("<<${EOF}", "${EOF}", true, false, 0),
         ] {
             let found = opens(word).expect(word);
-            assert_eq!((found.name.as_str(), found.expand), (name, expand), "{word}");
+            assert_eq!((found.name.as_ref(), found.expand), (name, expand), "{word}");
             assert_eq!((found.strip_tabs, found.fd), (strip_tabs, fd), "{word}");
         }
         for word in ["<<", "<<-", "a<<EOF", "<<<EOF", "<EOF", "<<EOF<", "<<'EOF", "x", "1<<"] {
@@ -128,7 +141,9 @@ mod tests {
             ("RUN cat 3<<EOF <&3", &["EOF"]),
             ("RUN echo ${X:-<<EOF}", &[]),
         ] {
-            let found: Vec<String> = opened_by(line).into_iter().map(|doc| doc.name).collect();
+            let mut found = Vec::new();
+            opened_by(line, &mut found);
+            let found: Vec<&str> = found.iter().map(|doc| doc.name.as_ref()).collect();
             assert_eq!(found, names, "{line}");
         }
     }

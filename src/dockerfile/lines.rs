@@ -22,8 +22,10 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     while let Some(line) = parser.logical_line() {
         is_empty = false;
         // Else no fault is left to find: no here-document is opened, and few flags fit.
-        if line.text.len() > flags::MAX_FLAGS || line.text.as_bytes().contains(&b'<') {
-            parser.statement(line);
+        if (line.text.len() > flags::MAX_FLAGS || parser.has_sign(&line.text))
+            && let Some(statement) = parser.statement(line)
+        {
+            parser.spare = statement.heredocs;
         }
     }
     if is_empty && parser.faults.is_empty() {
@@ -43,8 +45,12 @@ pub(super) struct Parser<'a> {
     valid: Option<&'a str>,
     /// Some line holds a NUL.
     has_nul: bool,
+    /// Some line holds a `<`.
+    has_sign: bool,
     /// Only the faults are wanted: here-documents need no content.
     checks_only: bool,
+    /// Memory for the here-documents of the next statement.
+    spare: Vec<Heredoc<'a>>,
     /// The number of the line that was read last.
     line: usize,
     top: directives::Reader,
@@ -80,7 +86,13 @@ impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a [u8]) -> Parser<'a> {
         let rest = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
         let valid = from_utf8(rest).ok();
-        Parser { rest, valid, has_nul: rest.contains(&0), ..Parser::default() }
+        let (has_nul, has_sign) = (rest.contains(&0), rest.contains(&b'<'));
+        Parser { rest, valid, has_nul, has_sign, ..Parser::default() }
+    }
+
+    /// Whether a line may open here-documents, by their sign.
+    fn has_sign(&self, line: &str) -> bool {
+        self.has_sign && line.as_bytes().contains(&b'<')
     }
 
     /// The next line with its end.
@@ -114,7 +126,7 @@ impl<'a> Parser<'a> {
     /// line on.
     fn line_or_comment(&mut self, raw: &'a [u8], from: &'a [u8]) -> Option<LogicalLine<'a>> {
         let first = self.line;
-        let written = scan::start(without_end(self.text(raw, first)?));
+        let written = scan::start(self.text(raw, from, first)?);
         if !self.top.done {
             match self.top.offer(written) {
                 Ok(true) => return None,
@@ -163,10 +175,22 @@ impl<'a> Parser<'a> {
             self.faults.push(Fault::new(first, format!("more than {most} flags in a line")));
             return None;
         }
-        let keyword = original.get(..keyword_end).unwrap_or_default();
-        let mut heredocs = Vec::new();
-        if may_open_heredocs(keyword, original.get(rest_start..).unwrap_or_default()) {
-            heredocs = heredoc::opened_by(&original);
+        let mut heredocs = std::mem::take(&mut self.spare);
+        heredocs.clear();
+        if self.has_sign(&original)
+            && may_open_heredocs(
+                original.get(..keyword_end).unwrap_or_default(),
+                original.get(rest_start..).unwrap_or_default(),
+            )
+        {
+            match &original {
+                Cow::Borrowed(line) => heredoc::opened_by(line, &mut heredocs),
+                Cow::Owned(line) => {
+                    let mut found = Vec::new();
+                    heredoc::opened_by(line, &mut found);
+                    heredocs.extend(found.into_iter().map(|one| one.into_owned()));
+                }
+            }
             if heredocs.len() > heredoc::MAX_HEREDOCS {
                 let most = heredoc::MAX_HEREDOCS;
                 self.faults.push(Fault::new(first, format!("more than {most} heredocs in a line")));
@@ -199,13 +223,14 @@ impl<'a> Parser<'a> {
         let mut joined = head.to_owned();
         let first = self.line;
         let (mut empty, mut intact) = (false, true);
-        while let Some(raw) = self.next_line() {
-            let Some(line) = self.text(raw, first) else {
+        loop {
+            let from = self.rest;
+            let Some(raw) = self.next_line() else { break };
+            let Some(line) = self.text(raw, from, first) else {
                 // A comment may be in any encoding.
                 intact = intact && is_comment(raw);
                 continue;
             };
-            let line = without_end(line);
             match scan::start(line).bytes().next() {
                 Some(b'#') => continue,
                 None => {
@@ -214,12 +239,12 @@ impl<'a> Parser<'a> {
                 }
                 _ => {}
             }
-            match continued(line, escape) {
-                Some(head) => joined.push_str(head),
-                None => {
-                    joined.push_str(line);
-                    break;
-                }
+            let Some(head) = continued(line, escape) else {
+                joined.push_str(line);
+                break;
+            };
+            if !head.is_empty() {
+                joined.push_str(head);
             }
         }
         joined.truncate(scan::end(&joined).len());
@@ -229,7 +254,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads the content of a here-document up to the line that ends it.
-    fn fill(&mut self, document: &mut Heredoc, first: usize) -> Option<()> {
+    fn fill(&mut self, document: &mut Heredoc<'a>, first: usize) -> Option<()> {
         let content = self.rest;
         let mut length = 0;
         while let Some(raw) = self.next_line() {
@@ -239,8 +264,7 @@ impl<'a> Parser<'a> {
             }
             if end == document.name.as_bytes() {
                 if !self.checks_only {
-                    let content = content.get(..length).unwrap_or_default();
-                    document.content = from_utf8(content).unwrap_or_default().to_owned();
+                    document.content = self.text_of(content, length).unwrap_or_default().into();
                 }
                 return Some(());
             }
@@ -258,14 +282,23 @@ impl<'a> Parser<'a> {
         None
     }
 
-    /// The line read last as text; bytes that are no UTF-8 are a fault, unless they are a comment's.
+    /// So many bytes at the beginning of the rest of the text, as text.
     #[inline(always)]
-    fn text(&mut self, raw: &'a [u8], first: usize) -> Option<&'a str> {
-        if let Some(whole) = self.valid {
-            let end = whole.len() - self.rest.len();
-            return whole.get(end - raw.len()..end);
+    fn text_of(&self, from: &'a [u8], length: usize) -> Option<&'a str> {
+        match self.valid {
+            Some(whole) => {
+                let begin = whole.len() - from.len();
+                whole.get(begin..begin + length)
+            }
+            None => from_utf8(from.get(..length)?).ok(),
         }
-        let text = from_utf8(raw).ok();
+    }
+
+    /// The line that `from` begins with, without its end; bytes that are no UTF-8 are a fault,
+    /// unless they are a comment's.
+    #[inline(always)]
+    fn text(&mut self, raw: &'a [u8], from: &'a [u8], first: usize) -> Option<&'a str> {
+        let text = self.text_of(from, scan::end_of(raw, is_line_end).len());
         if text.is_none() && !is_comment(raw) && self.faults.len() < MAX_FAULTS {
             self.faults.push(not_utf8(first));
         }
@@ -281,11 +314,6 @@ fn is_comment(raw: &[u8]) -> bool {
     raw.trim_ascii_start().starts_with(b"#")
 }
 
-#[inline(always)]
-fn without_end(line: &str) -> &str {
-    line.get(..scan::end_of(line.as_bytes(), is_line_end).len()).unwrap_or_default()
-}
-
 fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
@@ -295,6 +323,7 @@ fn is_line_end(byte: u8) -> bool {
 fn continued(line: &str, escape: char) -> Option<&str> {
     match scan::end_of(line.as_bytes(), |byte| matches!(byte, b' ' | b'\t')) {
         [head @ .., last] if char::from(*last) == escape => match head {
+            [] => Some(""),
             [.., before] if before == last => None,
             head => line.get(..head.len()),
         },

@@ -57,7 +57,7 @@ pub struct Statement<'a> {
     /// The flags in front of the arguments.
     pub flags: Vec<Flag>,
     /// The here-documents that the line opens, in order.
-    pub heredocs: Vec<Heredoc>,
+    pub heredocs: Vec<Heredoc<'a>>,
     /// First line, from 1.
     pub line: usize,
     /// Last line, that of the last here-document's end included.

@@ -23,6 +23,9 @@ pub(super) fn line_length(text: &[u8]) -> usize {
 /// As `str::trim_start`.
 pub(super) fn start(text: &str) -> &str {
     let mut rest = text.as_bytes();
+    if rest.first().is_some_and(u8::is_ascii_graphic) {
+        return text;
+    }
     while let [byte, after @ ..] = rest {
         if !is_blank(*byte) {
             break;
@@ -36,6 +39,9 @@ pub(super) fn start(text: &str) -> &str {
 
 /// As `str::trim_end`.
 pub(super) fn end(text: &str) -> &str {
+    if text.as_bytes().last().is_some_and(u8::is_ascii_graphic) {
+        return text;
+    }
     let rest = end_of(text.as_bytes(), is_blank);
     let trimmed = text.get(..rest.len()).unwrap_or_default();
     if rest.last().is_some_and(|byte| !byte.is_ascii()) { trimmed.trim_end() } else { trimmed }

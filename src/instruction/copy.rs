@@ -129,7 +129,7 @@ impl Files {
                     let document = of_the_line.find(|known| known.name == opened.name);
                     let content = document.map(|document| document.text().into_owned());
                     documents.push(Document {
-                        name: opened.name,
+                        name: opened.name.into_owned(),
                         content: content.unwrap_or_default(),
                         expand: opened.expand,
                     });

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     command: CommandLine,
-    heredocs: Vec<Heredoc>,
+    heredocs: Vec<Heredoc<'static>>,
     mounts: Vec<MountFlag>,
     network: String,
     security: String,
@@ -50,7 +50,7 @@ impl Meaning for Run {
                 .hint("it is sandbox or insecure"));
         }
         let command = CommandLine::parse(statement.rest())?;
-        let heredocs = statement.heredocs.clone();
+        let heredocs = statement.heredocs.iter().cloned().map(Heredoc::into_owned).collect();
         Ok(Run { command, heredocs, mounts, network, security })
     }
 
@@ -98,7 +98,7 @@ impl Run {
         let text = first.text().into_owned();
         if first.content.starts_with("#!") {
             let path = format!("/dev/pipes/{}", first.name);
-            return (shell(path), vec![(first.name.clone(), text)]);
+            return (shell(path), vec![(first.name.to_string(), text)]);
         }
         (shell(text), Vec::new())
     }
