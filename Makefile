@@ -8,7 +8,7 @@ CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
-TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl
+TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
