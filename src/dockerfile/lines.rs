@@ -175,14 +175,15 @@ impl<'a> Parser<'a> {
             self.faults.push(Fault::new(first, format!("more than {most} flags in a line")));
             return None;
         }
-        let mut heredocs = std::mem::take(&mut self.spare);
-        heredocs.clear();
+        let mut heredocs = Vec::new();
         if self.has_sign(&original)
             && may_open_heredocs(
                 original.get(..keyword_end).unwrap_or_default(),
                 original.get(rest_start..).unwrap_or_default(),
             )
         {
+            heredocs = std::mem::take(&mut self.spare);
+            heredocs.clear();
             match &original {
                 Cow::Borrowed(line) => heredoc::opened_by(line, &mut heredocs),
                 Cow::Owned(line) => {
