@@ -2,8 +2,9 @@
 //!
 //! Source: docker's documentation of `docker login`; the protocol of docker-credential-helpers.
 
+use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::base64;
@@ -32,19 +33,22 @@ pub fn path() -> Option<PathBuf> {
     Some(dir.join("config.json"))
 }
 
+/// What is in it; nothing when it is not there.
+pub fn open(path: &Path) -> Result<Option<Value>> {
+    let says = || format!("read {path:?}");
+    let mut text = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(json::MAX_BYTES as u64).read_to_end(&mut text)?,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(cause).context(says),
+    };
+    Value::parse(&text).map(Some).context(says)
+}
+
 /// What is known for a registry; nothing is not an error, since most of it is public.
 pub fn of(registry: &str) -> Result<Option<Credentials>> {
     let Some(path) = path() else { return Ok(None) };
-    let text = match std::fs::File::open(&path) {
-        Ok(file) => {
-            let mut text = Vec::new();
-            file.take(json::MAX_BYTES as u64).read_to_end(&mut text)?;
-            text
-        }
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(cause).context(|| format!("read {path:?}")),
-    };
-    let config = Value::parse(&text).context(|| format!("read {path:?}"))?;
+    let Some(config) = open(&path)? else { return Ok(None) };
     let key = key_of(registry);
     if let Some(helper) = helper(&config, registry)
         && let Some(found) = ask(&helper, key)?
@@ -73,11 +77,12 @@ fn read(entry: &Value) -> Option<Credentials> {
         return Some(Credentials::Password(auth.to_owned()));
     }
     let (user, password) = (text("username")?, text("password").unwrap_or_default());
-    Some(password_of(user, password))
+    Some(Credentials::Password(basic(user, password)))
 }
 
-fn password_of(user: &str, password: &str) -> Credentials {
-    Credentials::Password(base64::encode(format!("{user}:{password}").as_bytes()))
+/// A name and a password, as they stand after `Basic`.
+pub fn basic(user: &str, password: &str) -> String {
+    base64::encode(format!("{user}:{password}").as_bytes())
 }
 
 /// What a registry is called in that file and by helpers.
@@ -100,7 +105,7 @@ fn ask(helper: &str, key: &str) -> Result<Option<Credentials>> {
     Ok(match (text("Username"), text("Secret")) {
         (_, "") => None,
         (TOKEN_USER, token) => Some(Credentials::Identity(token.to_owned())),
-        (user, password) => Some(password_of(user, password)),
+        (user, password) => Some(Credentials::Password(basic(user, password))),
     })
 }
 

@@ -1,16 +1,15 @@
 //! `login` and `logout`: credentials are tried first, then kept in docker's config.json or with
 //! the helper that it names.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::credentials::{self, key_of};
 use super::remote::{Access, Remote};
-use crate::base64;
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::json::{self, Value};
+use crate::image::json::Value;
 
 /// Tries a name and a password at a registry and keeps them. Gives the file, when it is one.
 pub fn login(
@@ -19,7 +18,7 @@ pub fn login(
     password: &str,
     access: Access,
 ) -> Result<Option<PathBuf>> {
-    let auth = base64::encode(format!("{user}:{password}").as_bytes());
+    let auth = credentials::basic(user, password);
     Remote::of_registry(registry, access)?.check(&auth)?;
     let (path, mut config) = open()?;
     if let Some(helper) = credentials::helper(&config, registry) {
@@ -65,17 +64,8 @@ fn open() -> Result<(PathBuf, Value)> {
     let path = credentials::path().ok_or_else(|| {
         Error::not_found("there is no place for credentials").hint("set HOME or DOCKER_CONFIG")
     })?;
-    let config = match File::open(&path) {
-        Ok(file) => {
-            let mut text = Vec::new();
-            file.take(json::MAX_BYTES as u64).read_to_end(&mut text)?;
-            Value::parse(&text).context(|| format!("read {path:?}"))?
-        }
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Value::Object(Vec::new()),
-        Err(cause) => return Err(cause).context(|| format!("read {path:?}")),
-    };
-    match config {
-        Value::Object(_) => Ok((path, config)),
+    match credentials::open(&path)?.unwrap_or(Value::Object(Vec::new())) {
+        config @ Value::Object(_) => Ok((path, config)),
         _ => Err(Error::input(format!("{path:?} is not docker's config.json"))),
     }
 }
