@@ -1,8 +1,6 @@
 //! The images that a build begins with or copies from: looked up, or pulled, once a build.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-
+use super::once::Once;
 use super::{LayoutPlace, Named, Request};
 use crate::archive::Layout;
 use crate::catalog::obtain::{When, find_base, obtain};
@@ -16,14 +14,14 @@ use crate::session::Session;
 pub struct Bases<'a> {
     pub(super) session: &'a Session,
     request: &'a Request,
-    /// By name and platform. Whoever pulls holds this, so that two stages do not pull the same.
-    known: Mutex<BTreeMap<(String, String), Result<ImageId>>>,
+    /// By name and platform; what could not be had is not asked for again.
+    known: Once<Result<ImageId>>,
 }
 
 impl<'a> Bases<'a> {
     /// Nothing asked for.
     pub fn new(session: &'a Session, request: &'a Request) -> Bases<'a> {
-        Bases { session, request, known: Mutex::default() }
+        Bases { session, request, known: Once::default() }
     }
 
     /// The image of a name, for the platform that the Dockerfile or else the command line wants.
@@ -46,19 +44,14 @@ impl<'a> Bases<'a> {
             }
         };
         let platform = platform.or(self.request.platform.as_ref());
-        let key = (name.to_owned(), platform.map(Platform::to_string).unwrap_or_default());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = known.get(&key) {
-            return image.clone();
-        }
+        let key = format!("{name} {}", platform.map(Platform::to_string).unwrap_or_default());
         let when = if self.request.pull { When::Always } else { When::Missing };
-        let image = match layout {
+        let mut make = || match layout {
             Some(place) => self.of_layout(place, platform, listener),
             None => find_base(self.session, name)
                 .and_then(|found| obtain(self.session, name, found, when, platform, listener)),
         };
-        known.insert(key, image.clone());
-        image
+        self.known.get(key, || Ok(make()))?
     }
 
     /// The image of a layout, which is in the store then.
