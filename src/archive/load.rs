@@ -74,11 +74,7 @@ pub fn load_one(
         let text = format!("the image is for {} and not for {wanted}", config.platform);
         return Err(Error::not_found(text));
     }
-    if config.diff_ids.len() != candidate.layers.len() {
-        let (named, there) = (config.diff_ids.len(), candidate.layers.len());
-        let text = format!("the config names {named} layers and the manifest {there}");
-        return Err(Error::corrupt(text));
-    }
+    config.agrees(candidate.layers.len())?;
     let names = names(&candidate.names, listener);
     let mut publication = Publication::default();
     if !store.has_image(&image) {

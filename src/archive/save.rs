@@ -243,10 +243,7 @@ impl Gathered<'_> {
         self.blobs.insert(*image, Blob::Text(text));
         let mut layers = Vec::new();
         for chain in config.chains() {
-            let layer = self.store.layer(&chain)?.ok_or_else(|| {
-                Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
-                    .hint("load or build the image again")
-            })?;
+            let layer = self.store.needed_layer(&chain)?;
             if let Some(name) = &layer.name {
                 self.scratch.uses(name)?;
             }

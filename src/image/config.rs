@@ -349,6 +349,16 @@ impl ImageConfig {
         fields.end();
     }
 
+    /// Whether a manifest that names so many layers can be this image's.
+    pub fn agrees(&self, layers: usize) -> Result<()> {
+        let named = self.diff_ids.len();
+        if named == layers {
+            return Ok(());
+        }
+        let text = format!("the config names {named} layers and the manifest {layers}");
+        Err(Error::corrupt(text))
+    }
+
     /// The chain ids of its layers, lowest first.
     pub fn chains(&self) -> Vec<ChainId> {
         let mut below = None;

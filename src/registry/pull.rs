@@ -51,6 +51,7 @@ pub fn pull(
         let text = config(&mut remote, &found.config)?;
         let config = ImageConfig::parse(&text).context(|| "the image's config")?;
         suits(&config, platform, &host, listener)?;
+        config.agrees(found.layers.len())?;
         layers(&mut remote, store, scratch, &found.layers, &config.diff_ids, listener)?;
         publication.images.push(NewImage { text, is_final: true });
     }
@@ -134,11 +135,6 @@ fn layers(
     diff_ids: &[DiffId],
     listener: &mut dyn Listener,
 ) -> Result<()> {
-    if layers.len() != diff_ids.len() {
-        let (named, there) = (diff_ids.len(), layers.len());
-        let text = format!("the config names {named} layers and the manifest {there}");
-        return Err(Error::corrupt(text));
-    }
     layers.iter().try_for_each(is_layer)?;
     let mut stack = Stack::new(store, scratch);
     for (number, (layer, diff_id)) in layers.iter().zip(diff_ids).enumerate() {

@@ -62,10 +62,7 @@ pub fn push(
     let mut layers = Vec::new();
     let mut said = Vec::new();
     for (diff_id, chain) in config.diff_ids.iter().zip(config.chains()) {
-        let layer = store.layer(&chain)?.ok_or_else(|| {
-            Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
-                .hint("load or build the image again")
-        })?;
+        let layer = store.needed_layer(&chain)?;
         if let Some(name) = &layer.name {
             scratch.uses(name)?;
         }

@@ -32,10 +32,7 @@ impl Chain {
     pub fn open(store: &Store, scratch: Option<&Scratch>, chains: &[ChainId]) -> Result<Chain> {
         let mut trees = Vec::new();
         for chain in chains {
-            let layer = store.layer(chain)?.ok_or_else(|| {
-                Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
-                    .hint("load or build the image again")
-            })?;
+            let layer = store.needed_layer(chain)?;
             if let Some(name) = layer.name {
                 if let Some(scratch) = scratch {
                     scratch.uses(&name)?;

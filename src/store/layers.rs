@@ -84,6 +84,14 @@ impl Store {
         }
     }
 
+    /// The layer that is the top of a chain and that an image needs.
+    pub fn needed_layer(&self, chain: &ChainId) -> Result<Layer> {
+        self.layer(chain)?.ok_or_else(|| {
+            Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
+                .hint("load or build the image again")
+        })
+    }
+
     /// Whether a chain is there, without reading its layer.
     pub fn has_chain(&self, chain: &ChainId) -> bool {
         let path = format!("chains/{}", chain.hex());
