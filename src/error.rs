@@ -88,6 +88,12 @@ impl Error {
         Self::new(Kind::Unsupported, text)
     }
 
+    /// A feature that this binary was built without.
+    pub fn built_without(feature: &str) -> Self {
+        Self::unsupported(format!("this lath was built without {feature}"))
+            .hint("take a lath that has this feature")
+    }
+
     /// Adds what to do about it; shown on a line of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

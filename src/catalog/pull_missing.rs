@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::Listener;
-use crate::image::digest::{Digest, ImageId};
+use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::session::Session;
@@ -12,10 +12,6 @@ use crate::session::Session;
 pub struct Pulled {
     /// The image.
     pub image: ImageId,
-    /// What the registry calls it.
-    pub digest: Digest,
-    /// The name did not mean this image before.
-    pub is_new: bool,
 }
 
 /// Says that nothing is pulled.
@@ -26,8 +22,7 @@ pub fn pull(
     _: bool,
     _: &mut dyn Listener,
 ) -> Result<Pulled> {
-    Err(Error::unsupported("this lath was built without net")
-        .hint("take a lath that has this feature"))
+    Err(Error::built_without("net"))
 }
 
 #[cfg(test)]

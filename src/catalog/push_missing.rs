@@ -6,6 +6,5 @@ use crate::session::Session;
 
 /// Says that nothing is pushed.
 pub fn push(_: &Session, _: &str, _: bool, _: &mut dyn Listener) -> Result<()> {
-    Err(Error::unsupported("this lath was built without net")
-        .hint("take a lath that has this feature"))
+    Err(Error::built_without("net"))
 }
