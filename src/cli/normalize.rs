@@ -143,6 +143,13 @@ const GLOBALS: Shape = Shape {
     ..Shape::PLAIN
 };
 
+/// docker's word for signatures, where they would be checked.
+pub const CONTENT_TRUST: Settled = Settled {
+    opt: Opt::switch("disable-content-trust", None),
+    values: &["true"],
+    hint: "docker's content trust is not there",
+};
+
 /// docker's management commands: group, word, and the plain words that mean the same.
 pub(super) const ALIASES: &[(&str, &[&str], &[&str])] = &[
     ("image", &["ls", "list"], &["images"]),
@@ -216,8 +223,7 @@ fn command(
         return Ok(Front::Command(found, rest.to_vec()));
     }
     if cfg!(not(feature = "net")) && ["login", "logout", "pull", "push"].contains(&word) {
-        return Err(Error::unsupported("this lath was built without net")
-            .hint("take a lath that has this feature"));
+        return Err(Error::built_without("net"));
     }
     let in_group: Vec<&str> = ALIASES
         .iter()

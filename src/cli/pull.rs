@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use argh::FromArgs;
 
-use super::normalize::{Opt, Settled, Shape};
+use super::normalize::{CONTENT_TRUST, Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::{Globals, Output, arguments, exit};
 use crate::catalog::pull;
@@ -37,11 +37,7 @@ pub const SHAPE: Shape = Shape {
         Opt::switch("quiet", Some('q')),
         Opt::truth("tls-verify", None),
     ],
-    settled: &[Settled {
-        opt: Opt::switch("disable-content-trust", None),
-        values: &["true"],
-        hint: "docker's content trust is not there",
-    }],
+    settled: &[CONTENT_TRUST],
     planned: &["all-tags", "a"],
     ..Shape::PLAIN
 };

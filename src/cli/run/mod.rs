@@ -6,7 +6,7 @@ mod wish;
 
 use argh::FromArgs;
 
-use super::normalize::{Opt, Settled, Shape, Tail};
+use super::normalize::{CONTENT_TRUST, Opt, Shape, Tail};
 use super::{Globals, Output, exit, report};
 use wish::Wish;
 use crate::container::{self, Limits, Request};
@@ -85,11 +85,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("volume", Some('v')),
         Opt::value("workdir", Some('w')),
     ],
-    settled: &[Settled {
-        opt: Opt::switch("disable-content-trust", None),
-        values: &["true"],
-        hint: "docker's content trust is not there",
-    }],
+    settled: &[CONTENT_TRUST],
     planned: PLANNED,
     tail: Tail::After(1),
     runs_program: true,
