@@ -74,7 +74,7 @@ impl<'a> Blob<'a> {
     }
 
     /// Reads what nobody has asked for, and says whether all of it is what the descriptor
-    /// promises. What is kept goes with `done`, once it is not needed any more.
+    /// promises.
     pub fn verify(&mut self) -> Result<()> {
         if self.is_given_up {
             return Ok(());
@@ -174,11 +174,10 @@ impl<'a> Blob<'a> {
         let answer = self.remote.get_once(&path, headers)?;
         match answer.status {
             206 if is_part => {
+                let begins = begins_at(&answer, position, size);
                 // Who gives another part than was asked for is not asked for parts again.
-                self.has_no_ranges = true;
-                begins_at(&answer, position, size)?;
-                self.has_no_ranges = false;
-                Ok(answer.body)
+                self.has_no_ranges = begins.is_err();
+                begins.map(|()| answer.body)
             }
             200 => {
                 if let Some(length) = answer.body.length().filter(|length| *length != size) {

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::manifest::MAX_DEPTH;
 use crate::error::Result;
 use crate::image::config::ImageConfig;
 use crate::image::descriptor::{Descriptor, Manifest};
 use crate::image::digest::{DiffId, Digest, ImageId};
+use crate::image::reference::Reference;
 use crate::store::Store;
 
 /// A blob that is a layer, and a repository that has it.
@@ -50,13 +52,13 @@ impl Known {
         image: &ImageId,
         wanted: &[DiffId],
         digest: &Digest,
-        at: &crate::image::reference::Reference,
+        at: &Reference,
         depth: usize,
     ) -> Result<()> {
         let Some(text) = store.manifest(digest)? else { return Ok(()) };
         let (config, layers) = match Manifest::parse(&text) {
             Ok(Manifest::Image { config, layers }) => (config, layers),
-            Ok(Manifest::Index(entries)) if depth < 4 => {
+            Ok(Manifest::Index(entries)) if depth < MAX_DEPTH => {
                 for entry in entries {
                     self.look(store, image, wanted, &entry.digest, at, depth + 1)?;
                 }

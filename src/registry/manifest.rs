@@ -15,7 +15,7 @@ use crate::image::reference::Reference;
 /// What registries and their clients have agreed on (distribution-spec, "Pushing Manifests").
 const MAX_BYTES: u64 = 4 << 20;
 /// An index may name an index; deeper than this nobody goes.
-const MAX_DEPTH: usize = 4;
+pub const MAX_DEPTH: usize = 4;
 
 /// The image that a name means.
 pub struct Found {

@@ -158,7 +158,7 @@ impl Remote {
         if answer.status != 401 || !answer.url.is_same_origin(&self.origin) {
             return Ok(false);
         }
-        self.authorization = self.authorize(answer)?;
+        self.authorization = self.prove(answer, credentials::of(&self.registry)?)?;
         Ok(self.authorization.is_some())
     }
 
@@ -191,10 +191,6 @@ impl Remote {
     }
 
     /// What a registry wants to see, if there is anything that could be shown.
-    fn authorize(&self, answer: &Response) -> Result<Option<String>> {
-        self.prove(answer, credentials::of(&self.registry)?)
-    }
-
     fn prove(&self, answer: &Response, known: Option<Credentials>) -> Result<Option<String>> {
         let challenge = Challenge::choose(answer.headers.all("www-authenticate"));
         match (challenge, known) {
