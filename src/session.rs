@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::instruction::parse_size;
 use crate::store::{Scratch, Store};
 use crate::sys::kernel::Kernel;
 use crate::sys::signal;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub root: Option<PathBuf>,
     /// `--driver`.
     pub driver: Option<String>,
+    /// `LATH_STORE_LIMIT`: a size, or a share of the file system such as `20%`.
+    pub limit: Option<String>,
 }
 
 impl Session {
@@ -43,7 +46,8 @@ impl Session {
         // Mounts are made by other processes than this one, with another working directory.
         let root = std::path::absolute(&root)
             .map_err(|cause| Error::from(cause).during(format!("find {root:?}")))?;
-        let store = Store::open(&root)?;
+        let mut store = Store::open(&root)?;
+        store.set_limit(settings.limit.as_deref().map(|text| limit(text, &store)).transpose()?);
         store.sweep()?;
         Ok(Session { store: Arc::new(store), kernel: Kernel::probe() })
     }
@@ -57,6 +61,25 @@ impl Session {
     /// A folder for unfinished work.
     pub fn scratch(&self) -> Result<Scratch> {
         self.store.scratch()
+    }
+}
+
+/// The bytes of a limit.
+fn limit(text: &str, store: &Store) -> Result<u64> {
+    let bad = || {
+        Error::usage(format!("LATH_STORE_LIMIT {text:?} is not a size"))
+            .hint("write it as 500MB or 20g, or as a share of the file system: 20%")
+    };
+    match text.strip_suffix('%') {
+        None => parse_size(text).filter(|bytes| *bytes > 0).ok_or_else(bad),
+        Some(share) => {
+            let share: u64 = share.parse().map_err(|_| bad())?;
+            if !(1..=100).contains(&share) {
+                return Err(bad());
+            }
+            let stat = rustix::fs::fstatvfs(store.fd())?;
+            Ok((stat.f_blocks * stat.f_frsize / 100).saturating_mul(share))
+        }
     }
 }
 

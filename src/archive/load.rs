@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::archive::stack::Stack;
 use crate::archive::tape::{Candidate, Tape};
-use crate::archive::{docker, oci};
+use crate::archive::{docker, fits, oci};
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::ImageConfig;
@@ -33,7 +33,7 @@ pub fn load(
     platform: Option<&Platform>,
     listener: &mut dyn Listener,
 ) -> Result<Vec<Loaded>> {
-    let tape = Tape::open(input, scratch)?;
+    let tape = Tape::open(input, store, scratch)?;
     let images = match (tape.has("index.json"), tape.has("manifest.json")) {
         (true, has_manifest) => {
             let mut images = oci::images(&tape, platform)?;
@@ -51,6 +51,7 @@ pub fn load(
     if images.is_empty() {
         return Err(Error::input("the archive has no images"));
     }
+    fits::check(store, &tape, &images)?;
     let mut loaded = Vec::new();
     for image in &images {
         loaded.push(load_one(store, scratch, &tape, image, platform, listener)?);
@@ -77,26 +78,27 @@ pub fn load_one(
     config.agrees(candidate.layers.len())?;
     let names = names(&candidate.names, listener);
     let mut publication = Publication::default();
-    if !store.has_image(&image) {
-        let mut stack = Stack::new(store, scratch);
-        for (number, (blob, diff_id)) in candidate.layers.iter().zip(&config.diff_ids).enumerate() {
-            if stack.reuse(diff_id)? {
-                continue;
-            }
-            let what = format!("layer {} of {}", number + 1, candidate.layers.len());
-            tell(listener, &what, 0, blob.size());
-            tape.verify(blob, None).context(|| &what)?;
-            let (_, mut tar) = decompress(tape.read(blob)?).context(|| &what)?;
-            stack.add(&mut tar, Some(diff_id)).context(|| &what)?;
-            tell(listener, &what, blob.size(), blob.size());
+    let mut stack = Stack::new(store, scratch);
+    for (number, (blob, diff_id)) in candidate.layers.iter().zip(&config.diff_ids).enumerate() {
+        if stack.reuse(diff_id)? {
+            continue;
         }
-        publication.layers = stack.new;
-        publication.images.push(NewImage { text, is_final: true });
+        let what = format!("layer {} of {}", number + 1, candidate.layers.len());
+        tell(listener, &what, 0, blob.size());
+        tape.verify(blob, None).context(|| &what)?;
+        let (_, mut tar) = decompress(tape.read(blob)?).context(|| &what)?;
+        stack.add(&mut tar, Some(diff_id)).context(|| &what)?;
+        tell(listener, &what, blob.size(), blob.size());
     }
+    publication.layers = stack.new;
     for name in &names {
         if store.named(name)? != Some(image) {
             publication.names.push((name.clone(), image));
         }
+    }
+    // Also one that is there, with a name: it may be removed before that.
+    if !publication.names.is_empty() || !store.has_image(&image) {
+        publication.images.push(NewImage { text, is_final: true });
     }
     store.publish(scratch, &mut publication)?;
     Ok(Loaded { image, names })

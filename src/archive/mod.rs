@@ -5,6 +5,7 @@
 //! room carries images between a stream and the store; names and options are `catalog`'s.
 
 mod docker;
+mod fits;
 mod folder;
 mod import;
 mod layout;

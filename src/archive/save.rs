@@ -85,11 +85,13 @@ pub fn save(
     let mut gathered =
         Gathered { store, scratch, style, blobs: BTreeMap::new(), lines: Vec::new() };
     let (mut index, mut manifests) = (Vec::new(), Vec::new());
+    let look = store.look()?;
     for (image, names) in images {
         let descriptor = gathered.image(image, names, listener)?;
         index.extend(named(&descriptor, names));
         manifests.push(descriptor);
     }
+    drop(look);
     let mut writer = match target {
         Target::Tar(out) => Sink::Tar(Writer::new(out)),
         Target::Folder(folder) => {

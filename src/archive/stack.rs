@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::digest::{ChainId, DiffId, Digest};
 use crate::layer::verify::HashingReader;
 use crate::layer::{Record, unpack};
-use crate::store::{Layer, NewLayer, Scratch, Store};
+use crate::store::{Announced, Layer, NewLayer, Scratch, Store};
 use crate::sys::fs::write_new;
 use crate::sys::mount;
 
@@ -34,9 +34,10 @@ impl<'a> Stack<'a> {
     /// Puts the layer on top if the store has it there; whether it has.
     pub fn reuse(&mut self, diff_id: &DiffId) -> Result<bool> {
         let chain = Digest::chain(self.chain.as_ref(), diff_id);
+        let _look = self.store.look()?;
         let Some(layer) = self.store.layer(&chain)? else { return Ok(false) };
+        self.scratch.uses(&chain.hex())?;
         if let Some(name) = &layer.name {
-            self.scratch.uses(name)?;
             self.trees.push(self.store.open_layer(name)?);
         }
         self.chain = Some(chain);
@@ -51,7 +52,8 @@ impl<'a> Stack<'a> {
         let kept = workspace.make_dir("kept", 0o700)?;
         let mut recipe = File::from(write_new(workspace.dir.as_fd(), "tar", b"")?);
         let view = self.view()?;
-        let mut hashing = HashingReader::new(tar);
+        let mut tar = Announced { store: self.store, from: tar };
+        let mut hashing = HashingReader::new(&mut tar);
         let record = Record { recipe: &mut recipe, kept: kept.as_fd() };
         let below = view.as_ref().map(AsFd::as_fd);
         let unpacked = unpack(&mut hashing, diff.as_fd(), below, Some(record))?;

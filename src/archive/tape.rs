@@ -21,7 +21,7 @@ use crate::layer::entry::{Node, clamped_components};
 use crate::layer::reader::{Reader, is_header};
 use crate::layer::verify::HashingReader;
 use crate::layer::writer::{BLOCK, padding};
-use crate::store::Scratch;
+use crate::store::{Announced, Scratch, Store};
 use crate::sys::fs::{copy_stream, open_in_root};
 use crate::sys::signal;
 
@@ -70,8 +70,8 @@ pub struct Blob {
 
 impl Tape {
     /// Reads what members there are.
-    pub fn open(input: OwnedFd, scratch: &Scratch) -> Result<Tape> {
-        let mut file = to_plain_file(input, scratch)?;
+    pub fn open(input: OwnedFd, store: &Store, scratch: &Scratch) -> Result<Tape> {
+        let mut file = to_plain_file(input, store, scratch)?;
         let members = scan(&mut file)?;
         Ok(Tape::File(Arc::new(file), members))
     }
@@ -160,6 +160,13 @@ impl Tape {
 }
 
 impl Blob {
+    /// A part of it, as far as there is so much.
+    pub fn from(&self, at: u64, most: u64) -> Blob {
+        let at = at.min(self.size);
+        let size = (self.size - at).min(most);
+        Blob { begin: self.begin + at, size, digest: None, name: self.name.clone() }
+    }
+
     /// How many bytes it has.
     pub fn size(&self) -> u64 {
         self.size
@@ -227,7 +234,7 @@ fn scan(file: &mut File) -> Result<BTreeMap<String, Member>> {
     Ok(members)
 }
 
-fn to_plain_file(input: OwnedFd, scratch: &Scratch) -> Result<File> {
+fn to_plain_file(input: OwnedFd, store: &Store, scratch: &Scratch) -> Result<File> {
     let stat = rustix::fs::fstat(&input)?;
     let mut file = File::from(input);
     if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
@@ -241,6 +248,7 @@ fn to_plain_file(input: OwnedFd, scratch: &Scratch) -> Result<File> {
     }
     let (_, mut plain) = decompress(Box::new(file))?;
     let spool = scratch.nameless_file()?;
+    let mut plain = Announced { store, from: &mut plain };
     copy_stream(&mut plain, &mut &spool).context(|| "unpack the archive to the store's tmp")?;
     Ok(spool)
 }

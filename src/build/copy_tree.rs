@@ -41,11 +41,15 @@ pub enum Skip {
     LookInside,
 }
 
+/// What is copied at once: large enough for few calls, small enough to hear a signal, and to stop
+/// in time.
+const PIECE: usize = 128 << 10;
+
 /// Copies trees, with the hard links within each.
 pub struct Copier<'a> {
     style: Style<'a>,
     buffer: Vec<u8>,
-    made: &'a mut dyn FnMut(u64),
+    will: &'a mut dyn FnMut(u64) -> Result<()>,
 }
 
 /// A directory on the way to what is being copied.
@@ -59,9 +63,10 @@ enum Level {
 }
 
 impl<'a> Copier<'a> {
-    /// A copier; `made` hears of the bytes that were copied.
-    pub fn new(style: Style<'a>, made: &'a mut dyn FnMut(u64)) -> Copier<'a> {
-        Copier { style, buffer: Vec::new(), made }
+    /// A copier; `will` hears of each entry and of the bytes that will be copied next, and can
+    /// refuse them.
+    pub fn new(style: Style<'a>, will: &'a mut dyn FnMut(u64) -> Result<()>) -> Copier<'a> {
+        Copier { style, buffer: Vec::new(), will }
     }
 
     /// Copies what is in the open directory `from` into the open directory `to`.
@@ -116,6 +121,7 @@ impl<'a> Copier<'a> {
             (None, Skip::All | Skip::LookInside) => return Ok(false),
             (_, Skip::No) => {}
         }
+        (self.will)(0)?;
         self.open_all(found.path, from, levels)?;
         let Some(Level::Open(at, _)) = levels.last() else { return Err(Errno::NOTDIR.into()) };
         if let Some(directory) = found.directory {
@@ -238,20 +244,17 @@ impl<'a> Copier<'a> {
             return Ok(());
         }
         if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-            (self.made)(size);
-            return Ok(());
+            return (self.will)(size);
         }
-        // Large enough for few calls, small enough to hear a signal.
-        const PIECE: usize = 8 << 20;
         let mut total = 0u64;
         loop {
             signal::check()?;
-            match rustix::fs::copy_file_range(from, None, to, None, PIECE) {
+            let left = usize::try_from(size.saturating_sub(total)).unwrap_or(usize::MAX);
+            let piece = left.clamp(4096, PIECE);
+            (self.will)(piece as u64)?;
+            match rustix::fs::copy_file_range(from, None, to, None, piece) {
                 Ok(0) => break,
-                Ok(count) => {
-                    total += count as u64;
-                    (self.made)(count as u64);
-                }
+                Ok(count) => total += count as u64,
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 // Not between these file systems, or not on this kernel.
                 Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM)
@@ -276,8 +279,8 @@ impl<'a> Copier<'a> {
                 Err(Errno::INTR) => continue,
                 Err(other) => return Err(other.into()),
             };
+            (self.will)(count as u64)?;
             write_all(to, self.buffer.get(..count).unwrap_or_default())?;
-            (self.made)(count as u64);
         }
     }
 

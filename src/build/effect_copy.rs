@@ -20,10 +20,14 @@ use crate::instruction::{CopyEffect, Source, is_git};
 use crate::layer;
 use crate::pattern::Ignore;
 use crate::sandbox::{Identity, group_id, parse_id};
+use crate::store::PIECE;
 use crate::sys::fs::{
     NewDir, make_dir, make_dirs_in_root, open_dir, open_in_root, resolve_in_root, set_owner,
     write_all,
 };
+
+/// Hears of bytes before they are written, and can refuse them.
+pub type Will<'a> = &'a mut dyn FnMut(u64) -> Result<()>;
 
 /// What a copy's sources turned out to be.
 pub struct Sources {
@@ -145,13 +149,13 @@ struct Job<'a> {
     unpack: bool,
 }
 
-/// Puts the sources into the image at `root`; `moved` hears of the bytes.
+/// Puts the sources into the image at `root`; `will` hears of the bytes before they are written.
 pub fn copy(
     effect: &CopyEffect,
     sources: &Sources,
     tree: Option<&Tree>,
     root: BorrowedFd<'_>,
-    moved: &mut dyn FnMut(u64),
+    will: Will<'_>,
 ) -> Result<()> {
     let keeps_owner = tree.is_some_and(|tree| tree.keeps_owner);
     let chown = effect.chown.as_deref().map(|text| owner(root, text)).transpose()?;
@@ -200,21 +204,22 @@ pub fn copy(
         match (item, tree) {
             (Item::Text { name, content }, _) => {
                 let target = if dest_is_dir { dest.join(name) } else { dest.to_owned() };
+                will(content.len() as u64)?;
                 job.text(content, &target, !dest_is_dir).context(|| format!("write {target:?}"))?;
             }
             (Item::Found { found, pivot }, Some(tree)) => {
-                job.found(tree, found, pivot, (dest, dest_is_dir), moved)
+                job.found(tree, found, pivot, (dest, dest_is_dir), will)
                     .context(|| format!("copy {:?}", found.path))?;
             }
             (Item::Git(repository, _), _) => {
                 let copied = repository.found().and_then(|(tree, found)| {
-                    job.found(tree, &found, Path::new(""), (dest, dest_is_dir), moved)
+                    job.found(tree, &found, Path::new(""), (dest, dest_is_dir), will)
                 });
                 copied.context(|| format!("copy {}", repository.shown()))?;
             }
             (Item::Remote(remote), _) => {
                 let (held, found) = remote.found()?;
-                job.found(&held.tree, &found, Path::new(""), (dest, dest_is_dir), moved)
+                job.found(&held.tree, &found, Path::new(""), (dest, dest_is_dir), will)
                     .context(|| format!("copy {:?}", found.path))?;
             }
             (Item::Found { .. }, None) => {}
@@ -324,11 +329,11 @@ impl Job<'_> {
         found: &Found,
         pivot: &Path,
         (dest, dest_is_dir): (&Path, bool),
-        moved: &mut dyn FnMut(u64),
+        will: Will<'_>,
     ) -> Result<()> {
         let kind = FileType::from_raw_mode(found.stat.st_mode);
         if self.unpack && kind == FileType::RegularFile && is_archive(tree, found)? {
-            return self.unpack(tree, found, dest);
+            return self.unpack(tree, found, dest, will);
         }
         let base = found.real.clone();
         let mut skip = |path: &Path, is_dir: bool| {
@@ -346,7 +351,7 @@ impl Job<'_> {
         };
         let mode = |mode: u32, is_dir: bool| self.mode(mode, is_dir);
         let style = Style { owner: self.owner, mode: &mode, skip: &mut skip };
-        let mut copier = Copier::new(style, moved);
+        let mut copier = Copier::new(style, will);
         if self.effect.parents {
             let inner = found.path.strip_prefix(pivot).unwrap_or(&found.path);
             let target = dest.join(inner);
@@ -405,12 +410,28 @@ impl Job<'_> {
         }
     }
 
-    fn unpack(&self, tree: &Tree, found: &Found, dest: &Path) -> Result<()> {
+    fn unpack(&self, tree: &Tree, found: &Found, dest: &Path, will: Will<'_>) -> Result<()> {
         let file = std::fs::File::from(tree.open_file(&found.real)?);
         let (_, mut tar) = layer::compress::decompress(Box::new(file))?;
         let owner = self.effect.chown.as_ref().and(self.owner);
         let dest = dest.to_str().ok_or_else(|| Error::input("the destination is not UTF-8"))?;
+        let mut tar = Heard { tar: &mut tar, will };
         layer::unpack_into(&mut tar, self.root, dest, owner).map(|_| ())
+    }
+}
+
+/// Reads what is unpacked next, and says so before.
+struct Heard<'a> {
+    tar: &'a mut dyn Read,
+    will: Will<'a>,
+}
+
+impl Read for Heard<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(PIECE);
+        let count = self.tar.read(buffer.get_mut(..most).unwrap_or_default())?;
+        (self.will)(count as u64)?;
+        Ok(count)
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
@@ -37,6 +38,13 @@ pub struct Surroundings<'a> {
 pub struct Started {
     running: Running,
     streams: [(Stream, std::os::fd::OwnedFd); 2],
+}
+
+impl Started {
+    /// The process's id.
+    pub fn pid(&self) -> Pid {
+        self.running.pid
+    }
 }
 
 /// Starts the process; it runs when this returns.

@@ -32,6 +32,7 @@ mod stage;
 mod stages;
 mod stat_cache;
 mod walk;
+mod watch;
 mod work;
 
 use std::cell::RefCell;
@@ -259,15 +260,17 @@ fn walk(
     // Finished steps are published whatever came after them.
     let published = shared.work.finish();
     let (mut image, ends) = built?;
-    published?;
+    let mut kept = Some(published?);
     if request.squash {
         let base = ends.last().and_then(|(_, base)| *base);
-        image = squash::squash(session, request, image, base).map_err(|e| e.during("squash"))?;
+        image = squash::squash(session, request, image, base, kept.take())
+            .map_err(|error| error.during("squash"))?;
     }
     for to in &request.cache_to {
         exchange::keep(session, to, &ends)
             .map_err(|error| error.during(format!("write to {:?}", to.path)))?;
     }
+    drop(kept);
     listener.event(&Event::Built { image: &image });
     warn_of_unused(plan, request, listener);
     for tag in &request.tags {

@@ -123,7 +123,7 @@ impl Maker<'_> {
             Content::Tree(overlay(&Overlay { lowers: &[lower.as_fd()], writable })?)
         } else {
             let copy = workspace.make_dir("copy", 0o755)?;
-            copy_from(tree, found, copy.as_fd())?;
+            copy_from(self.store, tree, found, copy.as_fd())?;
             let inside = if found.is_dir() { copy } else { open_first(copy)? };
             Content::Tree(clone_tree(inside.as_fd())?)
         };
@@ -223,7 +223,7 @@ impl Maker<'_> {
             Files::Context(None) => return Ok(()),
         };
         let found = source(&tree, mount)?;
-        copy_from(&tree, &found, data.as_fd())
+        copy_from(self.store, &tree, &found, data.as_fd())
     }
 
     fn secret(&mut self, mount: &RunMount) -> Result<()> {
@@ -321,7 +321,12 @@ fn source(tree: &Tree, mount: &RunMount) -> Result<Found> {
 }
 
 /// Copies a directory's content, or the one file, into a directory.
-fn copy_from(tree: &Tree, found: &Found, to: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+fn copy_from(
+    store: &Store,
+    tree: &Tree,
+    found: &Found,
+    to: std::os::fd::BorrowedFd<'_>,
+) -> Result<()> {
     let mut skip = |path: &Path, is_dir: bool| {
         let path = found.real.join(path);
         match tree.ignores(&path) {
@@ -332,8 +337,8 @@ fn copy_from(tree: &Tree, found: &Found, to: std::os::fd::BorrowedFd<'_>) -> Res
     };
     let owner = (!tree.keeps_owner).then_some((0, 0));
     let style = Style { owner, mode: &|mode, _| mode, skip: &mut skip };
-    let mut nobody = |_| {};
-    let mut copier = Copier::new(style, &mut nobody);
+    let mut will = |bytes| store.room(bytes);
+    let mut copier = Copier::new(style, &mut will);
     if found.is_dir() {
         return copier.contents(tree.open_dir(&found.real)?.as_fd(), to);
     }

@@ -219,6 +219,7 @@ impl Walk<'_, '_> {
     ) -> Result<Digest> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))?;
+        let store = &self.build.session.store;
         let mut progress = Progress::new(self.listener(), "download", total_bytes);
         let mut hasher = Hasher::new();
         let mut buffer = vec![0u8; BUFFER];
@@ -229,6 +230,7 @@ impl Walk<'_, '_> {
                 break;
             }
             hasher.update(bytes);
+            store.room(count as u64)?;
             write_all(file.as_fd(), bytes)?;
             progress.add(count as u64);
         }

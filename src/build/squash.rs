@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use super::Request;
+use super::work::Kept;
+use crate::catalog::list::size;
 use crate::error::{Error, Result};
 use crate::image::config::{History, ImageConfig};
 use crate::image::digest::{Digest, ImageId};
@@ -21,6 +23,7 @@ pub fn squash(
     request: &Request,
     built: ImageId,
     base: Option<ImageId>,
+    kept: Option<Kept>,
 ) -> Result<ImageId> {
     let store = &session.store;
     let text = store.config_text(&built)?;
@@ -30,6 +33,7 @@ pub fn squash(
     let key = CacheKey(squash_key(&built, base.as_ref()));
     let cached = store.cached(&key)?.filter(|record| store.has_image(&record.image));
     if let Some(record) = &cached {
+        store.use_record(&key);
         let is_named = |name| Ok(store.named(name)? == Some(record.image));
         let named = request.tags.iter().map(is_named).collect::<Result<Vec<bool>>>()?;
         if !named.contains(&false) {
@@ -38,11 +42,14 @@ pub fn squash(
     }
     let mut publication = Publication::default();
     let scratch = session.scratch()?;
+    scratch.uses(&image.chains().iter().map(Digest::hex).collect::<Vec<_>>().join("\n"))?;
+    drop(kept);
     let (id, text) = match cached {
         Some(record) => (record.image, None),
         // There is nothing to merge.
         None if image.diff_ids.len() == below.diff_ids.len() => (built, Some(text)),
         None => {
+            store.room(size(store, &image))?;
             let new = snapshot::squash(store, &scratch, &image.chains(), below.diff_ids.len())?;
             let created = stamp(request.epoch()?);
             for line in image.history.iter_mut().skip(below.history.len()) {

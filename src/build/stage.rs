@@ -11,9 +11,10 @@ use super::mounts::{self, Maker, Mounts};
 use super::shared::{Lineage, Made};
 use super::source::Tree;
 use super::walk::Walk;
+use super::watch::Watch;
 use crate::error::Result;
 use crate::event::{Event, Progress};
-use crate::image::digest::DiffId;
+use crate::image::digest::{DiffId, Digest};
 use crate::image::time::stamp;
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Lowered, RunEffect, RunMount, Scope, Source,
@@ -302,6 +303,7 @@ impl Walk<'_, '_> {
         image: &mut StepImage,
     ) -> Result<Option<Done>> {
         let store = &self.build.session.store;
+        let _look = self.build.work.look(store)?;
         let Some(record) = store.cached(key)? else {
             return Ok(None);
         };
@@ -312,7 +314,12 @@ impl Walk<'_, '_> {
             (Some(chain), Some(_)) => store.has_chain(chain),
             _ => true,
         };
-        Ok(whole.then_some(done))
+        if !whole {
+            return Ok(None);
+        }
+        store.use_record(key);
+        self.build.work.uses(done.chain.iter().map(Digest::hex).collect())?;
+        Ok(Some(done))
     }
 
     /// Why a step has to be done.
@@ -367,11 +374,15 @@ impl Walk<'_, '_> {
         let chain = self.chain(stage)?;
         let snapshot = Snapshot::prepare(&scratch, &chain)?;
         let mounted = snapshot.mount(None)?;
+        let store = &self.build.session.store;
         let mut progress = Progress::new(self.listener(), "copy", None);
-        let mut moved = |bytes: u64| progress.add(bytes);
+        let mut will = |bytes: u64| {
+            progress.add(bytes);
+            store.room(bytes)
+        };
         let tree = input.tree.as_deref();
         let copied = match &input.sources {
-            Some(sources) => effect_copy::copy(copy, sources, tree, mounted.as_fd(), &mut moved),
+            Some(sources) => effect_copy::copy(copy, sources, tree, mounted.as_fd(), &mut will),
             None => Ok(()),
         };
         drop(mounted);
@@ -397,6 +408,8 @@ impl Walk<'_, '_> {
         }
         let chain = self.chain(stage)?;
         let scratch = self.work()?.scratch.clone();
+        let store = &self.build.session.store;
+        store.room_for_step()?;
         let mounts = match self.mounts(plan, run, &scratch) {
             Ok(mounts) => mounts,
             Err(error) => {
@@ -430,10 +443,15 @@ impl Walk<'_, '_> {
         let build = self.build;
         let listener = self.listener();
         let ended = started.and_then(|started| {
-            effect_run::finish(run, started, &mut |stream, bytes| {
+            let watch = Watch::start(store, started.pid());
+            let ended = effect_run::finish(run, started, &mut |stream, bytes| {
                 listener.event(&Event::Output { stream, bytes });
-                !build.is_stopped()
-            })
+                !build.is_stopped() && !watch.has_stopped()
+            });
+            match watch.has_stopped() {
+                true => Err(store.step_too_large()),
+                false => ended,
+            }
         });
         // Killed because of another stage: that one has the error to tell.
         let ended = match ended {

@@ -15,7 +15,7 @@ use super::work::Work;
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::image::config::{DEFAULT_PATH, ImageConfig};
-use crate::image::digest::{ChainId, ImageId};
+use crate::image::digest::{ChainId, Digest, ImageId};
 use crate::image::platform::Platform;
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
@@ -187,9 +187,12 @@ impl<'a, 'b> Walk<'a, 'b> {
             Error::not_found(format!("{name}: No such image"))
                 .hint("another command has removed it meanwhile: build again")
         };
+        let _look = self.build.work.look(&self.build.session.store)?;
         let text = self.build.session.store.config_text(&id)?.ok_or_else(missing)?;
         let image = ImageConfig::parse(&text)?;
-        let chain = image.chains().pop();
+        let chains = image.chains();
+        self.build.work.uses(chains.iter().chain([&id]).map(Digest::hex).collect())?;
+        let chain = chains.last().copied();
         Ok(Done { chain, image, id, base: Some(text), is_stored: true })
     }
 

@@ -6,14 +6,18 @@
 use super::list::{Listed, created};
 use super::resolve::resolve;
 use crate::error::{Error, Result};
+use crate::image::time::parse_until;
 use crate::pattern;
 use crate::store::Store;
+use crate::sys::fs::now;
 
 /// Which rows are wanted.
 #[derive(Debug, Default)]
 pub struct Filters {
     dangling: Option<bool>,
     labels: Vec<(String, Option<String>)>,
+    /// `label!`: what it must not have.
+    other_labels: Vec<(String, Option<String>)>,
     /// Patterns of names; one that fits is enough.
     pub references: Vec<String>,
     before: Option<String>,
@@ -35,17 +39,15 @@ impl Filters {
             let value = value.trim();
             match name.trim().to_ascii_lowercase().as_str() {
                 "dangling" => filters.dangling = Some(truth(value)?),
-                "label" => filters.labels.push(match value.split_once('=') {
-                    Some((label, value)) => (label.to_owned(), Some(value.to_owned())),
-                    None => (value.to_owned(), None),
-                }),
+                "label" => filters.labels.push(label(value)),
+                "label!" => filters.other_labels.push(label(value)),
                 "reference" => filters.references.push(value.to_owned()),
                 "before" => filters.before = Some(value.to_owned()),
                 "since" => filters.since = Some(value.to_owned()),
-                "until" => return Err(Error::usage("the filter \"until\" is not supported yet")),
+                "until" => filters.until_seconds = Some(until(value)?),
                 other => {
                     return Err(Error::usage(format!("invalid filter {other:?}"))
-                        .hint("use dangling, label, reference, before or since"));
+                        .hint("use dangling, label, label!, until, reference, before or since"));
                 }
             }
         }
@@ -61,7 +63,8 @@ impl Filters {
                 Ok::<_, Error>(config.map(|config| created(&config)))
             }
         };
-        self.until_seconds = time(&self.before)?;
+        let before = time(&self.before)?;
+        self.until_seconds = [before, self.until_seconds].into_iter().flatten().min();
         self.from_seconds = time(&self.since)?;
         Ok(self)
     }
@@ -80,7 +83,7 @@ impl Filters {
                 own == label && value.as_ref().is_none_or(|wanted| wanted == text)
             })
         };
-        if !self.labels.iter().all(has) {
+        if !self.labels.iter().all(has) || self.other_labels.iter().any(has) {
             return Ok(false);
         }
         if self.references.is_empty() {
@@ -98,6 +101,21 @@ impl Filters {
         }
         Ok(false)
     }
+}
+
+fn label(value: &str) -> (String, Option<String>) {
+    match value.split_once('=') {
+        Some((label, value)) => (label.to_owned(), Some(value.to_owned())),
+        None => (value.to_owned(), None),
+    }
+}
+
+/// The time that `until=` means.
+pub(super) fn until(value: &str) -> Result<i64> {
+    parse_until(value, now().0).ok_or_else(|| {
+        Error::usage(format!("invalid filter \"until={value}\""))
+            .hint("give a duration such as 24h or 1h30m, a date or a time (RFC 3339)")
+    })
 }
 
 /// Names are compared in their short form; docker finds nothing by the long one.
@@ -150,6 +168,10 @@ mod tests {
             ("label=os=big", None, false),
             ("label=os label=none", None, false),
             ("label=empty=", None, true),
+            ("label!=os", None, false),
+            ("label!=os=big", None, true),
+            ("until=1970-01-02", None, true),
+            ("until=100", None, false),
             ("reference=alpine", Some("alpine:3.20"), true),
             ("reference=alpine:3.20", Some("alpine:3.20"), true),
             ("reference=alpine:3.*", Some("alpine:3.20"), true),
@@ -188,7 +210,7 @@ mod tests {
             ("dangling", "bad format of filter \"dangling\" (expected name=value)"),
             ("dangling=yes", "invalid filter \"dangling=yes\": true or false"),
             ("color=red", "invalid filter \"color\""),
-            ("until=24h", "the filter \"until\" is not supported yet"),
+            ("until=1d", "invalid filter \"until=1d\""),
         ] {
             assert_eq!(filters(words).unwrap_err().text(), text);
         }

@@ -6,6 +6,7 @@ pub mod filter;
 pub mod inspect;
 pub mod list;
 pub mod obtain;
+pub mod prune;
 #[cfg(feature = "net")]
 pub mod pull;
 #[cfg(not(feature = "net"))]

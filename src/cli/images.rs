@@ -21,8 +21,8 @@ pub struct Args {
     /// show digests
     #[argh(switch)]
     digests: bool,
-    /// only those for which it holds: dangling=true, label=NAME[=VALUE], reference=PATTERN,
-    /// before=IMAGE, since=IMAGE
+    /// only those for which it holds: dangling=true, label=NAME[=VALUE], until=TIME,
+    /// reference=PATTERN, before=IMAGE, since=IMAGE
     #[argh(option, short = 'f', arg_name = "filter")]
     filter: Vec<String>,
     /// print by a template, e.g. "{{.Repository}}:{{.Tag}}", or "json"
@@ -53,10 +53,10 @@ pub const SHAPE: Shape = Shape {
     ..Shape::PLAIN
 };
 
-const TABLE: &str = r"table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+pub(super) const TABLE: &str = r"table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 const TABLE_WITH_DIGESTS: &str =
     r"table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
-const NAMES: &[(&str, &str)] = &[
+pub(super) const NAMES: &[(&str, &str)] = &[
     ("ID", "IMAGE ID"),
     ("CreatedSince", "CREATED"),
     ("CreatedAt", "CREATED AT"),
@@ -91,7 +91,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
 
 /// docker's fields, in the order in which it prints them as JSON. What it shows only after asking
 /// for the sizes is `N/A` here too.
-fn value(row: &Listed, now: i64, in_full: bool) -> Value {
+pub(super) fn value(row: &Listed, now: i64, in_full: bool) -> Value {
     let none = || "<none>".to_owned();
     let name = row.name.as_ref();
     let size = size::human(row.size_bytes);

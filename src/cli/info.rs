@@ -37,6 +37,7 @@ const LABELS: &[(&str, &str)] = &[
     ("Total Memory", "MemTotal"),
     ("Name", "Name"),
     ("Docker Root Dir", "DockerRootDir"),
+    ("Store Limit", "StoreLimit"),
 ];
 
 /// Prints the facts; what is missing goes to standard error.
@@ -79,6 +80,9 @@ fn facts(session: &Session) -> Result<Value> {
     facts.set("Images", Some(Value::number(images as u64)));
     facts.set("Driver", Some(Value::string("overlay")));
     facts.set("DockerRootDir", Some(Value::string(root)));
+    // `<no value>` in a template, and no line, when there is none.
+    let limit = session.store.limit().map(|bytes| Value::string(super::size::human(bytes)));
+    facts.set("StoreLimit", limit);
     facts.set("ServerVersion", Some(Value::string(env!("CARGO_PKG_VERSION"))));
     facts.set("KernelVersion", Some(Value::string(&kernel.release)));
     facts.set("OSType", Some(Value::string("linux")));

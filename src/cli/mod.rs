@@ -61,9 +61,10 @@ impl Globals {
     }
 
     fn settings(&self) -> Settings {
-        let variable = || std::env::var_os("LATH_ROOT").filter(|root| !root.is_empty());
-        let root = self.root.clone().map(OsString::from).or_else(variable).map(PathBuf::from);
-        Settings { root, driver: self.driver.clone() }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let root = self.root.clone().map(OsString::from).or_else(|| variable("LATH_ROOT"));
+        let limit = variable("LATH_STORE_LIMIT").map(|text| text.to_string_lossy().into_owned());
+        Settings { root: root.map(PathBuf::from), driver: self.driver.clone(), limit }
     }
 }
 
@@ -143,6 +144,12 @@ commands! {
     login,
     #[cfg(feature = "net")]
     logout,
+    #[cfg(feature = "prune")]
+    prune,
+    #[cfg(feature = "prune")]
+    df,
+    #[cfg(feature = "prune")]
+    gc,
     info,
     version,
 }

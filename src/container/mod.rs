@@ -58,6 +58,7 @@ pub struct Volume {
 /// `NotFound` for a program that is not there, `Denied` for one that cannot be executed.
 pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let store = &session.store;
+    let look = store.look()?;
     let found = resolve(store, &request.image)?;
     let image = store
         .config(&found.image)?
@@ -65,7 +66,9 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
     let config = &image.config;
     let argv = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
     let scratch = session.scratch()?;
+    scratch.uses(&found.image.hex())?;
     let chain = Chain::open(store, Some(&scratch), &image.chains())?;
+    drop(look);
     let snapshot = Snapshot::prepare(&scratch, &chain)?;
     let under = store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
     let tree = snapshot.mount(Some(under.as_fd()))?;

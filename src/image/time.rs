@@ -53,6 +53,48 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     Some(days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)
 }
 
+/// What `until=` means, in seconds since 1970: so long before `now` (`10m`, `1h30m`), a date or a
+/// time in UTC or with a zone, or the seconds themselves.
+///
+/// Source: docker's api/types/time, GetTimestamp; Go's time.ParseDuration.
+pub fn parse_until(text: &str, now: i64) -> Option<i64> {
+    if let Some(ago) = parse_duration(text) {
+        return Some(now.saturating_sub(ago));
+    }
+    let (seconds, _) = text.split_once('.').unwrap_or((text, ""));
+    if let Ok(seconds) = seconds.parse() {
+        return Some(seconds);
+    }
+    let whole = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        _ => text.to_owned(),
+    };
+    parse_rfc3339(&whole).or_else(|| parse_rfc3339(&format!("{text}Z")))
+}
+
+/// Whole seconds of `1h30m`, `1.5h`, `300ms`.
+fn parse_duration(text: &str) -> Option<i64> {
+    const UNITS: [(&str, i64); 6] =
+        [("ms", 1), ("us", 0), ("ns", 0), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let mut rest = text;
+    let mut total: i64 = 0;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at_checked(end)?;
+        let (unit, worth) = UNITS.iter().find(|(unit, _)| after.starts_with(unit))?;
+        rest = after.get(unit.len()..)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        total = total.checked_add(whole.parse::<i64>().ok()?.checked_mul(*worth)?)?;
+        let mut worth = *worth;
+        for digit in fraction.chars() {
+            worth /= 10;
+            total = total.checked_add(i64::from(digit.to_digit(10)?) * worth)?;
+        }
+    }
+    (!text.is_empty()).then_some(total / 1000)
+}
+
 /// Seconds since 1970 of a time as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110,
 /// 5.6.7; the two obsolete forms there are not read).
 pub fn parse_http(text: &str) -> Option<i64> {
@@ -109,6 +151,35 @@ mod tests {
         }
         assert_eq!(rfc3339(0, 120_000_000), "1970-01-01T00:00:00.12Z");
         assert_eq!(parse_rfc3339("1970-01-01T02:00:00.5+01:00"), Some(3600));
+    }
+
+    #[test]
+    fn until_is_a_duration_a_date_or_a_time() {
+        let now = 1_795_513_750;
+        for (text, seconds) in [
+            ("10m", Some(now - 600)),
+            ("1h30m", Some(now - 5400)),
+            ("1.5h", Some(now - 5400)),
+            ("24h", Some(now - 86_400)),
+            ("1500ms", Some(now - 1)),
+            ("2000-02-29", Some(951_782_400)),
+            ("2000-02-29T00:00", Some(951_782_400)),
+            ("2000-02-29T00:00:00", Some(951_782_400)),
+            ("2000-02-29T00:00:00Z", Some(951_782_400)),
+            ("2000-02-29T00:00:00.5", Some(951_782_400)),
+            ("2000-02-29T01:00:00+01:00", Some(951_782_400)),
+            ("951782400", Some(951_782_400)),
+            ("951782400.25", Some(951_782_400)),
+            ("", None),
+            ("h", None),
+            ("1d", None),
+            ("10m5", None),
+            ("yesterday", None),
+            ("2000-02-30-x", None),
+            ("99999999999999999999h", None),
+        ] {
+            assert_eq!(parse_until(text, now), seconds, "{text}");
+        }
     }
 
     #[test]

@@ -232,13 +232,14 @@ fn serve(store: &Store, scratch: &Scratch, incoming: &Queue<Message>) -> Result<
 /// The image itself and its names, as far as they are not there yet.
 fn gather_last(store: &Store, last: Last, gathered: &mut Publication) -> Result<()> {
     let Some(done) = last.image else { return Ok(()) };
-    if !store.has_image(&done.id) {
-        gathered.images.push(NewImage { text: done.text(), is_final: true });
-    }
     for name in last.names {
         if store.named(&name)? != Some(done.id) {
             gathered.names.push((name, done.id));
         }
+    }
+    // Also one that is there, with a name: it may be removed before that.
+    if !gathered.names.is_empty() || !store.has_image(&done.id) {
+        gathered.images.push(NewImage { text: done.text(), is_final: true });
     }
     Ok(())
 }

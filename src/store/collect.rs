@@ -6,50 +6,47 @@ use std::os::fd::AsFd;
 use rustix::fs::AtFlags;
 
 use super::{Store, layers};
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Result};
 use crate::image::digest::ChainId;
-use crate::sys::fs::{read_small, remove_tree};
+use crate::sys::fs::remove_tree;
+use crate::sys::usage::usage;
 
 /// What a collection took away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Freed {
     /// Chains whose layer is gone.
     pub chains: Vec<ChainId>,
+    /// What they took on the disk, where that was asked for.
+    pub bytes: u64,
 }
 
 impl Store {
-    /// Removes every layer that nothing needs. The lock is held by the caller.
-    pub(super) fn collect(&self) -> Result<Freed> {
+    /// Removes every layer that nothing needs, and measures it before when `measure`. Nobody looks
+    /// (`removing`), and the caller holds the lock.
+    pub(super) fn collect(&self, measure: bool) -> Result<Freed> {
         let mut live = BTreeSet::new();
         for id in self.images()?.into_iter().chain(self.steps()?) {
-            match self.config(&id) {
-                Ok(Some(config)) => live.extend(config.chains()),
-                Ok(None) => {}
-                // Nobody can use it any more, and it must not be in the way of the others.
-                Err(error) if error.kind() == Kind::Corrupt => log::warn!("{error}"),
-                Err(error) => return Err(error),
-            }
+            live.extend(self.chains_of(&id)?);
         }
-        let mut used: BTreeSet<String> = BTreeSet::new();
-        used.extend(self.leased()?);
-        let mut dead = Vec::new();
+        let mut used = self.leased()?;
+        let mut freed = Freed::default();
         self.each_name("chains", &mut |name| {
             let Some(chain) = ChainId::parse_hex(name) else { return Ok(true) };
-            let content = read_small(self.fd(), format!("chains/{name}"), 256)?.unwrap_or_default();
-            let layer = String::from_utf8_lossy(&content).trim_end().to_owned();
-            if live.contains(&chain) || (layer != layers::EMPTY && used.contains(&layer)) {
+            let layer = self.layer_name(&chain)?;
+            let is_used = used.contains(name) || (layer != layers::EMPTY && used.contains(&layer));
+            if live.contains(&chain) || is_used {
                 used.insert(layer);
             } else {
-                dead.push(chain);
+                freed.chains.push(chain);
             }
             Ok(true)
         })?;
-        for chain in &dead {
+        for chain in &freed.chains {
             rustix::fs::unlinkat(self.fd(), format!("chains/{}", chain.hex()), AtFlags::empty())
                 .context(|| "remove a chain")?;
         }
         // The names are gone for good before the data goes.
-        if !dead.is_empty() {
+        if !freed.chains.is_empty() {
             self.sync_dir("chains")?;
         }
         let mut unused = Vec::new();
@@ -62,8 +59,11 @@ impl Store {
         self.collect_manifests()?;
         let dir = self.dir("layers")?;
         for name in unused {
+            if measure {
+                freed.bytes += usage(dir.as_fd(), &name)?;
+            }
             remove_tree(dir.as_fd(), &name)?;
         }
-        Ok(Freed { chains: dead })
+        Ok(freed)
     }
 }

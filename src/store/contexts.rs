@@ -17,7 +17,10 @@ impl Store {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let path = format!("{FOLDER}/{key}");
         match rustix::fs::openat(self.fd(), &path, flags, Mode::empty()) {
-            Ok(file) => Ok(Some(File::from(file))),
+            Ok(file) => {
+                self.touch(&path);
+                Ok(Some(File::from(file)))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(other) => Err(other).context(|| format!("open {path:?} in the store")),
         }

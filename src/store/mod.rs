@@ -8,15 +8,19 @@ mod contents;
 mod contexts;
 mod images;
 mod layers;
+mod limit;
 mod lock;
 mod manifests;
 mod mounts;
 mod partial;
+mod prune;
 mod publish;
 mod refs;
 mod remove;
 mod scratch;
+mod size;
 mod urls;
+mod used;
 mod version;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,12 +32,16 @@ pub use cache::{CacheKey, Record};
 pub use collect::Freed;
 pub use contents::checksum;
 pub use layers::{Layer, LayerName};
+pub use limit::{Announced, PIECE};
+pub use lock::Look;
 pub use mounts::{CacheMount, Sharing};
 pub use partial::Partial;
+pub use prune::{Pruned, Wanted};
 pub use publish::{NewImage, NewLayer, NewRecord, Publication};
 pub use refs::Name;
 pub use remove::Removal;
 pub use scratch::{Scratch, Workspace};
+pub use size::Sizes;
 pub use urls::Fetched;
 
 use crate::error::{Context, Error, Kind, Result};
@@ -45,6 +53,7 @@ const DIRECTORIES: [&str; 7] = ["layers", "chains", "images", "steps", "refs", "
 pub struct Store {
     root: OwnedFd,
     path: PathBuf,
+    gauge: limit::Gauge,
 }
 
 impl Store {
@@ -69,7 +78,7 @@ impl Store {
             rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))
                 .context(|| format!("chmod {path:?}"))?;
         }
-        let store = Store { root, path: path.to_owned() };
+        let store = Store { root, path: path.to_owned(), gauge: limit::Gauge::default() };
         if !version::check(store.fd(), path)? {
             store.lay_out()?;
         }
@@ -123,9 +132,12 @@ impl Store {
     }
 
     /// Names in a directory of the store, in no order, without dot files; stops when `each`
-    /// says false.
+    /// says false. A directory that is not there, or not any more, has none.
     fn each_name(&self, dir: &str, each: &mut dyn FnMut(&str) -> Result<bool>) -> Result<()> {
-        let fd = self.dir(dir)?;
+        let fd = match self.dir(dir) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            other => other?,
+        };
         let entries = rustix::fs::Dir::read_from(&fd).context(|| format!("read {dir:?}"))?;
         for entry in entries {
             let entry = entry.context(|| format!("read {dir:?} in the store"))?;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode};
+use rustix::fs::{AtFlags, FlockOperation, Mode};
 use rustix::io::Errno;
 
 use super::{DIRECTORY, Scratch, Store};
@@ -80,19 +80,23 @@ impl Store {
         // By hash: an id is the Dockerfile's text and may be anything (CVE-2024-9675).
         let name = blake3::hash(id.as_bytes()).to_hex();
         let says = || format!("cache mount {id:?}");
-        for dir in ["mounts".to_owned(), format!("mounts/{name}")] {
-            self.make_dir(&dir).context(says)?;
-        }
-        let lock =
-            rustix::fs::openat(self.fd(), format!("mounts/{name}"), DIRECTORY, Mode::empty())
-                .context(says)?;
+        let path = format!("mounts/{name}");
         let operation = match sharing {
             Sharing::Shared => FlockOperation::NonBlockingLockShared,
             Sharing::Locked | Sharing::Private => FlockOperation::NonBlockingLockExclusive,
         };
-        loop {
+        let lock = loop {
+            for dir in ["mounts", &path] {
+                self.make_dir(dir).context(says)?;
+            }
+            let lock = match rustix::fs::openat(self.fd(), &path, DIRECTORY, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                other => other.context(says)?,
+            };
             match rustix::fs::flock(&lock, operation) {
-                Ok(()) => break,
+                // Unless it was pruned before it was locked.
+                Ok(()) if self.is_at(&path, &lock) => break lock,
+                Ok(()) => {}
                 Err(Errno::WOULDBLOCK) if sharing == Sharing::Private => return Ok(None),
                 // Asked for again and again: a signal comes to one thread only, and not to this
                 // one perhaps.
@@ -103,7 +107,8 @@ impl Store {
                 }
                 Err(other) => return Err(other).context(says),
             }
-        }
+        };
+        self.touch(&path);
         let is_new = match make_dir(lock.as_fd(), "data".as_ref(), new) {
             Ok(()) => true,
             Err(_) if open_dir(lock.as_fd(), "data").is_ok() => false,
@@ -111,5 +116,12 @@ impl Store {
         };
         let data = open_dir(lock.as_fd(), "data").context(says)?;
         Ok(Some(CacheMount { data, is_new, lock }))
+    }
+
+    /// Whether an open directory still lies where it was opened.
+    fn is_at(&self, path: &str, dir: &OwnedFd) -> bool {
+        let stat = rustix::fs::statat(self.fd(), path, AtFlags::SYMLINK_NOFOLLOW);
+        let own = rustix::fs::fstat(dir);
+        matches!((stat, own), (Ok(one), Ok(other)) if one.st_ino == other.st_ino)
     }
 }

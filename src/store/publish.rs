@@ -105,6 +105,11 @@ impl Store {
         if publication.is_empty() {
             return Ok(());
         }
+        // Each of them is a file, perhaps in a directory of its own.
+        let Publication { layers, images, records, manifests, names } = &*publication;
+        let images = images.len() + manifests.len();
+        let files = 2 * layers.len() + images + 2 * records.len() + 2 * names.len();
+        self.room(4096 * files as u64)?;
         let mut staged = Staged::default();
         let published = self.publish_staged(scratch, publication, &mut staged);
         if published.is_err() {
@@ -123,6 +128,8 @@ impl Store {
         let Staged { chains, images, records, manifests, names } = staged;
         let mut layers = Vec::new();
         for new in &mut publication.layers {
+            // Also by its chain: another process may have made the same layer before.
+            scratch.uses(&new.layer.chain.hex())?;
             let content = match (&new.workspace, &new.name) {
                 (None, _) => EMPTY.to_owned(),
                 (Some(workspace), known) => {

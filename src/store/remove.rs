@@ -24,7 +24,7 @@ pub struct Removal {
 impl Store {
     /// Takes a name away, and the image with its steps and layers when that was its last name.
     pub fn remove_name(&self, reference: &Reference) -> Result<Removal> {
-        let _lock = self.lock()?;
+        let (_removing, _lock) = (self.removing()?, self.lock()?);
         let mut removal = Removal::default();
         let Some(image) = self.named(reference)? else { return Ok(removal) };
         if self.unname(reference)? {
@@ -41,6 +41,7 @@ impl Store {
         }
         if !self.names()?.iter().any(|name| name.image == image) {
             self.remove_image_locked(image, &mut removal)?;
+            removal.freed = self.collect(false)?;
         }
         self.sync_dir("refs")?;
         Ok(removal)
@@ -48,15 +49,34 @@ impl Store {
 
     /// Takes an image away with all its names, its steps and its layers. No free space is needed.
     pub fn remove_image(&self, image: ImageId) -> Result<Removal> {
-        let _lock = self.lock()?;
+        self.remove_all(&[image], None)
+    }
+
+    /// The same for several that nobody has asked for by name: those stay that a process uses, and
+    /// those that have got a name meanwhile, unless `all`. Says what they took on the disk.
+    pub fn prune_images(&self, images: &[ImageId], all: bool) -> Result<Removal> {
+        self.remove_all(images, Some(all))
+    }
+
+    fn remove_all(&self, images: &[ImageId], prune: Option<bool>) -> Result<Removal> {
+        let (_removing, _lock) = (self.removing()?, self.lock()?);
         let mut removal = Removal::default();
-        for name in self.names()?.into_iter().filter(|name| name.image == image) {
-            self.unname(&name.reference)?;
-            removal.untagged.push(name.reference);
+        let leased = if prune.is_some() { self.leased()? } else { BTreeSet::new() };
+        let names = self.names()?;
+        for image in images.iter().filter(|image| !leased.contains(&image.hex())) {
+            let mut own = names.iter().filter(|name| name.image == *image).peekable();
+            if prune == Some(false) && own.peek().is_some() {
+                continue;
+            }
+            for name in own {
+                self.unname(&name.reference)?;
+                removal.untagged.push(name.reference.clone());
+            }
+            // A name must not be left that points at nothing.
+            self.sync_dir("refs")?;
+            self.remove_image_locked(*image, &mut removal)?;
         }
-        // A name must not be left that points at nothing.
-        self.sync_dir("refs")?;
-        self.remove_image_locked(image, &mut removal)?;
+        removal.freed = self.collect(prune.is_some())?;
         Ok(removal)
     }
 
@@ -71,9 +91,7 @@ impl Store {
             removal.deleted.push(image);
         }
         self.sync_dir("images")?;
-        self.remove_steps(image, removal)?;
-        removal.freed = self.collect()?;
-        Ok(())
+        self.remove_steps(image, removal)
     }
 
     /// The steps that were made from the image go when they led to no other image: builds that
@@ -122,10 +140,7 @@ impl Store {
         // The records first: one that is there promises that its image and layer are.
         for path in &records {
             self.unlink(path)?;
-            // Stays when there are other records.
-            if let Some((dir, _)) = path.rsplit_once('/') {
-                let _ = rustix::fs::unlinkat(self.fd(), dir, AtFlags::REMOVEDIR);
-            }
+            self.drop_parent(path);
         }
         self.sync_dir("cache")?;
         for step in doomed {
@@ -166,7 +181,7 @@ impl Store {
         Ok(steps.filter(|step| came_from_it(step)).copied().collect())
     }
 
-    fn unlink(&self, path: &str) -> Result<bool> {
+    pub(super) fn unlink(&self, path: &str) -> Result<bool> {
         match rustix::fs::unlinkat(self.fd(), path, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),

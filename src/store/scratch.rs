@@ -1,6 +1,7 @@
 //! Unfinished work: `tmp/<id>/`, locked for as long as its process lives. One that nobody locks
 //! is swept by the next command.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -88,9 +89,10 @@ impl Store {
         })
     }
 
-    /// Layers that living processes have said they use.
-    pub(super) fn leased(&self) -> Result<Vec<String>> {
-        let mut layers = Vec::new();
+    /// What living processes have said they use: names of layers, and the hex digits of images and
+    /// of chains.
+    pub(super) fn leased(&self) -> Result<BTreeSet<String>> {
+        let mut layers = BTreeSet::new();
         let tmp = self.dir("tmp")?;
         self.each_name("tmp", &mut |name| {
             let Ok(dir) = open_dir(tmp.as_fd(), name) else { return Ok(true) };
@@ -104,9 +106,10 @@ impl Store {
 }
 
 impl Scratch {
-    /// Says that this process uses a layer, so that nobody removes it meanwhile.
-    pub fn uses(&self, layer: &str) -> Result<()> {
-        write_all(self.uses.as_fd(), format!("{layer}\n").as_bytes()).context(|| "write a lease")
+    /// Says that this process uses a layer (by its name, or by the hex digits of its chain) or an
+    /// image, so that nobody removes it meanwhile. Several are a line each.
+    pub fn uses(&self, names: &str) -> Result<()> {
+        write_all(self.uses.as_fd(), format!("{names}\n").as_bytes()).context(|| "write a lease")
     }
 
     /// The folder itself.

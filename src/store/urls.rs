@@ -51,7 +51,9 @@ fn path(address: &str) -> String {
 impl Store {
     /// What was fetched from this address the last time. A file that cannot be read is none.
     pub fn fetched(&self, address: &str) -> Result<Option<Fetched>> {
-        let text = read_small(self.fd(), path(address), 2 * LONGEST + 256)?;
+        let path = path(address);
+        let text = read_small(self.fd(), &path, 2 * LONGEST + 256)?;
+        self.touch(&path);
         Ok(text.and_then(|text| Fetched::parse(&String::from_utf8_lossy(&text))))
     }
 

@@ -21,3 +21,4 @@ mod thread_name;
 // form (EHABI), whose entry points are not all known here.
 #[cfg(all(panic = "abort", not(debug_assertions), not(target_arch = "arm")))]
 mod unwind;
+pub mod usage;

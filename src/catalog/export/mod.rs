@@ -112,6 +112,7 @@ pub fn export(
 impl Export<'_> {
     /// Shows the image's files; nothing for an image without layers.
     fn view(&self) -> Result<Option<OwnedFd>> {
+        let _look = self.session.store.look()?;
         let config = self.session.store.config(&self.image)?;
         let config = config.ok_or_else(|| Error::not_found("the image was removed meanwhile"))?;
         let chain = Chain::open(&self.session.store, Some(self.scratch), &config.chains())?;

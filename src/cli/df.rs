@@ -1,0 +1,71 @@
+//! `lath df`, docker's `system df`: what takes how much of the disk.
+
+use std::io::Write as _;
+
+use argh::FromArgs;
+
+use super::normalize::{Opt, Shape};
+use super::{Globals, Output, exit, images, listing, size};
+use crate::catalog::list::list;
+use crate::error::Result;
+use crate::image::json::Value;
+
+/// Show what takes how much of the disk
+#[derive(FromArgs)]
+#[argh(subcommand, name = "df")]
+pub struct Args {
+    /// print by a template, e.g. "{{.Type}}: {{.Size}}", or "json"
+    #[argh(option, arg_name = "template")]
+    format: Option<String>,
+    /// the images too
+    #[argh(switch, short = 'v')]
+    verbose: bool,
+}
+
+/// The options, for the normaliser.
+pub const SHAPE: Shape = Shape {
+    options: &[Opt::value("format", None), Opt::switch("verbose", Some('v'))],
+    ..Shape::PLAIN
+};
+
+const TABLE: &str = r"table {{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}";
+const NAMES: &[(&str, &str)] = &[("TotalCount", "TOTAL")];
+
+/// Prints a line for each kind of thing.
+pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
+    let session = globals.open()?;
+    let store = &session.store;
+    let sizes = store.sizes()?;
+    if args.verbose && args.format.is_none() {
+        out.write_all(b"Images space usage:\n\n")?;
+        let (now, _) = crate::sys::fs::now();
+        let rows = list(store, false)?;
+        let mut rows = rows.iter().map(|row| images::value(row, now, false));
+        listing::print(None, images::TABLE, images::NAMES, &mut rows, out)?;
+        let cache = size::human(sizes.cache + sizes.unfinished);
+        writeln!(out, "\nBuild cache usage: {cache}\n")?;
+    }
+    let cache = sizes.cache + sizes.unfinished;
+    let share = |part: u64, whole: u64| match (part * 100).checked_div(whole) {
+        Some(percent) => format!("{} ({percent}%)", size::human(part)),
+        None => "0B".to_owned(),
+    };
+    let in_use = store.images_in_use()?.len();
+    let rows = [
+        ("Images", store.images()?.len(), in_use, sizes.images, share(sizes.idle, sizes.images)),
+        ("Containers", 0, 0, 0, "0B".to_owned()),
+        ("Local Volumes", 0, 0, 0, "0B".to_owned()),
+        ("Build Cache", store.cached_things()?, 0, cache, size::human(sizes.cache)),
+    ];
+    let mut rows = rows.into_iter().map(|(kind, total, active, bytes, reclaimable)| {
+        let mut row = Value::default();
+        row.set("Active", Some(Value::string(active.to_string())));
+        row.set("Reclaimable", Some(Value::string(reclaimable)));
+        row.set("Size", Some(Value::string(size::human(bytes))));
+        row.set("TotalCount", Some(Value::string(total.to_string())));
+        row.set("Type", Some(Value::string(kind)));
+        row
+    });
+    listing::print(args.format.as_deref(), TABLE, NAMES, &mut rows, out)?;
+    Ok(exit::SUCCESS)
+}
