@@ -1,11 +1,22 @@
 //! The walk of a plan: each needed step comes from the cache or is done.
 
+#[cfg(feature = "outputs")]
+mod after;
+#[cfg(not(feature = "outputs"))]
+#[path = "after_missing.rs"]
+mod after;
 mod bases;
+#[cfg(feature = "lint")]
+mod check;
+#[cfg(not(feature = "lint"))]
+#[path = "check_missing.rs"]
+mod check;
 mod chmod;
 pub mod context;
 mod copy_tree;
 mod effect_copy;
 mod effect_run;
+#[cfg(feature = "outputs")]
 mod exchange;
 mod explain;
 #[cfg(feature = "net")]
@@ -27,6 +38,7 @@ mod remote;
 mod remote;
 mod shared;
 mod source;
+#[cfg(feature = "outputs")]
 mod squash;
 mod stage;
 mod stages;
@@ -38,24 +50,21 @@ mod work;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::archive::Layout;
 pub use crate::archive::LayoutPlace;
-use crate::catalog::resolve;
-use crate::dockerfile::{self, Check, Document, Fault};
+use crate::dockerfile::{self, Document, Fault};
 use crate::error::{Error, Place, Result};
-use crate::event::{Event, Finding, Listener};
-use crate::image::config::ImageConfig;
+use crate::event::{Event, Listener};
 use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
-use crate::instruction::{Effect, Scope, Source};
-use crate::plan::lint::{self, Here, Outcome, Subject};
-use crate::plan::outline::Outliner;
-pub use crate::plan::outline::{Entry, Outline};
+use crate::instruction::Scope;
 use crate::plan::{Plan, Stage};
 pub use crate::sandbox::{Limits, Network};
 use crate::session::Session;
 use bases::Bases;
+use check::Looked;
+#[cfg(feature = "lint")]
+pub use check::{Checked, Entry, Outline, check};
 use context::BuildContext;
 pub use mounts::Secret;
 use shared::Shared;
@@ -177,41 +186,6 @@ impl Request {
     }
 }
 
-/// What `check` has found.
-#[derive(Debug, Default)]
-pub struct Checked {
-    /// The Dockerfile's name.
-    pub file: String,
-    /// Its text.
-    pub text: Vec<u8>,
-    /// What the linter says, in the order of the lines.
-    pub findings: Vec<Finding>,
-    /// What the target takes, and which targets there are.
-    pub outline: Outline,
-    /// The first statement that a build could not do.
-    pub fault: Option<Error>,
-}
-
-/// Says what a Dockerfile takes and what is wrong or likely not meant in it, and builds nothing.
-/// Without a session nothing is known of base images.
-pub fn check(session: Option<&Session>, request: &Request) -> Result<Checked> {
-    let context = BuildContext::open(&request.place, session)?;
-    let document = dockerfile::parse(&context.text).map_err(|faults| told(faults, &context))?;
-    let plan = plan(&document, request).map_err(|faults| told(faults, &context))?;
-    let rules = rules(&document, request)?;
-    let scope = scope(request);
-    let mut outliner = Outliner::new(&document, &plan, &scope);
-    let ear = Ear::Outliner(&mut outliner);
-    let outcome = lint(session, request, &context, &document, &plan, &rules, ear);
-    Ok(Checked {
-        findings: outcome.findings,
-        outline: outliner.finish(),
-        fault: outcome.fault.map(|fault| told(vec![fault], &context)),
-        file: context.dockerfile,
-        text: context.text,
-    })
-}
-
 /// Builds an image; when it returns the image and its names are on the medium.
 pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) -> Result<ImageId> {
     let context = BuildContext::open(&request.place, Some(session))?;
@@ -227,16 +201,14 @@ pub fn build(session: &Session, request: &Request, listener: &mut dyn Listener) 
         image.map(|image| image.config.on_build).unwrap_or_default()
     };
     plan.hear_triggers(&triggers).map_err(|fault| told(vec![fault], &context))?;
-    let rules = rules(&document, request)?;
-    let mut fetched = Fetched::default();
-    let ear = Ear::Fetched(&mut fetched);
-    let list = lint(Some(session), request, &context, &document, &plan, &rules, ear).findings;
-    let done = match list.is_empty() || !rules.error {
-        true => walk(&bases, request, &context, &plan, fetched.several, listener),
-        false => Err(violation(&list)),
+    let Looked { findings, several, violation } =
+        check::look(session, request, &context, &document, &plan)?;
+    let done = match violation {
+        None => walk(&bases, request, &context, &plan, several, listener),
+        Some(error) => Err(error),
     };
-    if !list.is_empty() {
-        listener.event(&Event::Findings { list: &list });
+    if !findings.is_empty() {
+        listener.event(&Event::Findings { list: &findings });
     }
     done
 }
@@ -249,28 +221,15 @@ fn walk(
     several: BTreeSet<String>,
     listener: &mut dyn Listener,
 ) -> Result<ImageId> {
-    exchange::look(request, listener);
+    after::look(request, listener);
     let session = bases.session;
     let shared = Shared::new(bases, request, context, plan, several)?;
-    let built = stages::build(&shared, request.jobs, listener).and_then(|image| {
-        let is_asked = request.squash || !request.cache_to.is_empty();
-        let ends = if is_asked { exchange::ends(&shared, image)? } else { Vec::new() };
-        Ok((image, ends))
-    });
+    let built = stages::build(&shared, request.jobs, listener)
+        .and_then(|image| Ok((image, after::ends(&shared, request, image)?)));
     // Finished steps are published whatever came after them.
     let published = shared.work.finish();
-    let (mut image, ends) = built?;
-    let mut kept = Some(published?);
-    if request.squash {
-        let base = ends.last().and_then(|(_, base)| *base);
-        image = squash::squash(session, request, image, base, kept.take())
-            .map_err(|error| error.during("squash"))?;
-    }
-    for to in &request.cache_to {
-        exchange::keep(session, to, &ends)
-            .map_err(|error| error.during(format!("write to {:?}", to.path)))?;
-    }
-    drop(kept);
+    let (image, ends) = built?;
+    let image = after::finish(session, request, image, &ends, published?)?;
     listener.event(&Event::Built { image: &image });
     warn_of_unused(plan, request, listener);
     for tag in &request.tags {
@@ -283,20 +242,6 @@ fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
     Plan::new(document, scope(request), request.target.as_deref())
 }
 
-/// The config of a base image, if it is one and is there.
-fn base_config(session: &Session, request: &Request, name: &str) -> Option<ImageConfig> {
-    let name = match request.named(name) {
-        None => name,
-        Some(Named::Image(image)) => image,
-        Some(Named::Layout(place)) => {
-            let text = Layout::find(place, request.platform.as_ref()).and_then(|it| it.config());
-            return ImageConfig::parse(&text.ok()?).ok();
-        }
-        Some(_) => return None,
-    };
-    session.store.config(&resolve::find(&session.store, name).ok()??.image).ok()?
-}
-
 fn scope(request: &Request) -> Scope {
     Scope {
         build_args: request.build_args.clone(),
@@ -304,77 +249,6 @@ fn scope(request: &Request) -> Scope {
         stage_name: request.target.clone().unwrap_or_default(),
         ..Scope::default()
     }
-}
-
-/// Which rules of the linter hold: by the build argument, else by the directive.
-fn rules(document: &Document, request: &Request) -> Result<Check> {
-    match request.build_args.get("BUILDKIT_DOCKERFILE_CHECK") {
-        Some(given) => Check::parse(given).map_err(|problem| {
-            Error::input(problem).during("read the build argument BUILDKIT_DOCKERFILE_CHECK")
-        }),
-        None => Ok(document.directives.check.clone()),
-    }
-}
-
-/// Who hears the statements that the linter goes through. With an outliner those are of all stages,
-/// unless one is asked for.
-enum Ear<'a, 'b> {
-    Outliner(&'a mut Outliner<'b>),
-    Fetched(&'a mut Fetched),
-}
-
-/// From where steps fetch files, and from where more than one does.
-#[derive(Default)]
-struct Fetched {
-    once: BTreeSet<String>,
-    several: BTreeSet<String>,
-}
-
-impl Fetched {
-    fn hear(&mut self, here: &Here<'_>) {
-        let Effect::Copy(copy) = here.effect() else { return };
-        for source in &copy.sources {
-            let (Source::Url(address) | Source::Git(address)) = source else { continue };
-            let place = effect_copy::place(address).to_owned();
-            if !self.once.insert(place.clone()) {
-                self.several.insert(place);
-            }
-        }
-    }
-}
-
-fn lint(
-    session: Option<&Session>,
-    request: &Request,
-    context: &BuildContext,
-    document: &Document,
-    plan: &Plan,
-    rules: &Check,
-    mut ear: Ear<'_, '_>,
-) -> Outcome {
-    let every_stage = matches!(ear, Ear::Outliner(_)) && request.target.is_none();
-    let base = |name: &str| base_config(session?, request, name);
-    let ignored =
-        |path: &str| context.tree.as_ref().is_some_and(|tree| tree.leaves_out(path.as_ref()));
-    let scope = scope(request);
-    let subject =
-        Subject { document, plan, rules, scope, every_stage, base: &base, ignored: &ignored };
-    lint::check(&subject, &mut |stage, here: &Here<'_>| match &mut ear {
-        Ear::Outliner(outliner) => outliner.hear(stage, here),
-        Ear::Fetched(fetched) => fetched.hear(here),
-    })
-}
-
-/// `# check=error=true`: the build ends before it begins.
-fn violation(findings: &[Finding]) -> Error {
-    let mut rules: Vec<&str> = Vec::new();
-    for finding in findings {
-        if !rules.contains(&finding.rule) {
-            rules.push(finding.rule);
-        }
-    }
-    Error::input(format!("lint violation found for rules: {}", rules.join(", ")))
-        .hint("\"check=error=true\" asks for this; lath build --check shows the lines")
 }
 
 /// A build argument that no ARG takes, or a stage that is not there, is most likely a slip of the pen.

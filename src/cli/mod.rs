@@ -56,6 +56,7 @@ impl Globals {
     }
 
     /// The same for a command that can do without.
+    #[cfg(feature = "lint")]
     fn find(&self) -> Option<Session> {
         Session::find(&self.settings())
     }

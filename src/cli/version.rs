@@ -25,7 +25,10 @@ pub const SHAPE: Shape = Shape { options: &[Opt::value("format", Some('f'))], ..
 /// What may be left out of a binary, and whether it is in this one.
 const FEATURES: &[(&str, bool)] = &[
     ("bzip2", cfg!(feature = "bzip2")),
+    ("lint", cfg!(feature = "lint")),
     ("net", cfg!(feature = "net")),
+    ("outputs", cfg!(feature = "outputs")),
+    ("prune", cfg!(feature = "prune")),
     ("tls", cfg!(feature = "tls")),
     ("xz", cfg!(feature = "xz")),
     ("zstd", cfg!(feature = "zstd")),

@@ -2,7 +2,9 @@
 //! cache key of a step. Pure: all errors of form appear here, before any work.
 
 pub mod key;
+#[cfg(feature = "lint")]
 pub mod lint;
+#[cfg(feature = "lint")]
 pub mod outline;
 mod stage;
 

@@ -5,10 +5,11 @@
 
 use std::io::Write;
 
+use super::page;
 use crate::base64;
 use crate::build::{Checked, Entry, Outline};
 use crate::cli::table::Table;
-use crate::cli::{Output, exit, findings, safe};
+use crate::cli::{Output, exit, safe};
 use crate::error::{Error, Result};
 use crate::image::json::Value;
 
@@ -66,7 +67,7 @@ impl Call {
             writeln!(out, "{}", json(self.what, &checked).to_pretty())?;
         } else {
             match self.what {
-                What::Check => findings::page(out, &checked)?,
+                What::Check => page::write(out, &checked)?,
                 What::Outline => outline(out, &checked.outline)?,
                 What::Targets => targets(out, &checked.outline)?,
             }

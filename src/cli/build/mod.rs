@@ -1,9 +1,16 @@
 //! `lath build`: an image from a Dockerfile.
 
 mod cache;
+#[cfg(feature = "lint")]
 mod call;
 mod fields;
+#[cfg(feature = "outputs")]
 mod output;
+#[cfg(not(feature = "outputs"))]
+#[path = "output_missing.rs"]
+mod output;
+#[cfg(feature = "lint")]
+mod page;
 mod settled;
 mod words;
 
@@ -192,13 +199,23 @@ pub fn run(mut args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) 
         (false, word) => Mode::parse(word.unwrap_or("auto"))?,
     };
     let word = if args.check { "check" } else { args.call.as_deref().unwrap_or_default() };
+    #[cfg(feature = "lint")]
     let call = call::Call::parse(word)?;
+    #[cfg(not(feature = "lint"))]
+    if !matches!(word, "" | "build") {
+        return Err(crate::error::Error::built_without("lint"));
+    }
+    #[cfg(not(feature = "outputs"))]
+    if args.squash || !(args.cache_from.is_empty() && args.cache_to.is_empty()) {
+        return Err(crate::error::Error::built_without("outputs"));
+    }
     let words = (take(&mut args.output), take(&mut args.annotation), take(&mut args.metadata_file));
     let is_pushed = args.push;
     let mut request = request(args, &|name| std::env::var(name).ok())?;
     let newest = request.epoch()?;
     let outputs =
         Outputs::parse(&words.0, &words.1, words.2, newest, &mut request.tags, is_pushed)?;
+    #[cfg(feature = "lint")]
     if let Some(call) = call {
         return call.answer(build::check(globals.find().as_ref(), &request)?, out);
     }

@@ -3,8 +3,8 @@
 use std::io::{IsTerminal as _, Write};
 
 use super::fields::Value;
-use crate::catalog::push;
 use crate::catalog::export::{self, Annotation, KINDS, Kind, Level, Manner, Place, To};
+use crate::catalog::push;
 use crate::catalog::resolve::new_name;
 use crate::cli::whole_file::{self, WholeFile};
 use crate::error::{Context as _, Error, Result};
