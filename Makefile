@@ -8,7 +8,7 @@ CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
-TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry
+TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry mkfs.exfat mount.exfat-fuse
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
@@ -44,9 +44,10 @@ system: build ## tests that use the static binary as a user would (root; ../shar
 	@tools/need $(TEST_PROGRAMS)
 	LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test '*'
 
-conformance: build ## BuildKit's results for 710 small Dockerfiles (root; tests/conformance/README.md)
+conformance: build ## BuildKit's results for 710 small Dockerfiles, the same layers by both drivers (root; tests/conformance/README.md)
 	@tools/need python3 zstd busybox
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
+	python3 tests/conformance/run.py --lath $(LATH) --jobs 2 --same-layers
 
 fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 	@tools/need c++ python3

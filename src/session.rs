@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::instruction::parse_size;
-use crate::store::{Scratch, Store};
+use crate::store::{Driver, Scratch, Store};
 use crate::sys::kernel::Kernel;
 use crate::sys::signal;
 
@@ -22,7 +22,7 @@ pub struct Session {
 pub struct Settings {
     /// `--root`, else `LATH_ROOT`.
     pub root: Option<PathBuf>,
-    /// `--driver`.
+    /// `--driver`, else `LATH_DRIVER`.
     pub driver: Option<String>,
     /// `LATH_STORE_LIMIT`: a size, or a share of the file system such as `20%`.
     pub limit: Option<String>,
@@ -31,16 +31,14 @@ pub struct Settings {
 impl Session {
     /// Opens the store, makes it when there is none, and sweeps what a killed process has left.
     pub fn open(settings: &Settings) -> Result<Session> {
-        match settings.driver.as_deref() {
-            None | Some("overlay") => {}
-            Some("copy") => {
-                return Err(Error::unsupported("the driver \"copy\" is not supported yet")
-                    .hint("use --driver overlay on a kernel with CONFIG_OVERLAY_FS"));
-            }
+        let wish = match settings.driver.as_deref() {
+            None => None,
+            Some("overlay") => Some(Driver::Overlay),
+            Some("copy") => Some(Driver::Copy),
             Some(other) => {
                 return Err(Error::usage(format!("unknown driver {other:?}: overlay or copy")));
             }
-        }
+        };
         signal::watch()?;
         let root = settings.root.clone().unwrap_or_else(default_root);
         // Mounts are made by other processes than this one, with another working directory.
@@ -48,6 +46,9 @@ impl Session {
             .map_err(|cause| Error::from(cause).during(format!("find {root:?}")))?;
         let mut store = Store::open(&root)?;
         store.set_limit(settings.limit.as_deref().map(|text| limit(text, &store)).transpose()?);
+        if let Some(driver) = wish {
+            store.wish(driver)?;
+        }
         store.sweep()?;
         Ok(Session { store: Arc::new(store), kernel: Kernel::probe() })
     }

@@ -24,7 +24,7 @@ use crate::layer::compress::Gzip;
 use crate::layer::entry::{Attributes, Entry, Node};
 use crate::layer::verify::HashingWriter;
 use crate::layer::writer::Writer;
-use crate::layer::{pack, replay};
+use crate::layer::{Form, pack, replay};
 use crate::store::{Layer, Scratch, Store};
 use crate::sys::fs::copy_stream;
 
@@ -210,7 +210,7 @@ pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<
             let mut recipe = std::fs::File::from(recipe);
             replay(&mut recipe, diff.as_fd(), kept.as_ref().map(AsFd::as_fd), &mut hashing)?;
         }
-        None => drop(pack(diff.as_fd(), &mut hashing)?),
+        None => drop(pack(diff.as_fd(), Form::new(store.marks_by_name()), &mut hashing)?),
     }
     let (found, _) = hashing.finish();
     if found == layer.diff_id {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
 
@@ -11,16 +11,16 @@ use crate::error::{Context, Error, Result};
 use crate::image::digest::{ChainId, DiffId, Digest};
 use crate::layer::verify::HashingReader;
 use crate::layer::{Record, unpack};
+use crate::snapshot::Chain;
 use crate::store::{Announced, Layer, NewLayer, Scratch, Store};
 use crate::sys::fs::write_new;
-use crate::sys::mount;
 
 /// Layers under way.
 pub struct Stack<'a> {
     store: &'a Store,
     scratch: &'a Scratch,
     chain: Option<ChainId>,
-    trees: Vec<OwnedFd>,
+    layers: Chain,
     /// What is not in the store yet, lowest first.
     pub new: Vec<NewLayer>,
 }
@@ -28,7 +28,7 @@ pub struct Stack<'a> {
 impl<'a> Stack<'a> {
     /// No layers.
     pub fn new(store: &'a Store, scratch: &'a Scratch) -> Stack<'a> {
-        Stack { store, scratch, chain: None, trees: Vec::new(), new: Vec::new() }
+        Stack { store, scratch, chain: None, layers: Chain::new(store), new: Vec::new() }
     }
 
     /// Puts the layer on top if the store has it there; whether it has.
@@ -38,7 +38,7 @@ impl<'a> Stack<'a> {
         let Some(layer) = self.store.layer(&chain)? else { return Ok(false) };
         self.scratch.uses(&chain.hex())?;
         if let Some(name) = &layer.name {
-            self.trees.push(self.store.open_layer(name)?);
+            self.layers.push(self.store.open_layer(name)?)?;
         }
         self.chain = Some(chain);
         Ok(true)
@@ -51,12 +51,13 @@ impl<'a> Stack<'a> {
         let diff = workspace.make_dir("diff", 0o755)?;
         let kept = workspace.make_dir("kept", 0o700)?;
         let mut recipe = File::from(write_new(workspace.dir.as_fd(), "tar", b"")?);
-        let view = self.view()?;
+        let view = self.layers.view(self.store)?;
         let mut tar = Announced { store: self.store, from: tar };
         let mut hashing = HashingReader::new(&mut tar);
         let record = Record { recipe: &mut recipe, kept: kept.as_fd() };
         let below = view.as_ref().map(AsFd::as_fd);
-        let unpacked = unpack(&mut hashing, diff.as_fd(), below, Some(record))?;
+        let unpacked = unpack(&mut hashing, diff.as_fd(), below, self.layers.form(), Some(record))?;
+        drop(view);
         let (diff_id, tar_bytes) = hashing.finish();
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(Error::corrupt(format!(
@@ -78,23 +79,12 @@ impl<'a> Stack<'a> {
                 None
             }
             false => {
-                self.trees.push(diff);
+                self.layers.push(diff)?;
                 Some(workspace)
             }
         };
         self.new.push(NewLayer { workspace, layer, entries: unpacked.entries, name: None });
         self.chain = Some(chain);
         Ok(diff_id)
-    }
-
-    /// The merged view of all layers so far; nothing when there are none with entries.
-    fn view(&self) -> Result<Option<OwnedFd>> {
-        let lowers: Vec<BorrowedFd<'_>> = self.trees.iter().rev().map(AsFd::as_fd).collect();
-        match lowers.as_slice() {
-            [] => Ok(None),
-            // An overlay of one is the one.
-            [one] => Ok(Some(one.try_clone_to_owned()?)),
-            lowers => mount::overlay(&mount::Overlay { lowers, writable: None }).map(Some),
-        }
     }
 }

@@ -15,7 +15,8 @@ use crate::layer::entry::Xattr;
 use crate::layer::links::Links;
 use crate::layer::node::xattrs;
 use crate::layer::walk::{Found, Visit, Walk};
-use crate::sys::fs::{open_dir, open_in_root, set_owner, write_all};
+use crate::sys::copy::copy_data;
+use crate::sys::fs::{open_dir, open_in_root, set_owner};
 use crate::sys::signal;
 
 /// How the copies differ from what is copied.
@@ -41,14 +42,9 @@ pub enum Skip {
     LookInside,
 }
 
-/// What is copied at once: large enough for few calls, small enough to hear a signal, and to stop
-/// in time.
-const PIECE: usize = 128 << 10;
-
 /// Copies trees, with the hard links within each.
 pub struct Copier<'a> {
     style: Style<'a>,
-    buffer: Vec<u8>,
     will: &'a mut dyn FnMut(u64) -> Result<()>,
 }
 
@@ -66,7 +62,7 @@ impl<'a> Copier<'a> {
     /// A copier; `will` hears of each entry and of the bytes that will be copied next, and can
     /// refuse them.
     pub fn new(style: Style<'a>, will: &'a mut dyn FnMut(u64) -> Result<()>) -> Copier<'a> {
-        Copier { style, buffer: Vec::new(), will }
+        Copier { style, will }
     }
 
     /// Copies what is in the open directory `from` into the open directory `to`.
@@ -74,7 +70,7 @@ impl<'a> Copier<'a> {
         let mut links = Links::new(to);
         let root = open_dir(to, ".").context(|| "open the destination")?;
         let mut levels = vec![Level::Open(root, None)];
-        let mut walk = Walk::new(from, false)?;
+        let mut walk = Walk::new(from, None)?;
         loop {
             signal::check()?;
             let is_pruned = match walk.next_visit()? {
@@ -231,57 +227,11 @@ impl<'a> Copier<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let copy = rustix::fs::openat(at, new_name, flags, Mode::from_raw_mode(0o600))
             .context(|| format!("create {new_name:?}"))?;
-        self.data(source.as_fd(), copy.as_fd())?;
+        copy_data(source.as_fd(), copy.as_fd(), self.will)?;
         // After the owner, since changing that takes capabilities away.
         self.give(copy.as_fd(), stat, false)?;
         copy_attributes(source.as_fd(), copy.as_fd())?;
         rustix::fs::futimens(&copy, &times(stat)).context(|| format!("set times of {new_name:?}"))
-    }
-
-    fn data(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-        let size = u64::try_from(rustix::fs::fstat(from)?.st_size).unwrap_or(0);
-        if size == 0 {
-            return Ok(());
-        }
-        if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-            return (self.will)(size);
-        }
-        let mut total = 0u64;
-        loop {
-            signal::check()?;
-            let left = usize::try_from(size.saturating_sub(total)).unwrap_or(usize::MAX);
-            let piece = left.clamp(4096, PIECE);
-            (self.will)(piece as u64)?;
-            match rustix::fs::copy_file_range(from, None, to, None, piece) {
-                Ok(0) => break,
-                Ok(count) => total += count as u64,
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                // Not between these file systems, or not on this kernel.
-                Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM)
-                    if total == 0 =>
-                {
-                    return self.read_and_write(from, to);
-                }
-                Err(other) => return Err(other.into()),
-            }
-        }
-        // Files of some special file systems give nothing to copy_file_range.
-        if total == 0 { self.read_and_write(from, to) } else { Ok(()) }
-    }
-
-    fn read_and_write(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-        self.buffer.resize(crate::sys::fs::BUFFER, 0);
-        loop {
-            signal::check()?;
-            let count = match rustix::io::read(from, &mut self.buffer[..]) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(Errno::INTR) => continue,
-                Err(other) => return Err(other.into()),
-            };
-            (self.will)(count as u64)?;
-            write_all(to, self.buffer.get(..count).unwrap_or_default())?;
-        }
     }
 
     /// Owner and mode of an open copy. The owner first: changing it clears set-id bits.

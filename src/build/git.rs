@@ -260,7 +260,7 @@ pub fn fetch(address: &str, scratch: &Scratch) -> Result<OwnedFd> {
 
 /// A submodule's `.git` says where in the scratch its repository was.
 fn remove_git_files(root: BorrowedFd<'_>) -> Result<()> {
-    let mut walk = Walk::new(root, false)?;
+    let mut walk = Walk::new(root, None)?;
     loop {
         let is_dir = match walk.next_visit()? {
             None => return Ok(()),

@@ -12,7 +12,7 @@ use crate::pattern::Ignore;
 use crate::sandbox::{Bind, Content};
 use crate::snapshot::{Chain, Snapshot};
 use crate::sort::sort_by;
-use crate::store::{CacheMount, Scratch, Sharing, Store, Workspace};
+use crate::store::{CacheMount, Driver, Scratch, Sharing, Store, Workspace};
 use crate::sys::fs::{NewDir, read_bounded};
 use crate::sys::mount::{Overlay, clone_tree, overlay};
 
@@ -60,6 +60,8 @@ pub struct Mounts {
     pub env: Vec<(String, String)>,
     workspaces: Vec<Workspace>,
     snapshots: Vec<Snapshot>,
+    /// What is mounted from must stay as it is.
+    trees: Vec<Tree>,
     /// In use, and so not anybody else's, until the step has ended.
     caches: Vec<(String, Option<CacheMount>)>,
 }
@@ -115,7 +117,8 @@ impl Maker<'_> {
             return Ok(Content::Tree(clone_tree(tree.open_path(&found.real)?.as_fd())?));
         }
         let workspace = self.scratch.workspace()?;
-        let content = if is_whole && found.is_dir() {
+        let has_overlay = self.store.driver().driver == Driver::Overlay;
+        let content = if is_whole && found.is_dir() && has_overlay {
             let lower = tree.open_dir(&found.real)?;
             let (upper, work) =
                 (workspace.make_dir("diff", 0o755)?, workspace.make_dir("work", 0o700)?);
@@ -134,7 +137,7 @@ impl Maker<'_> {
     fn layers(&mut self, chain: Chain, mount: &RunMount) -> Result<(Content, bool)> {
         let path = Path::new(mount.source.trim_start_matches('/'));
         let missing = || Error::not_found(format!("{:?}: not found", mount.source));
-        let Some(view) = chain.view()? else {
+        let Some(view) = chain.view(self.store)? else {
             if !is_root(mount) {
                 return Err(missing());
             }
@@ -145,19 +148,20 @@ impl Maker<'_> {
         };
         let tree = Tree::new(view, Ignore::default(), true);
         let is_dir = tree.look(path)?.ok_or_else(missing)?.is_dir();
-        let root = if mount.readonly {
-            chain.view()?.ok_or_else(missing)?
-        } else {
+        let root = if !mount.readonly {
+            // Nobody looks at the tree any more, so the snapshot may take it.
+            drop(tree);
             let snapshot = Snapshot::prepare(self.scratch, &chain)?;
             let mounted = snapshot.mount(None)?;
             self.mounts.snapshots.push(snapshot);
             mounted
+        } else if chain.is_plain() {
+            let content = Content::Tree(clone_tree(tree.open_path(path)?.as_fd())?);
+            self.mounts.trees.push(tree);
+            return Ok((content, is_dir));
+        } else {
+            tree.into_root()
         };
-        if mount.readonly && chain.is_single() {
-            // A plain directory of the store and no mount of its own.
-            let tree = Tree::new(root, Ignore::default(), true);
-            return Ok((Content::Tree(clone_tree(tree.open_path(path)?.as_fd())?), is_dir));
-        }
         Ok((Content::Inside(root, path.to_owned()), is_dir))
     }
 
@@ -216,7 +220,7 @@ impl Maker<'_> {
         }
         let tree = match files {
             Files::Layers(chain) => {
-                let Some(view) = chain.view()? else { return Ok(()) };
+                let Some(view) = chain.view(self.store)? else { return Ok(()) };
                 Arc::new(Tree::new(view, Ignore::default(), true))
             }
             Files::Context(Some(tree)) => tree,
@@ -289,7 +293,12 @@ fn new_cache(mount: &RunMount) -> NewDir {
 }
 
 /// Adds what a mount shows to a digest.
-pub fn digest(mount: &RunMount, files: &Files, into: &mut blake3::Hasher) -> Result<()> {
+pub fn digest(
+    store: &Store,
+    mount: &RunMount,
+    files: &Files,
+    into: &mut blake3::Hasher,
+) -> Result<()> {
     match files {
         Files::Context(tree) => {
             let tree = tree.as_ref();
@@ -297,7 +306,7 @@ pub fn digest(mount: &RunMount, files: &Files, into: &mut blake3::Hasher) -> Res
             tree.digest(&source(tree, mount)?, &Ignore::default(), into)
         }
         Files::Layers(chain) => {
-            let view = match chain.view()? {
+            let view = match chain.view(store)? {
                 Some(view) => view,
                 None if is_root(mount) => return Ok(()),
                 None => return Err(Error::not_found(format!("{:?}: not found", mount.source))),

@@ -14,6 +14,7 @@ use super::stat_cache::{self, Reader, StatCache};
 use crate::error::{Context, Error, Result};
 use crate::layer::walk::{Visit, Walk};
 use crate::pattern::{Glob, Ignore, Part};
+use crate::snapshot::Merged;
 use crate::store::Store;
 use crate::sys::fs::{BUFFER, open_in_root};
 use crate::sys::mount::fd_path;
@@ -21,7 +22,7 @@ use crate::sys::signal;
 
 /// A tree that files are copied from. Nothing outside of its root is ever reached.
 pub struct Tree {
-    root: OwnedFd,
+    root: Merged,
     ignore: Ignore,
     /// Owners are kept; in a build context they are nobody's.
     pub keeps_owner: bool,
@@ -61,7 +62,8 @@ fn name_of(path: &Path) -> Result<CString> {
 
 impl Tree {
     /// The tree below an open directory.
-    pub fn new(root: OwnedFd, ignore: Ignore, keeps_owner: bool) -> Tree {
+    pub fn new(root: impl Into<Merged>, ignore: Ignore, keeps_owner: bool) -> Tree {
+        let root = root.into();
         Tree { root, ignore, keeps_owner, cache: None }
     }
 
@@ -75,6 +77,11 @@ impl Tree {
     /// The root.
     pub fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+
+    /// The root, to be mounted.
+    pub fn into_root(self) -> OwnedFd {
+        self.root.into_dir()
     }
 
     /// Whether anything is left out at all.
@@ -152,7 +159,7 @@ impl Tree {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             Err(other) => return Err(other).context(|| format!("read {path:?}")),
         };
-        let mut walk = Walk::new(dir.as_fd(), false)?;
+        let mut walk = Walk::new(dir.as_fd(), None)?;
         loop {
             let (name, is_dir) = match walk.next_visit()? {
                 None => return Ok(()),
@@ -278,7 +285,7 @@ impl Tree {
             return Ok(());
         }
         let dir = self.open_dir(&found.real)?;
-        let mut walk = Walk::new(dir.as_fd(), false)?;
+        let mut walk = Walk::new(dir.as_fd(), None)?;
         loop {
             signal::check()?;
             let is_pruned = match walk.next_visit()? {

@@ -12,6 +12,7 @@ use super::shared::{Lineage, Made};
 use super::source::Tree;
 use super::walk::Walk;
 use super::watch::Watch;
+use crate::catalog::list::size;
 use crate::error::Result;
 use crate::event::{Event, Progress};
 use crate::image::digest::{DiffId, Digest};
@@ -21,7 +22,7 @@ use crate::instruction::{
 };
 use crate::plan::{Stage, key};
 use crate::snapshot::{Chain, Done, Finished, Snapshot, StepImage, StepKeys, Ticket};
-use crate::store::{CacheKey, Scratch, Workspace};
+use crate::store::{CacheKey, Driver, Scratch, Workspace};
 use crate::sys::fs::random_id;
 
 /// A stage so far.
@@ -275,7 +276,8 @@ impl Walk<'_, '_> {
             return Ok(known);
         }
         let mut hasher = blake3::Hasher::new();
-        mounts::digest(mount, &self.files_of(plan, mount)?, &mut hasher)?;
+        let files = self.files_of(plan, mount)?;
+        mounts::digest(&self.build.session.store, mount, &files, &mut hasher)?;
         let digest = *hasher.finalize().as_bytes();
         self.keep_content(key, &digest);
         Ok(digest)
@@ -355,9 +357,12 @@ impl Walk<'_, '_> {
             return Ok(chain.clone());
         }
         let done = stage.image.wait()?;
+        let store = &self.build.session.store;
+        if store.driver().driver == Driver::Copy {
+            store.room(size(store, &done.image))?;
+        }
         let work = self.work()?;
-        let chains = done.image.chains();
-        let chain = Chain::open(&self.build.session.store, Some(&work.scratch), &chains)?;
+        let chain = Chain::open(store, Some(&work.scratch), &done.image.chains())?;
         stage.chain = Some(chain.clone());
         Ok(chain)
     }

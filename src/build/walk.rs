@@ -227,12 +227,15 @@ impl<'a, 'b> Walk<'a, 'b> {
         if self.build.request.has_files(word) {
             return self.named_tree(word).map(Some);
         }
-        let view = match self.chain_of(stage, word)?.view()? {
-            Some(view) => view,
+        let tree = match self.chain_of(stage, word)?.view(&self.build.session.store)? {
+            Some(view) => Tree::new(view, Ignore::default(), true),
             // `FROM scratch AS extra` holds the place of what a named context may bring.
-            None => self.work()?.scratch.workspace()?.make_dir("empty", 0o755)?,
+            None => {
+                let empty = self.work()?.scratch.workspace()?.make_dir("empty", 0o755)?;
+                Tree::new(empty, Ignore::default(), true)
+            }
         };
-        let tree = Arc::new(Tree::new(view, Ignore::default(), true));
+        let tree = Arc::new(tree);
         self.trees.insert(word.clone(), tree.clone());
         Ok(Some(tree))
     }

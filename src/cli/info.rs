@@ -30,6 +30,7 @@ const LABELS: &[(&str, &str)] = &[
     ("Images", "Images"),
     ("Server Version", "ServerVersion"),
     ("Storage Driver", "Driver"),
+    ("Driver Reason", "DriverReason"),
     ("Kernel Version", "KernelVersion"),
     ("OSType", "OSType"),
     ("Architecture", "Architecture"),
@@ -78,7 +79,9 @@ fn facts(session: &Session) -> Result<Value> {
     let root = session.store.path().display().to_string();
     let mut facts = Value::default();
     facts.set("Images", Some(Value::number(images as u64)));
-    facts.set("Driver", Some(Value::string("overlay")));
+    let choice = session.store.driver();
+    facts.set("Driver", Some(Value::string(choice.driver.name())));
+    facts.set("DriverReason", Some(Value::string(choice.why)));
     facts.set("DockerRootDir", Some(Value::string(root)));
     // `<no value>` in a template, and no line, when there is none.
     let limit = session.store.limit().map(|bytes| Value::string(super::size::human(bytes)));
@@ -99,7 +102,7 @@ fn warnings(kernel: &Kernel) -> Vec<&'static str> {
     [
         (
             kernel.has_overlay,
-            "WARNING: No overlay file system (CONFIG_OVERLAY_FS): images cannot be built or run",
+            "WARNING: No overlay file system (CONFIG_OVERLAY_FS): layers are copied",
         ),
         (
             kernel.has_seccomp,

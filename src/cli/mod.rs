@@ -64,8 +64,10 @@ impl Globals {
     fn settings(&self) -> Settings {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let root = self.root.clone().map(OsString::from).or_else(|| variable("LATH_ROOT"));
-        let limit = variable("LATH_STORE_LIMIT").map(|text| text.to_string_lossy().into_owned());
-        Settings { root: root.map(PathBuf::from), driver: self.driver.clone(), limit }
+        let word = |name| variable(name).map(|text| text.to_string_lossy().into_owned());
+        let driver = self.driver.clone().or_else(|| word("LATH_DRIVER"));
+        let limit = word("LATH_STORE_LIMIT");
+        Settings { root: root.map(PathBuf::from), driver, limit }
     }
 }
 

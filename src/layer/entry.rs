@@ -33,6 +33,8 @@ pub struct Attributes {
     pub gid: u32,
     /// Whole seconds since 1970; may be negative.
     pub mtime: i64,
+    /// What a file system has beyond those; a tar does not.
+    pub nanos: u32,
     /// Sorted by name.
     pub xattrs: Vec<Xattr>,
 }
@@ -45,8 +47,18 @@ impl Attributes {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mtime: stat.st_mtime,
+            // Unsigned on some machines, signed on others, and less than a billion on all.
+            nanos: stat.st_mtime_nsec as u32,
             xattrs: Vec::new(),
         }
+    }
+
+    /// The same with a time that is `newest` at most.
+    pub fn clamped(mut self, newest: Option<i64>) -> Attributes {
+        if let Some(newest) = newest.filter(|newest| self.mtime > *newest) {
+            (self.mtime, self.nanos) = (newest, 0);
+        }
+        self
     }
 }
 

@@ -1,14 +1,15 @@
 //! Layers: one directory tree <-> one tar stream.
 //!
-//! A tree is in overlayfs's upper form: a character device 0:0 says that a name is gone, the
-//! attribute `trusted.overlay.opaque` that nothing of a directory shows through. All work is done
-//! on file descriptors, streams, and fixed buffers; root's rights are taken for granted. This room
-//! does not know where layers are kept (`store`).
+//! A layer's tree says by marks that something below it is gone (`marks`). All work is done on file
+//! descriptors, streams, and fixed buffers; root's rights are taken for granted. This room does not
+//! know where layers are kept (`store`).
 
+mod changes;
 pub mod compress;
 mod crc32;
 pub mod entry;
 pub mod links;
+mod marks;
 pub mod node;
 mod pack;
 mod pax;
@@ -21,9 +22,11 @@ pub mod verify;
 pub mod walk;
 pub mod writer;
 
+pub use changes::Changes;
+pub use marks::Form;
 pub use pack::{Packed, View, pack, pack_view};
 pub use recipe::replay;
-pub use transfer::transfer;
+pub use transfer::{merge, transfer};
 pub use unpack::{Record, Unpacked, unpack, unpack_into};
 
 #[cfg(test)]

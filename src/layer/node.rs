@@ -2,7 +2,6 @@
 //!
 //! Always by the open directory and one name in it, never through a link.
 
-use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,10 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::layer::entry::{Attributes, MODE_BITS, Xattr, holds_xattr, show};
 use crate::layer::walk::{DIRECTORY, Visit, Walk};
 use crate::sort::sort;
-
-/// Overlayfs's marks for a directory through which nothing shows from below.
-const OPAQUE: &str = "trusted.overlay.opaque";
-const USER_OPAQUE: &str = "user.overlay.opaque";
+use crate::sys::copy::copy_data;
 
 /// Opens a directory by its name in another, not through a link.
 pub fn open_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -100,7 +96,8 @@ fn xattr_names(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
     }
 }
 
-fn xattr(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
+/// The value of an extended attribute, where there is one.
+pub fn xattr(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
     loop {
         let size = match rustix::fs::fgetxattr_query(fd, name) {
             Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
@@ -115,20 +112,14 @@ fn xattr(fd: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether overlayfs shows nothing from below through this directory.
-pub fn is_opaque(directory: BorrowedFd<'_>) -> Result<bool> {
-    for mark in [OPAQUE, USER_OPAQUE] {
-        if xattr(directory, mark.as_bytes())?.as_deref() == Some(b"y") {
-            return Ok(true);
+/// Takes the extended attributes away that a layer holds, but for those to be kept.
+pub fn drop_xattrs(fd: BorrowedFd<'_>, kept: &[Xattr]) -> Result<()> {
+    for Xattr { name, .. } in xattrs(fd)? {
+        if !kept.iter().any(|xattr| xattr.name == name) {
+            rustix::fs::fremovexattr(fd, name.as_slice())?;
         }
     }
-    Ok(false)
-}
-
-/// Makes overlayfs show nothing from below through this directory.
-pub fn set_opaque(directory: BorrowedFd<'_>) -> Result<()> {
-    rustix::fs::fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())
-        .context(|| "mark the directory as opaque")
+    Ok(())
 }
 
 /// Sets the attributes of an open file or directory; what is so already is not touched, since a
@@ -143,8 +134,8 @@ pub fn set_attributes(fd: BorrowedFd<'_>, attributes: &Attributes) -> Result<()>
             continue;
         }
         match rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty()) {
-            // As docker has it: hints for desktops are no reason to fail on a small file system.
-            Err(Errno::OPNOTSUPP) if name.starts_with(b"user.") => {}
+            // What a small file system cannot hold is no reason to fail; a tar keeps it.
+            Err(Errno::OPNOTSUPP) => {}
             set => set
                 .context(|| format!("set the attribute {} of {} bytes", show(name), value.len()))?,
         }
@@ -153,7 +144,7 @@ pub fn set_attributes(fd: BorrowedFd<'_>, attributes: &Attributes) -> Result<()>
     if stat.st_mode & MODE_BITS != attributes.mode & MODE_BITS {
         rustix::fs::fchmod(fd, Mode::from_raw_mode(attributes.mode & MODE_BITS))?;
     }
-    Ok(rustix::fs::futimens(fd, &times(attributes.mtime))?)
+    Ok(rustix::fs::futimens(fd, &times(attributes))?)
 }
 
 /// Sets the attributes of something that cannot be opened: a link, a device or a pipe that this
@@ -170,7 +161,7 @@ pub fn set_attributes_at(
         let mode = Mode::from_raw_mode(attributes.mode & MODE_BITS);
         rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
     }
-    let times = times(attributes.mtime);
+    let times = times(attributes);
     Ok(rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
@@ -182,9 +173,9 @@ fn gid(raw: u32) -> Gid {
     Gid::from_raw(raw)
 }
 
-/// Access and modification time as one: a tar knows only the second.
-fn times(mtime: i64) -> Timestamps {
-    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
+/// Access and modification time as one: a tar knows only the latter.
+fn times(attributes: &Attributes) -> Timestamps {
+    let time = Timespec { tv_sec: attributes.mtime, tv_nsec: attributes.nanos.into() };
     Timestamps { last_access: time, last_modification: time }
 }
 
@@ -207,19 +198,12 @@ pub fn create_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> 
     Ok(open_directory(parent, name)?)
 }
 
-/// Marks a name as gone, for overlayfs.
-pub fn create_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0)
-        .context(|| "make a whiteout")
-}
-
 /// Makes a copy, with the attributes that a layer holds, of a node that is no directory.
 pub fn copy(
     from: BorrowedFd<'_>,
     from_name: &[u8],
     to: BorrowedFd<'_>,
     to_name: &[u8],
-    buffer: &mut [u8],
 ) -> Result<()> {
     let stat = rustix::fs::statat(from, from_name, AtFlags::SYMLINK_NOFOLLOW)?;
     let mut attributes = Attributes::of(&stat);
@@ -228,15 +212,7 @@ pub fn copy(
             let source = open_file(from, from_name)?;
             attributes.xattrs = xattrs(source.as_fd())?;
             let target = create_file(to, to_name)?;
-            let mut target = std::fs::File::from(target);
-            let mut source = std::fs::File::from(source);
-            loop {
-                let read = source.read(buffer)?;
-                if read == 0 {
-                    break;
-                }
-                target.write_all(buffer.get(..read).unwrap_or_default())?;
-            }
+            copy_data(source.as_fd(), target.as_fd(), &mut |_| Ok(()))?;
             set_attributes(target.as_fd(), &attributes)
         }
         FileType::Symlink => {
@@ -263,7 +239,7 @@ pub fn remove(parent: BorrowedFd<'_>, name: &[u8], each: &mut Before<'_>) -> Res
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => {
             let directory = open_directory(parent, name)?;
-            let mut walk = Walk::new(directory.as_fd(), false)?;
+            let mut walk = Walk::new(directory.as_fd(), None)?;
             while let Some(visit) = walk.next_visit()? {
                 match visit {
                     Visit::Enter(found) if found.directory.is_none() => {

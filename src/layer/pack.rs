@@ -1,4 +1,4 @@
-//! A tree in overlayfs's upper form -> the canonical tar of the layer.
+//! A layer's tree -> the canonical tar of the layer.
 //!
 //! Whiteouts become `.wh.NAME`, opaque directories get `.wh..wh..opq` as their first entry (OCI
 //! image-spec, layer.md, "Whiteouts"). Sockets are left out, as every builder does.
@@ -9,9 +9,10 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::layer::entry::{Attributes, Entry, Node, OPAQUE, WHITEOUT, show};
 use crate::layer::links::Links;
+use crate::layer::marks::{Form, reserved};
 use crate::layer::node;
 use crate::layer::walk::{Found, Visit, Walk};
 use crate::layer::writer::Writer;
@@ -26,9 +27,10 @@ pub struct Packed {
     pub file_bytes: u64,
 }
 
-/// Writes the tree under `root` as a layer tar. The root itself has no entry.
-pub fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<Packed> {
-    run(root, root, &Form::Upper, out)
+/// Writes the tree under `root`, whose marks have the form, as a layer tar. The root itself has no
+/// entry.
+pub fn pack(root: BorrowedFd<'_>, form: Form, out: &mut dyn Write) -> Result<Packed> {
+    run(root, root, &Kind::Layer(form), out)
 }
 
 /// A whole tree, such as the view of an image: its tar has no marks, and any name may be in it.
@@ -43,13 +45,13 @@ pub struct View<'a> {
 
 /// Writes a whole tree as a tar. The root itself has no entry.
 pub fn pack_view(view: &View<'_>, out: &mut dyn Write) -> Result<Packed> {
-    run(view.root, view.spill, &Form::Whole(view.newest), out)
+    run(view.root, view.spill, &Kind::Whole(view.newest), out)
 }
 
 /// What a tree is.
-enum Form {
+enum Kind {
     /// One layer, with marks.
-    Upper,
+    Layer(Form),
     /// All there is, with the newest time that is told.
     Whole(Option<i64>),
 }
@@ -57,17 +59,21 @@ enum Form {
 fn run(
     root: BorrowedFd<'_>,
     spill: BorrowedFd<'_>,
-    form: &Form,
+    kind: &Kind,
     out: &mut dyn Write,
 ) -> Result<Packed> {
     let mut writer = Writer::new(out);
     let mut links = Links::new(spill);
     let mut packed = Packed::default();
-    let mut walk = Walk::new(root, matches!(form, Form::Upper))?;
+    let marks = match kind {
+        Kind::Layer(form) => Some(*form),
+        Kind::Whole(_) => None,
+    };
+    let mut walk = Walk::new(root, marks)?;
     while let Some(visit) = walk.next_visit()? {
         signal::check()?;
         if let Visit::Enter(found) = visit {
-            add(&mut writer, &mut links, &mut packed, &found, form).context(|| show(found.path))?;
+            add(&mut writer, &mut links, &mut packed, &found, kind).context(|| show(found.path))?;
         }
     }
     writer.finish()?;
@@ -79,21 +85,19 @@ fn add(
     links: &mut Links<'_>,
     packed: &mut Packed,
     found: &Found<'_>,
-    form: &Form,
+    kind: &Kind,
 ) -> Result<()> {
     let mut newest = None;
-    match form {
-        Form::Whole(time) => newest = *time,
-        Form::Upper if found.name.starts_with(WHITEOUT) => {
-            return Err(Error::input("a layer cannot hold a name that starts with \".wh.\"")
-                .hint("rename the file: such names say in a layer that something is gone"));
-        }
-        Form::Upper if found.whiteout => {
+    match kind {
+        Kind::Whole(time) => newest = *time,
+        Kind::Layer(_) if found.name.starts_with(WHITEOUT) => return Err(reserved()),
+        Kind::Layer(_) if found.whiteout => {
             return add_mark(writer, packed, beside(found.path, found.name));
         }
-        Form::Upper => {}
+        Kind::Layer(_) => {}
     }
-    let Some((entry, content)) = describe(links, found, newest)? else { return Ok(()) };
+    let first = links_to(links, found)?;
+    let Some((entry, content)) = describe(first, found, newest)? else { return Ok(()) };
     packed.entries += 1;
     if let Node::File(size) = entry.node {
         packed.file_bytes += size;
@@ -102,8 +106,8 @@ fn add(
         Some(mut file) => writer.entry(&entry, &mut file)?,
         None => writer.entry(&entry, &mut io::empty())?,
     }
-    match found.directory {
-        Some(directory) if matches!(form, Form::Upper) && node::is_opaque(directory)? => {
+    match (found.directory, kind) {
+        (Some(directory), Kind::Layer(form)) if form.is_opaque(directory)? => {
             add_mark(writer, packed, [found.path, b"/", OPAQUE].concat())
         }
         _ => Ok(()),
@@ -111,17 +115,17 @@ fn add(
 }
 
 /// What a tar says of something in a tree, and the open file where there is one to be read;
-/// nothing for what a tar cannot hold. `newest`: the newest time to be told.
+/// nothing for what a tar cannot hold. `first`: another name of the same file, in front of it.
+/// `newest`: the newest time to be told.
 pub(super) fn describe(
-    links: &mut Links<'_>,
+    first: Option<Vec<u8>>,
     found: &Found<'_>,
     newest: Option<i64>,
 ) -> Result<Option<(Entry, Option<File>)>> {
-    let mut attributes = Attributes::of(&found.stat);
-    attributes.mtime = newest.map_or(attributes.mtime, |newest| attributes.mtime.min(newest));
+    let mut attributes = Attributes::of(&found.stat).clamped(newest);
     let mut content: Option<File> = None;
     let kind = FileType::from_raw_mode(found.stat.st_mode);
-    let node = match links_to(links, kind, found)? {
+    let node = match first {
         Some(first) => Node::Link(first),
         None => match kind {
             FileType::RegularFile => {
@@ -145,7 +149,7 @@ pub(super) fn describe(
             }
             FileType::Fifo => Node::Fifo,
             FileType::Socket => return Ok(None),
-            _ => return Err(Error::new(Kind::Unsupported, "pack a file of unknown kind")),
+            _ => return Err(Error::unsupported("pack a file of unknown kind")),
         },
     };
     if let Some(directory) = found.directory {
@@ -161,8 +165,9 @@ pub(super) fn describe(
     Ok(Some((Entry { path: found.path.to_vec(), node, attributes }, content)))
 }
 
-fn links_to(links: &mut Links<'_>, kind: FileType, found: &Found<'_>) -> Result<Option<Vec<u8>>> {
-    match kind {
+/// The name, further in front, of the file that is found under another.
+pub(super) fn links_to(links: &mut Links<'_>, found: &Found<'_>) -> Result<Option<Vec<u8>>> {
+    match FileType::from_raw_mode(found.stat.st_mode) {
         FileType::Directory | FileType::Socket => Ok(None),
         _ => links.first(&found.stat, found.path),
     }
@@ -176,7 +181,7 @@ fn add_mark(writer: &mut Writer<'_>, packed: &mut Packed, path: Vec<u8>) -> Resu
 }
 
 /// The path of the whiteout for `path`, whose last component is `name`.
-fn beside(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn beside(path: &[u8], name: &[u8]) -> Vec<u8> {
     let (directory, _) = path.split_at_checked(path.len() - name.len()).unwrap_or_default();
     [directory, WHITEOUT, name].concat()
 }
@@ -207,7 +212,7 @@ for m in tarfile.open(sys.argv[1]):
 
     fn packed(scratch: &Scratch) -> (Vec<u8>, Packed) {
         let mut out = Vec::new();
-        let packed = pack(scratch.fd(), &mut out).unwrap();
+        let packed = pack(scratch.fd(), Form::Overlay, &mut out).unwrap();
         (out, packed)
     }
 
@@ -268,7 +273,7 @@ null 3 0o0 0 0 0 -7  1 3 '' ['mtime']
     fn a_name_that_would_read_as_a_whiteout_is_refused() {
         let scratch = Scratch::new();
         scratch.write("d/.wh.x", b"");
-        let error = pack(scratch.fd(), &mut io::sink()).unwrap_err();
+        let error = pack(scratch.fd(), Form::Overlay, &mut io::sink()).unwrap_err();
         assert!(error.text().starts_with("\"d/.wh.x\": a layer cannot hold"), "{error}");
     }
 }

@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Context, Error, Result};
 use crate::layer::entry::{Attributes, show};
+use crate::layer::marks::Form;
 use crate::layer::node;
 use crate::layer::walk::{DIRECTORY, is_whiteout};
 
@@ -41,6 +42,9 @@ struct Frame {
 pub struct Place {
     frames: Vec<Frame>,
     missing: Missing,
+    form: Form,
+    /// The newest time of a directory that is made on the way.
+    pub newest: Option<i64>,
 }
 
 /// What is done about directories that are missing on the way.
@@ -67,13 +71,14 @@ impl Place {
         upper: BorrowedFd<'_>,
         below: Option<BorrowedFd<'_>>,
         missing: Missing,
+        form: Form,
     ) -> Result<Place> {
         let own = |fd| rustix::fs::openat(fd, ".", DIRECTORY, rustix::fs::Mode::empty());
         let below = below.map(own).transpose()?;
         let open = Open { upper: Some(own(upper)?), below, mtime: None };
         let has_below = open.below.is_some();
         let root = Frame { name: Vec::new(), has_upper: true, has_below, open: Some(open) };
-        Ok(Place { frames: vec![root], missing })
+        Ok(Place { frames: vec![root], missing, form, newest: None })
     }
 
     /// Goes to the directory that `parts` name from the root on. False when it is not there.
@@ -211,7 +216,7 @@ impl Place {
         let upper = node::create_directory(upper, name)?;
         let mut below = self.open_below(name)?;
         if opaque && below.is_some() {
-            node::set_opaque(upper.as_fd())?;
+            self.form.set_opaque(upper.as_fd())?;
             below = None;
         }
         self.push(name.to_vec(), Open { upper: Some(upper), below, mtime: None })
@@ -238,10 +243,18 @@ impl Place {
         match node::open_directory(upper, part) {
             Ok(fd) => {
                 let mut below = self.open_below(part)?;
-                if below.is_some() && node::is_opaque(fd.as_fd())? {
+                if below.is_some() && self.form.is_opaque(fd.as_fd())? {
                     below = None;
                 }
                 return Ok(Step::Directory(Open { upper: Some(fd), below, mtime: None }));
+            }
+            Err(Errno::NOENT) if self.form.hides(upper, part)? => {
+                if self.missing == Missing::Report {
+                    return Ok(Step::Missing);
+                }
+                let form = self.form;
+                form.reveal(self.change()?, part)?;
+                return self.implied(part, true);
             }
             Err(Errno::NOENT) => return self.step_below(part),
             Err(Errno::NOTDIR | Errno::LOOP) => {}
@@ -295,7 +308,7 @@ impl Place {
         let open = frame.open.ok_or_else(nowhere)?;
         let upper = open.upper.as_ref().ok_or_else(nowhere)?;
         let attributes = match &open.below {
-            Some(below) => attributes_of(below.as_fd())?,
+            Some(below) => attributes_of(below.as_fd())?.clamped(self.newest),
             None => {
                 let mut attributes = Attributes { mode: 0o755, ..Attributes::default() };
                 if self.missing == Missing::MakeNow {

@@ -341,6 +341,7 @@ fn entry(header: &Header, size: u64, said: Said) -> Result<Entry> {
             Some(mtime) => mtime,
             None => number(&old.mtime, "time")?,
         },
+        nanos: 0,
         xattrs: said.xattrs,
     };
     Ok(Entry { path, node, attributes })

@@ -11,12 +11,13 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use super::node;
 use super::walk::{DIRECTORY, Visit, Walk};
-use super::{Record, Unpacked, replay, unpack};
+use super::{Form, Record, Unpacked, replay, unpack};
 use crate::error::Result;
 
 mod foreign;
 mod hostile;
 mod layers;
+mod marks;
 mod round_trip;
 mod user_tar;
 
@@ -98,7 +99,7 @@ def add(name, kind=b'0', data=b'', link='', mode=None, uid=0, gid=0, mtime=5, de
 ";
 
 fn listing(root: BorrowedFd<'_>, all: bool) -> String {
-    let mut walk = Walk::new(root, false).unwrap();
+    let mut walk = Walk::new(root, None).unwrap();
     let mut out = String::new();
     while let Some(visit) = walk.next_visit().unwrap() {
         let Visit::Enter(found) = visit else { continue };
@@ -118,7 +119,7 @@ fn listing(root: BorrowedFd<'_>, all: bool) -> String {
             }
             _ => {}
         }
-        let opaque = found.directory.is_some_and(|fd| node::is_opaque(fd).unwrap());
+        let opaque = found.directory.is_some_and(|fd| Form::Overlay.is_opaque(fd).unwrap());
         out.push_str(if opaque { "!" } else { "" });
         if all {
             let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
@@ -157,7 +158,8 @@ pub struct Layer {
 pub fn layer(tar: &[u8], below: Option<&Scratch>) -> Result<Layer> {
     let (diff, kept, mut recipe) = (Scratch::new(), Scratch::new(), Vec::new());
     let record = Record { recipe: &mut recipe, kept: kept.fd() };
-    let unpacked = unpack(&mut &tar[..], diff.fd(), below.map(Scratch::fd), Some(record))?;
+    let unpacked =
+        unpack(&mut &tar[..], diff.fd(), below.map(Scratch::fd), Form::Overlay, Some(record))?;
     let mut again = Vec::new();
     replay(&mut recipe.as_slice(), diff.fd(), Some(kept.fd()), &mut again)?;
     assert!(again == tar, "the replay differs: {} bytes, {}", again.len(), tar.len());

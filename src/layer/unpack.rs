@@ -1,8 +1,8 @@
-//! A foreign layer's tar -> a tree in overlayfs's upper form.
+//! A foreign layer's tar -> a layer's tree.
 //!
 //! Entries are taken one after the other: a later one replaces an earlier one, a directory over
-//! a directory changes its attributes. Whiteouts become marks of overlayfs, and only where there
-//! is something below to be hidden. Source: OCI image-spec, layer.md; where it is silent, what
+//! a directory changes its attributes. Whiteouts become marks, and only where there is something
+//! below to be hidden. Source: OCI image-spec, layer.md; where it is silent, what
 //! docker does.
 
 use std::fs::File;
@@ -17,11 +17,13 @@ use crate::error::{Context, Error, Result};
 use crate::layer::entry::{
     Attributes, Entry, Node, OPAQUE, WHITEOUT, clamped_components, components, show,
 };
+use crate::layer::marks::Form;
 use crate::layer::node;
 use crate::layer::place::{Missing, Place, attributes_of};
 use crate::layer::reader::Reader;
 use crate::layer::recipe::{Recipe, kept_name};
 use crate::layer::walk::is_whiteout;
+use crate::sys::copy::copy_data;
 use crate::sys::fs::{copy_stream, random_name};
 use crate::sys::signal;
 
@@ -47,11 +49,13 @@ pub struct Record<'a> {
 }
 
 /// Unpacks a layer's tar, decompressed already, into the empty directory `into`, as the upper
-/// layer of the merged view `below` (of nothing, for the lowest layer). Reads `tar` to its end.
+/// layer of the merged view `below` (of nothing, for the lowest layer), with marks of the form.
+/// Reads `tar` to its end.
 pub fn unpack(
     tar: &mut dyn Read,
     into: BorrowedFd<'_>,
     below: Option<BorrowedFd<'_>>,
+    form: Form,
     record: Option<Record<'_>>,
 ) -> Result<Unpacked> {
     // Overlayfs shows the root of the highest layer, so it is as below until the tar says more.
@@ -65,7 +69,7 @@ pub fn unpack(
         Some(record) => (Some(Recipe::new(record.recipe)?), Some(record.kept)),
         None => (None, None),
     };
-    let rules = Rules { is_layer: true, under: Rc::new([]), owner: None, is_over: false };
+    let rules = Rules { form, ..Rules::layer(Rc::new([])) };
     Unpacker::new(into, below, kept, rules)?.run(Reader::new(tar, recipe))
 }
 
@@ -79,7 +83,7 @@ pub fn unpack_into(
     owner: Option<(u32, u32)>,
 ) -> Result<Unpacked> {
     let under = clamped_components(dest.as_bytes()).into_iter().map(<[u8]>::to_vec).collect();
-    let rules = Rules { is_layer: false, under, owner, is_over: false };
+    let rules = Rules { is_layer: false, owner, ..Rules::layer(under) };
     let mut unpacker = Unpacker::new(root, None, None, rules)?;
     unpacker.make_destination()?;
     let unpacked = unpacker.run(Reader::new(tar, None))?;
@@ -96,6 +100,29 @@ pub(super) struct Rules {
     pub(super) owner: Option<(u32, u32)>,
     /// Files are written beside their place and then renamed.
     pub(super) is_over: bool,
+    pub(super) form: Form,
+    pub(super) way: Way,
+    /// The newest time of directories of which nothing is said.
+    pub(super) newest: Option<i64>,
+}
+
+/// What is done about a mark.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It is kept where there is something to be hidden.
+    Hide,
+    /// It is kept.
+    Keep,
+    /// What it hides goes.
+    Merge,
+}
+
+impl Rules {
+    /// Those of a foreign layer.
+    pub(super) fn layer(under: Rc<[Vec<u8>]>) -> Rules {
+        let (form, way) = (Form::default(), Way::Hide);
+        Rules { is_layer: true, under, owner: None, is_over: false, form, way, newest: None }
+    }
 }
 
 /// Where the content of an entry is read.
@@ -122,7 +149,8 @@ impl<'a> Unpacker<'a> {
         rules: Rules,
     ) -> Result<Unpacker<'a>> {
         let missing = if rules.is_layer { Missing::Make } else { Missing::MakeNow };
-        let place = Place::new(upper, below, missing)?;
+        let mut place = Place::new(upper, below, missing, rules.form)?;
+        place.newest = rules.newest;
         let (buffer, unpacked) = (vec![0; BUFFER], Unpacked::default());
         Ok(Unpacker { upper, below, kept, place, rules, buffer, unpacked })
     }
@@ -148,7 +176,7 @@ impl<'a> Unpacker<'a> {
         let under = Rc::clone(&self.rules.under);
         let mut parts: Vec<&[u8]> = Vec::new();
         for part in under.iter() {
-            let mut finder = Place::new(self.upper, None, Missing::Report)?;
+            let mut finder = Place::new(self.upper, None, Missing::Report, self.rules.form)?;
             parts.push(part);
             let is_new = !finder.enter(&parts)?;
             self.place.enter(&parts)?;
@@ -255,8 +283,12 @@ impl<'a> Unpacker<'a> {
             signal::check()?;
             let read = match content {
                 Content::Tar(reader) => reader.content(&mut self.buffer)?,
-                Content::File(Some(file)) => file.read(&mut self.buffer)?,
-                Content::File(None) => 0,
+                Content::File(from) => {
+                    if let Some(from) = from {
+                        copy_data(from.as_fd(), file.as_fd(), &mut |_| Ok(()))?;
+                    }
+                    0
+                }
             };
             if read == 0 {
                 break;
@@ -318,7 +350,10 @@ impl<'a> Unpacker<'a> {
                 self.clear(name)?;
                 self.place.create(name, true)?;
             }
-            None => self.place.create(name, false)?,
+            None => {
+                let is_gone = self.rules.form.reveal(upper, name)?;
+                self.place.create(name, is_gone)?;
+            }
         }
         self.settle(entry)
     }
@@ -333,7 +368,7 @@ impl<'a> Unpacker<'a> {
         let Some((target_name, parents)) = parts.split_last() else {
             return Err(no_target(target));
         };
-        let mut finder = Place::new(self.upper, self.below, Missing::Report)?;
+        let mut finder = Place::new(self.upper, self.below, Missing::Report, self.rules.form)?;
         if !finder.enter(parents)? {
             return Err(no_target(target));
         }
@@ -359,29 +394,47 @@ impl<'a> Unpacker<'a> {
                 Ok(())
             }
             None => {
+                if let Some(upper) = finder.upper()
+                    && self.rules.form.hides(upper, target_name)?
+                {
+                    return Err(no_target(target));
+                }
                 let stat = finder.stat_below(target_name)?.ok_or_else(|| no_target(target))?;
                 refuse_directory(FileType::from_raw_mode(stat.st_mode), target)?;
                 self.clear(name)?;
                 let from = finder.below().ok_or_else(missing)?;
-                node::copy(from, target_name, self.place.change()?, name, &mut self.buffer)
+                node::copy(from, target_name, self.place.change()?, name)
             }
         }
     }
 
     fn whiteout(&mut self, name: &[u8]) -> Result<()> {
         self.clear(name)?;
-        match self.place.stat_below(name)? {
-            Some(_) => node::create_whiteout(self.place.change()?, name),
-            None => Ok(()),
+        let is_kept = match self.rules.way {
+            Way::Hide => self.place.stat_below(name)?.is_some(),
+            Way::Keep => true,
+            Way::Merge => false,
+        };
+        match is_kept {
+            true => self.rules.form.hide(self.place.change()?, name),
+            false => Ok(()),
         }
     }
 
     fn opaque(&mut self) -> Result<()> {
+        if self.rules.way == Way::Merge {
+            let upper = self.place.change()?;
+            return node::names(upper, &mut |name| {
+                node::remove(upper, name, &mut |_, _, _| Ok(()))
+            });
+        }
         if self.place.below().is_none() {
             return Ok(());
         }
+        let form = self.rules.form;
         if self.place.depth() > 0 {
-            node::set_opaque(self.place.upper().ok_or_else(missing)?)?;
+            // A name in it may say so.
+            form.set_opaque(self.place.change()?)?;
             self.place.cover();
             return Ok(());
         }
@@ -390,9 +443,10 @@ impl<'a> Unpacker<'a> {
         let upper = self.place.upper().ok_or_else(missing)?;
         let below = self.place.below().ok_or_else(missing)?;
         node::names(below, &mut |name| match node::stat(upper, name)? {
-            None => node::create_whiteout(upper, name),
+            None if form.hides(upper, name)? => Ok(()),
+            None => form.hide(upper, name),
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                node::set_opaque(node::open_directory(upper, name)?.as_fd())
+                form.set_opaque(node::open_directory(upper, name)?.as_fd())
             }
             Some(_) => Ok(()),
         })
@@ -400,7 +454,11 @@ impl<'a> Unpacker<'a> {
 
     /// Takes away what this layer has under a name, and keeps what the recipe needs of it.
     fn clear(&mut self, name: &[u8]) -> Result<()> {
-        if !node::exists(self.place.upper().ok_or_else(missing)?, name)? {
+        let upper = self.place.upper().ok_or_else(missing)?;
+        if !node::exists(upper, name)? {
+            if self.rules.form.hides(upper, name)? {
+                self.rules.form.reveal(self.place.change()?, name)?;
+            }
             return Ok(());
         }
         let path = self.place.path(name);
@@ -428,7 +486,11 @@ impl<'a> Unpacker<'a> {
     fn settle(&mut self, entry: &Entry) -> Result<()> {
         let attributes = self.attributes(entry);
         self.place.forget_mtime();
-        node::set_attributes(self.place.upper().ok_or_else(missing)?, &attributes)
+        let upper = self.place.upper().ok_or_else(missing)?;
+        if self.rules.way == Way::Merge {
+            node::drop_xattrs(upper, &attributes.xattrs)?;
+        }
+        node::set_attributes(upper, &attributes)
     }
 
     fn settle_at(&mut self, entry: &Entry, name: &[u8], is_link: bool) -> Result<()> {

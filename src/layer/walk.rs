@@ -12,7 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat};
 
 use crate::error::{Context, Error, Result};
-use crate::layer::entry::{WHITEOUT, show};
+use crate::layer::entry::{OPAQUE, WHITEOUT, show};
+use crate::layer::marks::Form;
 
 /// Names of one directory that are held at once.
 const NAMES: usize = if cfg!(test) { 64 } else { 4096 };
@@ -49,7 +50,7 @@ pub struct Found<'a> {
     pub stat: Stat,
     /// The directory itself, open, when it is one.
     pub directory: Option<BorrowedFd<'a>>,
-    /// Whether it is overlayfs's mark for "gone".
+    /// Whether it is a mark for "gone"; the name is that of what is gone.
     pub whiteout: bool,
 }
 
@@ -61,11 +62,16 @@ struct Name {
 }
 
 impl Name {
-    fn on_disk(&self) -> &[u8] {
+    /// The name in the view.
+    fn shown(&self) -> &[u8] {
         match self.whiteout {
             true => self.key.get(WHITEOUT.len()..).unwrap_or_default(),
             false => &self.key,
         }
+    }
+
+    fn on_disk(&self, marks: Option<Form>) -> &[u8] {
+        if marks == Some(Form::Names) { &self.key } else { self.shown() }
     }
 }
 
@@ -87,20 +93,20 @@ pub struct Walk {
     frames: Vec<Frame>,
     path: Vec<u8>,
     name: Vec<u8>,
-    upper_form: bool,
+    marks: Option<Form>,
     buffer: Vec<MaybeUninit<u8>>,
 }
 
 impl Walk {
-    /// A walk of what is in `root`; the root itself is not visited. With `upper_form`, whiteouts
-    /// of overlayfs are seen as such and stand where their name in a layer tar does.
-    pub fn new(root: BorrowedFd<'_>, upper_form: bool) -> Result<Walk> {
+    /// A walk of what is in `root`; the root itself is not visited. With `marks`, those of a layer
+    /// are seen as such, and whiteouts stand where their name in a layer tar does.
+    pub fn new(root: BorrowedFd<'_>, marks: Option<Form>) -> Result<Walk> {
         let fd = rustix::fs::openat(root, ".", DIRECTORY, Mode::empty())?;
         let mut walk = Walk {
             frames: Vec::new(),
             path: Vec::new(),
             name: Vec::new(),
-            upper_form,
+            marks,
             buffer: vec![MaybeUninit::uninit(); READ],
         };
         walk.push(fd, 0)?;
@@ -116,8 +122,8 @@ impl Walk {
         if before > 0 {
             self.path.push(b'/');
         }
-        self.path.extend_from_slice(name.on_disk());
-        name.on_disk().clone_into(&mut self.name);
+        self.path.extend_from_slice(name.shown());
+        name.shown().clone_into(&mut self.name);
         let opened = match self.open(&name) {
             Ok(opened) => opened,
             Err(error) => return Err(error.during(show(&self.path))),
@@ -148,8 +154,8 @@ impl Walk {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
         self.path.truncate(frame.path);
         if frame.names.is_empty() && frame.more {
-            let upper_form = self.upper_form;
-            frame.fill(&mut self.buffer, upper_form).context(|| show(&self.path))?;
+            let marks = self.marks;
+            frame.fill(&mut self.buffer, marks).context(|| show(&self.path))?;
         }
         let name = frame.names.pop();
         if let Some(name) = &name {
@@ -181,11 +187,12 @@ impl Walk {
 
     fn open(&self, name: &Name) -> Result<(Stat, Option<OwnedFd>)> {
         let parent = self.frames.last().and_then(Frame::fd).ok_or_else(lost)?;
-        let stat = rustix::fs::statat(parent, name.on_disk(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let on_disk = name.on_disk(self.marks);
+        let stat = rustix::fs::statat(parent, on_disk, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Ok((stat, None));
         }
-        let fd = rustix::fs::openat(parent, name.on_disk(), DIRECTORY, Mode::empty())?;
+        let fd = rustix::fs::openat(parent, on_disk, DIRECTORY, Mode::empty())?;
         Ok((rustix::fs::fstat(&fd)?, Some(fd)))
     }
 
@@ -217,7 +224,7 @@ impl Frame {
     }
 
     /// Reads the directory from its begin and keeps the smallest names after `last`.
-    fn fill(&mut self, buffer: &mut [MaybeUninit<u8>], upper_form: bool) -> Result<()> {
+    fn fill(&mut self, buffer: &mut [MaybeUninit<u8>], marks: Option<Form>) -> Result<()> {
         let fd = self.fd.as_ref().ok_or_else(lost)?;
         rustix::fs::seek(fd, SeekFrom::Start(0))?;
         let mut smallest: BinaryHeap<Name> = BinaryHeap::new();
@@ -231,11 +238,19 @@ impl Frame {
                 continue;
             }
             let may_be = matches!(entry.file_type(), FileType::CharacterDevice | FileType::Unknown);
-            let whiteout = upper_form && may_be && {
-                let stat = rustix::fs::statat(fd, file_name, AtFlags::SYMLINK_NOFOLLOW)?;
-                is_whiteout(&stat)
+            let whiteout = match marks {
+                Some(Form::Overlay) if may_be => {
+                    let stat = rustix::fs::statat(fd, file_name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    is_whiteout(&stat)
+                }
+                Some(Form::Names) if bytes == OPAQUE => continue,
+                Some(Form::Names) => bytes.starts_with(WHITEOUT),
+                _ => false,
             };
-            let key = if whiteout { [WHITEOUT, bytes].concat() } else { bytes.to_vec() };
+            let key = match whiteout && marks == Some(Form::Overlay) {
+                true => [WHITEOUT, bytes].concat(),
+                false => bytes.to_vec(),
+            };
             if self.last.as_ref().is_some_and(|last| key <= *last) {
                 continue;
             }
@@ -266,7 +281,7 @@ mod tests {
     use crate::layer::tests::Scratch;
 
     fn paths(root: BorrowedFd<'_>) -> (Vec<String>, usize) {
-        let mut walk = Walk::new(root, true).unwrap();
+        let mut walk = Walk::new(root, Some(Form::default())).unwrap();
         let (mut entered, mut left) = (Vec::new(), 0);
         while let Some(visit) = walk.next_visit().unwrap() {
             match visit {
@@ -309,7 +324,7 @@ mod tests {
         for path in ["a/x/y", "b/c"] {
             scratch.write(path, b"");
         }
-        let mut walk = Walk::new(scratch.fd(), false).unwrap();
+        let mut walk = Walk::new(scratch.fd(), None).unwrap();
         let mut seen = Vec::new();
         while let Some(visit) = walk.next_visit().unwrap() {
             let Visit::Enter(found) = visit else { continue };

@@ -82,6 +82,13 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     )
     .context(|| format!("open {:?}", spec.staging))?;
     attach(spec.tree, staging.as_fd()).context(|| "mount the root")?;
+    // A plain directory's mount has what that of the store allows and forbids.
+    let wanted = StatVfsMountFlags::NODEV;
+    let other = StatVfsMountFlags::NOEXEC | StatVfsMountFlags::NOSUID;
+    if rustix::fs::fstatvfs(spec.tree)?.f_flag & (wanted | other) != wanted {
+        rustix::mount::mount_remount(fd_path(spec.tree), MountFlags::BIND | MountFlags::NODEV, c"")
+            .context(|| "mount the root without devices")?;
+    }
     rustix::process::umask(Mode::empty());
     let dev = dev::mount(spec.tree, spec.scripts, spec.limits.shm_bytes)?;
     bind_files(spec, dev.as_fd())?;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::Spec;
@@ -21,8 +21,6 @@ struct Made {
     parent: OwnedFd,
     name: OsString,
     is_dir: bool,
-    before: Stat,
-    after: Stat,
 }
 
 /// Mount points that were not there before.
@@ -74,13 +72,11 @@ impl Mountpoints {
         .map(|_| ())
     }
 
-    /// Takes away what was made and is still as it was made, innermost first; a parent's time is
-    /// put back unless the step has changed that directory too.
+    /// Takes away what was made and is still as it was made, innermost first; a parent keeps the
+    /// time that it has.
     pub fn remove(self) -> Result<()> {
         for made in self.made.into_iter().rev() {
             let parent = rustix::fs::fstat(&made.parent)?;
-            let untouched = (parent.st_mtime, parent.st_mtime_nsec)
-                == (made.after.st_mtime, made.after.st_mtime_nsec);
             let flags = if made.is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             let is_empty = made.is_dir
                 || rustix::fs::statat(&made.parent, &made.name, AtFlags::SYMLINK_NOFOLLOW)
@@ -101,9 +97,7 @@ impl Mountpoints {
                         .context(|| format!("remove the mount point {:?}", made.name));
                 }
             }
-            if untouched {
-                put_times_back(made.parent.as_fd(), &made.before)?;
-            }
+            put_times_back(made.parent.as_fd(), &parent)?;
         }
         Ok(())
     }
@@ -117,7 +111,8 @@ fn make(parent: BorrowedFd<'_>, name: OsString, is_dir: bool) -> Result<Made> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         rustix::fs::openat(parent, &name, flags, Mode::from_raw_mode(0o644))?;
     }
-    let after = rustix::fs::fstat(parent)?;
+    // At once, so that a later time is the step's doing.
     let parent = open_dir(parent, ".")?;
-    Ok(Made { parent, name, is_dir, before, after })
+    put_times_back(parent.as_fd(), &before)?;
+    Ok(Made { parent, name, is_dir })
 }

@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::{ContainerConfig, History, ImageConfig};
 use crate::image::digest::{ChainId, DiffId, Digest, ImageId};
 use crate::image::reference::Reference;
-use crate::layer::{self, verify::HashingWriter};
+use crate::layer::{self, Form, verify::HashingWriter};
 use crate::store::{
     CacheKey, Layer, NewImage, NewLayer, NewRecord, Publication, Record, Scratch, Store, Workspace,
 };
@@ -193,6 +193,7 @@ fn serve(store: &Store, scratch: &Scratch, incoming: &Queue<Message>) -> Result<
     let mut gathered = Publication::default();
     let mut since = Instant::now();
     let mut text = String::new();
+    let form = Form::new(store.marks_by_name());
     loop {
         let patience = PATIENCE.min(LONGEST.saturating_sub(since.elapsed()));
         let message = incoming.next((!gathered.is_empty()).then_some(patience));
@@ -203,7 +204,7 @@ fn serve(store: &Store, scratch: &Scratch, incoming: &Queue<Message>) -> Result<
                 }
                 let result = match &failed {
                     Some(error) => Err(error.clone()),
-                    None => gather(*finished, &mut gathered, &mut text),
+                    None => gather(*finished, form, &mut gathered, &mut text),
                 };
                 if let Err(error) = &result {
                     failed.get_or_insert_with(|| error.clone());
@@ -269,11 +270,15 @@ fn flush_early(
 }
 
 /// The layer that a workspace holds, on top of others; without a workspace it has no entries.
-pub fn new_layer(below: Option<&ChainId>, workspace: Option<Workspace>) -> Result<NewLayer> {
+pub fn new_layer(
+    below: Option<&ChainId>,
+    workspace: Option<Workspace>,
+    form: Form,
+) -> Result<NewLayer> {
     let mut nowhere = std::io::sink();
     let mut writer = HashingWriter::new(&mut nowhere);
     let packed = match &workspace {
-        Some(workspace) => layer::pack(workspace.open_dir("diff")?.as_fd(), &mut writer)?,
+        Some(workspace) => layer::pack(workspace.open_dir("diff")?.as_fd(), form, &mut writer)?,
         None => {
             writer.write_all(&[0; 1024])?;
             layer::Packed::default()
@@ -291,11 +296,17 @@ pub fn new_layer(below: Option<&ChainId>, workspace: Option<Workspace>) -> Resul
 }
 
 /// Makes the digests of one step and puts its things to those to be published.
-fn gather(finished: Finished, gathered: &mut Publication, text: &mut String) -> Result<Done> {
+fn gather(
+    finished: Finished,
+    form: Form,
+    gathered: &mut Publication,
+    text: &mut String,
+) -> Result<Done> {
     let parent = finished.parent.wait()?;
     let mut diff = finished.known;
     if let Some(content) = finished.layer {
-        let new = new_layer(parent.chain.as_ref(), content).context(|| "make the step's layer")?;
+        let new =
+            new_layer(parent.chain.as_ref(), content, form).context(|| "make the step's layer")?;
         diff = Some(new.layer.diff_id);
         gathered.layers.push(new);
     }

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::AtFlags;
 
+use super::root::like;
 use super::{Chain, settle};
 use crate::error::{Context, Result};
 use crate::store::{Scratch, Workspace};
-use crate::sys::fs::{remove_tree, set_owner};
+use crate::sys::fs::remove_tree;
 use crate::sys::mount::{Overlay, overlay};
 
 /// A writable view of a chain. Nothing is mounted until `mount`, and the mount goes with the
@@ -36,10 +37,7 @@ impl Snapshot {
         };
         // The root that a view shows is that of its highest layer.
         if let Some(top) = chain.top() {
-            let stat = rustix::fs::fstat(top).context(|| "stat the root")?;
-            set_owner(upper.as_fd(), stat.st_uid, stat.st_gid).context(|| "chown the root")?;
-            rustix::fs::fchmod(&upper, Mode::from_raw_mode(stat.st_mode & 0o7777))
-                .context(|| "chmod the root")?;
+            like(top, upper.as_fd())?;
         }
         let work = scratch.work_dir()?;
         Ok(Snapshot { workspace, upper, work, chain: chain.clone() })
@@ -60,10 +58,7 @@ impl Snapshot {
         overlay(&Overlay { lowers: &lowers, writable })
     }
 
-    /// Ends the writing: the upper directory becomes canonical and is from now on only read.
-    /// Nothing may be mounted any more. Gives the chain with the new layer on top (the old one,
-    /// when nothing has changed) and the workspace that holds `diff/` alone. `newest`: the newest
-    /// time that files may have, seconds since 1970.
+    /// See `super::Snapshot::finish`.
     pub fn finish(
         self,
         scratch: &Scratch,
@@ -78,7 +73,7 @@ impl Snapshot {
             return Ok((self.chain, None));
         }
         let mut chain = self.chain;
-        chain.push(self.upper);
+        chain.push(self.upper)?;
         Ok((chain, Some(self.workspace)))
     }
 

@@ -6,11 +6,11 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::compare::{clamp, same_entry};
 use crate::error::{Context, Error, Result};
-use crate::layer::node::xattrs;
 use crate::layer::walk::is_whiteout;
 use crate::sys::fs::{open_dir, put_times_back};
 use crate::sys::signal;
@@ -86,13 +86,15 @@ fn settle_entry(
     if kind != FileType::Directory {
         let same = match &below {
             // Another name for the same file is a change that this one does not show.
-            Some((at, found)) if stat.st_nlink == 1 => same_entry(upper, *at, name, &stat, found)?,
+            Some((at, found)) if stat.st_nlink == 1 => {
+                same_entry(upper, *at, name.to_bytes(), &stat, found)?
+            }
             _ => false,
         };
         if same {
             rustix::fs::unlinkat(upper, name, AtFlags::empty())?;
         } else {
-            clamp(upper, name, &stat, newest)?;
+            clamp(upper, name.to_bytes(), &stat, newest)?;
         }
         return Ok(!same);
     }
@@ -113,22 +115,14 @@ fn settle_entry(
         && covered
         && !is_opaque
         && let Some((at, found)) = &below
-        && same_entry(upper, *at, name, &stat, found)?
+        && same_entry(upper, *at, name.to_bytes(), &stat, found)?
     {
         drop(dir);
         rustix::fs::unlinkat(upper, name, AtFlags::REMOVEDIR)?;
         return Ok(false);
     }
-    clamp(upper, name, &stat, newest)?;
+    clamp(upper, name.to_bytes(), &stat, newest)?;
     Ok(true)
-}
-
-/// Takes a time back that is newer than it may be.
-fn clamp(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat, newest: Option<i64>) -> Result<()> {
-    let Some(newest) = newest.filter(|newest| stat.st_mtime > *newest) else { return Ok(()) };
-    let time = Timespec { tv_sec: newest, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW).context(|| "set times")
 }
 
 fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<Stat> {
@@ -177,68 +171,6 @@ fn open_below(lowers: &[BorrowedFd<'_>], name: &CStr) -> Result<Vec<OwnedFd>> {
         }
     }
     Ok(dirs)
-}
-
-fn same_entry(
-    upper: BorrowedFd<'_>,
-    lower: BorrowedFd<'_>,
-    name: &CStr,
-    new: &Stat,
-    old: &Stat,
-) -> Result<bool> {
-    let kind = FileType::from_raw_mode(new.st_mode);
-    if new.st_mode != old.st_mode
-        || new.st_uid != old.st_uid
-        || new.st_gid != old.st_gid
-        || new.st_mtime != old.st_mtime
-    {
-        return Ok(false);
-    }
-    match kind {
-        FileType::Symlink => {
-            let target = |dir| rustix::fs::readlinkat(dir, name, Vec::new());
-            return Ok(target(upper)? == target(lower)?);
-        }
-        FileType::RegularFile if new.st_size != old.st_size => return Ok(false),
-        FileType::BlockDevice | FileType::CharacterDevice => return Ok(new.st_rdev == old.st_rdev),
-        FileType::RegularFile | FileType::Directory => {}
-        _ => return Ok(true),
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |dir| rustix::fs::openat(dir, name, flags, Mode::empty());
-    let (new, old) = (open(upper)?, open(lower)?);
-    Ok(same_attributes(new.as_fd(), old.as_fd())?
-        && (kind != FileType::RegularFile || same_content(new.as_fd(), old.as_fd())?))
-}
-
-/// The attributes that a layer's tar holds.
-fn same_attributes(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
-    Ok(xattrs(new)? == xattrs(old)?)
-}
-
-fn same_content(new: BorrowedFd<'_>, old: BorrowedFd<'_>) -> Result<bool> {
-    let mut ours = vec![0u8; 64 << 10];
-    let mut theirs = vec![0u8; 64 << 10];
-    let mut offset = 0u64;
-    loop {
-        signal::check()?;
-        let count = rustix::io::pread(new, &mut ours[..], offset)?;
-        if count == 0 {
-            return Ok(true);
-        }
-        let mut filled = 0;
-        while filled < count {
-            let part = theirs.get_mut(filled..count).unwrap_or_default();
-            match rustix::io::pread(old, part, offset + filled as u64)? {
-                0 => return Ok(false),
-                more => filled += more,
-            }
-        }
-        if ours.get(..count) != theirs.get(..count) {
-            return Ok(false);
-        }
-        offset += count as u64;
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,14 @@ pub fn squash(
     let chains_below = chains.get(..below).unwrap_or_default();
     let whole = Chain::open(store, Some(scratch), chains)?;
     let base = Chain::open(store, Some(scratch), chains_below)?;
-    let own = Chain { trees: whole.trees.iter().skip(base.trees.len()).cloned().collect() };
+    let mut own = Chain::new(store);
+    own.trees.extend(whole.trees.iter().skip(base.trees.len()).cloned());
+    let mut snapshot = Snapshot::prepare(scratch, &base)?;
+    if let Snapshot::Copy(tree) = &mut snapshot {
+        tree.put(&own)?;
+        let (_, content) = snapshot.finish(scratch, None)?;
+        return new_layer(chains_below.last(), content, base.form());
+    }
     let workspace = scratch.workspace()?;
     let empty = workspace.make_dir("empty", 0o755)?;
     // Always a mount, also of one layer: its marks must not be seen as files.
@@ -33,14 +40,13 @@ pub fn squash(
         overlay(&Overlay { lowers: &lowers, writable: None })
     };
     let (whole, own) = (view(&whole)?, view(&own)?);
-    let snapshot = Snapshot::prepare(scratch, &base)?;
     let mounted = snapshot.mount(None)?;
     clear(own.as_fd(), whole.as_fd(), mounted.as_fd())?;
     let view = View { root: own.as_fd(), spill: scratch.dir(), newest: None };
     transfer(&view, mounted.as_fd(), None)?;
     drop(mounted);
     let (_, content) = snapshot.finish(scratch, None)?;
-    new_layer(chains_below.last(), content)
+    new_layer(chains_below.last(), content, base.form())
 }
 
 /// In each directory that the upper layers have: what the whole does not show goes.
@@ -48,7 +54,7 @@ fn clear(own: BorrowedFd<'_>, whole: BorrowedFd<'_>, into: BorrowedFd<'_>) -> Re
     let root = |fd| node::open_directory(fd, b".");
     let mut levels: Vec<Option<(OwnedFd, OwnedFd)>> = vec![Some((root(whole)?, root(into)?))];
     clear_one(levels.last())?;
-    let mut walk = Walk::new(own, false)?;
+    let mut walk = Walk::new(own, None)?;
     while let Some(visit) = walk.next_visit()? {
         signal::check()?;
         match visit {

@@ -6,6 +6,7 @@ mod cache;
 mod collect;
 mod contents;
 mod contexts;
+mod driver;
 mod images;
 mod layers;
 mod limit;
@@ -25,12 +26,14 @@ mod version;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{IFlags, Mode, OFlags};
 
 pub use cache::{CacheKey, Record};
 pub use collect::Freed;
 pub use contents::checksum;
+pub use driver::{Choice, Driver};
 pub use layers::{Layer, LayerName};
 pub use limit::{Announced, PIECE};
 pub use lock::Look;
@@ -54,6 +57,8 @@ pub struct Store {
     root: OwnedFd,
     path: PathBuf,
     gauge: limit::Gauge,
+    marks_by_name: bool,
+    choice: OnceLock<Choice>,
 }
 
 impl Store {
@@ -78,8 +83,17 @@ impl Store {
             rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))
                 .context(|| format!("chmod {path:?}"))?;
         }
-        let store = Store { root, path: path.to_owned(), gauge: limit::Gauge::default() };
-        if !version::check(store.fd(), path)? {
+        let known = version::check(root.as_fd(), path)?;
+        let marks_by_name = match known {
+            Some(marks_by_name) => marks_by_name,
+            None => driver::probe(root.as_fd()).inspect_err(|_| {
+                // Not left behind where it was made in vain; one with something in it stays.
+                let _ = std::fs::remove_dir(path);
+            })?,
+        };
+        let (choice, gauge) = (OnceLock::new(), limit::Gauge::default());
+        let store = Store { root, path: path.to_owned(), gauge, marks_by_name, choice };
+        if known.is_none() {
             store.lay_out()?;
         }
         Ok(store)
@@ -110,7 +124,7 @@ impl Store {
         // Another process that has just done the same sweeps files in tmp, if nobody holds this.
         let _lock = self.lock()?;
         // Last: a store with a version is complete.
-        version::write(self.fd())
+        version::write(self.fd(), self.marks_by_name)
     }
 
     /// Makes a directory; it may be there.

@@ -41,33 +41,7 @@ pub struct Workspace {
 impl Store {
     /// Makes and locks a folder for unfinished work.
     pub fn scratch(&self) -> Result<Scratch> {
-        let tmp = self.dir("tmp")?;
-        loop {
-            let name = random_name()?;
-            rustix::fs::mkdirat(&tmp, &name, Mode::from_raw_mode(0o700))
-                .context(|| "mkdir in the store's tmp")?;
-            let dir = match open_dir(tmp.as_fd(), &name) {
-                // Swept by another process before it was locked.
-                Err(Errno::NOENT) => continue,
-                other => other.context(|| "open the store's tmp")?,
-            };
-            let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
-            let lives = rustix::fs::statat(&tmp, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            if locked.is_err() || !lives {
-                continue;
-            }
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
-            let uses = rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600))
-                .context(|| "create a lease")?;
-            return Ok(Scratch {
-                tmp,
-                dir,
-                uses,
-                name,
-                count: AtomicU32::new(0),
-                spare: Mutex::default(),
-            });
-        }
+        Scratch::make(self.dir("tmp")?)
     }
 
     /// Removes what processes that are gone have left in `tmp`. What cannot be removed stays: it
@@ -106,6 +80,40 @@ impl Store {
 }
 
 impl Scratch {
+    fn make(tmp: OwnedFd) -> Result<Scratch> {
+        loop {
+            let name = random_name()?;
+            rustix::fs::mkdirat(&tmp, &name, Mode::from_raw_mode(0o700))
+                .context(|| "mkdir in the store's tmp")?;
+            let dir = match open_dir(tmp.as_fd(), &name) {
+                // Swept by another process before it was locked.
+                Err(Errno::NOENT) => continue,
+                other => other.context(|| "open the store's tmp")?,
+            };
+            let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+            let lives = rustix::fs::statat(&tmp, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+            if locked.is_err() || !lives {
+                continue;
+            }
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
+            let uses = rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600))
+                .context(|| "create a lease")?;
+            return Ok(Scratch {
+                tmp,
+                dir,
+                uses,
+                name,
+                count: AtomicU32::new(0),
+                spare: Mutex::default(),
+            });
+        }
+    }
+
+    /// Another one beside it.
+    pub fn another(&self) -> Result<Scratch> {
+        Scratch::make(self.tmp.try_clone().context(|| "open the store's tmp")?)
+    }
+
     /// Says that this process uses a layer (by its name, or by the hex digits of its chain) or an
     /// image, so that nobody removes it meanwhile. Several are a line each.
     pub fn uses(&self, names: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The format's number. A store of a newer lath is refused, an older one is read.
+//! The format's number, and whether the layers have marks by name. A store of a newer lath is refused, an older one is read.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -8,13 +8,18 @@ use crate::sys::fs::{read_small, write_new};
 
 const FORMAT: u32 = 1;
 
-/// Whether the store is laid out in a format that this program knows.
-pub fn check(root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
-    let Some(text) = read_small(root, "VERSION", 64)? else { return Ok(false) };
+/// Behind the number, when layers say by name what is gone.
+const NAMES: &str = "names";
+
+/// Whether the layers of a store have marks by name; nothing when it is not laid out. Another
+/// format than this program knows is an error.
+pub fn check(root: BorrowedFd<'_>, path: &Path) -> Result<Option<bool>> {
+    let Some(text) = read_small(root, "VERSION", 64)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
-    let number = text.split_whitespace().nth(1).and_then(|word| word.parse::<u32>().ok());
+    let mut words = text.split_whitespace().skip(1);
+    let number = words.next().and_then(|word| word.parse::<u32>().ok());
     match number {
-        Some(FORMAT) => Ok(true),
+        Some(FORMAT) => Ok(Some(words.next() == Some(NAMES))),
         Some(newer) => Err(Error::unsupported(format!(
             "the store {path:?} has format {newer}, this lath knows {FORMAT}"
         ))
@@ -25,10 +30,12 @@ pub fn check(root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
 }
 
 /// Says that the store is complete.
-pub fn write(root: BorrowedFd<'_>) -> Result<()> {
+pub fn write(root: BorrowedFd<'_>, marks_by_name: bool) -> Result<()> {
     // Written aside and renamed, so that it is never there and empty.
     let name = format!("tmp/VERSION.{}", std::process::id());
-    let file = write_new(root, &name, format!("lath {FORMAT}\n").as_bytes())?;
+    let names = if marks_by_name { NAMES } else { "" };
+    let text = format!("lath {FORMAT} {names}");
+    let file = write_new(root, &name, format!("{}\n", text.trim_end()).as_bytes())?;
     rustix::fs::fsync(&file)?;
     rustix::fs::renameat(root, &name, root, "VERSION")?;
     Ok(rustix::fs::fsync(root)?)

@@ -1,4 +1,5 @@
 """How each builder is told to load the base, build a case and give the image back."""
+import argparse
 import functools
 import http.server
 import json
@@ -129,6 +130,8 @@ class Lath(Driver):
 
     def fresh(self):
         self.n += 1
+        if self.options.driver:
+            self.env["LATH_DRIVER"] = self.options.driver
         self.env["LATH_ROOT"] = os.path.join(self.work, "root%d" % self.n)
         self.must([self.options.lath, "load", "-i", self.options.base])
 
@@ -160,6 +163,41 @@ class Lath(Driver):
         left = self.unmount()
         if left:
             print("WARNING %d mounts left under the root: %s" % (len(left), left[0]))
+
+
+class Both(Driver):
+    """lath with both ways of making snapshots: the layers must be the same."""
+    name = "lath"
+
+    def start(self):
+        self.ways = []
+        for driver in ("overlay", "copy"):
+            work = os.path.join(self.work, driver)
+            os.mkdir(work)
+            way = Lath(work, argparse.Namespace(**dict(vars(self.options), driver=driver)))
+            way.env["SOURCE_DATE_EPOCH"] = "1000000000"
+            way.start()
+            self.ways.append(way)
+
+    def build(self, case, ctx):
+        got = []
+        for way in self.ways:
+            outcome = way.build(case, ctx)
+            got.append(outcome)
+            if outcome.ok and outcome.archive:
+                outcome.layers = lib.Image(outcome.archive).config["rootfs"]["diff_ids"]
+        one, other = got
+        layers = [getattr(outcome, "layers", None) for outcome in got]
+        other.reasons = []
+        if one.rc != other.rc:
+            other.reasons.append("exit code %d and %d: %s" % (one.rc, other.rc, (one.err + other.err).strip()[-300:]))
+        elif layers[0] != layers[1]:
+            other.reasons.append("layers: %s" % [n for n, (a, b) in enumerate(zip(*layers)) if a != b])
+        return other
+
+    def stop(self):
+        for way in self.ways:
+            way.stop()
 
 
 class Docker(Driver):

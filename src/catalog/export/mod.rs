@@ -8,7 +8,7 @@ mod files;
 mod tar;
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 pub use crate::archive::{Annotation, Level, Style};
 use crate::error::{Context, Error, Result};
@@ -18,7 +18,7 @@ use crate::image::digest::ImageId;
 use crate::image::reference::Reference;
 use crate::layer::View;
 use crate::session::Session;
-use crate::snapshot::Chain;
+use crate::snapshot::{Chain, Merged};
 use crate::store::Scratch;
 
 /// One kind of output.
@@ -111,15 +111,15 @@ pub fn export(
 
 impl Export<'_> {
     /// Shows the image's files; nothing for an image without layers.
-    fn view(&self) -> Result<Option<OwnedFd>> {
+    fn view(&self) -> Result<Option<Merged>> {
         let _look = self.session.store.look()?;
         let config = self.session.store.config(&self.image)?;
         let config = config.ok_or_else(|| Error::not_found("the image was removed meanwhile"))?;
         let chain = Chain::open(&self.session.store, Some(self.scratch), &config.chains())?;
-        chain.view().context(|| "show the image's files")
+        chain.view(&self.session.store).context(|| "show the image's files")
     }
 
-    fn tree<'a>(&'a self, view: &'a OwnedFd) -> View<'a> {
+    fn tree<'a>(&'a self, view: &'a Merged) -> View<'a> {
         View { root: view.as_fd(), spill: self.scratch.dir(), newest: self.manner.newest }
     }
 }

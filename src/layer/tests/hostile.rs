@@ -16,7 +16,7 @@ fn attack(tar: &[u8]) -> Result<String, String> {
     let before = std::fs::metadata(outside.path.join("canary")).unwrap();
     let tree = crate::layer::node::open_directory(outside.fd(), b"tree").unwrap();
     let fd = std::os::fd::AsFd::as_fd(&tree);
-    let done = unpack(&mut &tar[..], fd, None, None);
+    let done = unpack(&mut &tar[..], fd, None, crate::layer::Form::Overlay, None);
     let after = std::fs::metadata(outside.path.join("canary")).unwrap();
     use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::read(outside.path.join("canary")).unwrap(), b"alive");
@@ -163,7 +163,8 @@ fn a_tree_ten_thousand_levels_deep_is_unpacked_and_comes_back() {
     let script = "for n in (1, 400, 10000, 3, 9999): add('a/' * n + 'f', data=b'1', pax={})";
     let layer = layer(&Scratch::new().python(script), None).unwrap();
     let mut tar = Vec::new();
-    let packed = crate::layer::pack(layer.diff.fd(), &mut tar).unwrap();
+    let packed =
+        crate::layer::pack(layer.diff.fd(), crate::layer::Form::Overlay, &mut tar).unwrap();
     assert_eq!(packed.entries, 10_005);
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use super::{Scratch, layer};
-use crate::layer::pack;
+use crate::layer::{Form, pack};
 
 /// A small generator (xorshift64*), so that a failure can be had again.
 struct Random(u64);
@@ -110,7 +110,7 @@ fn random_trees_come_back() {
         let (upper, below) = (Scratch::new(), Scratch::new());
         grow(&mut Random(seed * 7919), &upper, &below);
         let mut tar = Vec::new();
-        let packed = pack(upper.fd(), &mut tar).unwrap();
+        let packed = pack(upper.fd(), Form::Overlay, &mut tar).unwrap();
         let layer = layer(&tar, Some(&below)).unwrap();
         let (found, expected) = (layer.diff.listing(), upper.listing());
         for (found, expected) in found.lines().zip(expected.lines()) {
@@ -118,7 +118,7 @@ fn random_trees_come_back() {
         }
         assert_eq!(found.len(), expected.len(), "seed {seed}");
         let mut again = Vec::new();
-        assert_eq!(pack(layer.diff.fd(), &mut again).unwrap(), packed);
+        assert_eq!(pack(layer.diff.fd(), Form::Overlay, &mut again).unwrap(), packed);
         assert!(again == tar, "seed {seed}");
         assert_eq!(
             (layer.unpacked.entries, layer.unpacked.file_bytes),
