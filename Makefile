@@ -49,6 +49,10 @@ conformance: build ## BuildKit's results for 710 small Dockerfiles, the same lay
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2 --same-layers
 
+torture: build ## every file damaged, a kill and each errno at every system call (root; an hour or more)
+	@tools/need $(TEST_PROGRAMS)
+	LATH_TORTURE=1 LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test fsck --test torture -- --nocapture --test-threads 1
+
 fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 	@tools/need c++ python3
 	@fuzz/run 20s
@@ -80,4 +84,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance fuzz release dist size bench bench-parser install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture fuzz release dist size bench bench-parser install clean

@@ -174,7 +174,13 @@ impl From<io::Error> for Error {
         };
         match rustix::io::Errno::from_io_error(&cause) {
             Some(errno) => errno.into(),
-            None => Error::new(Kind::System, cause.to_string()),
+            None => {
+                let kind = match cause.kind() {
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Kind::Corrupt,
+                    _ => Kind::System,
+                };
+                Error::new(kind, cause.to_string())
+            }
         }
     }
 }
@@ -192,6 +198,8 @@ impl From<rustix::io::Errno> for Error {
             Errno::NOSPC | Errno::DQUOT => Kind::NoSpace,
             Errno::ACCESS | Errno::PERM | Errno::ROFS => Kind::Denied,
             Errno::NOENT => Kind::NotFound,
+            // The medium, or a file system by its own checksums.
+            Errno::IO | Errno::UCLEAN | Errno::BADMSG => Kind::Corrupt,
             Errno::NOSYS | Errno::OPNOTSUPP => Kind::Unsupported,
             _ => Kind::System,
         };

@@ -50,7 +50,9 @@ pub fn check(store: &Store, tape: &Tape, images: &[Candidate]) -> Result<()> {
     }
     store.room(need.bytes)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    if need.bytes <= free && (!has_inodes || need.inodes <= disk.f_favail) {
+    // What lies in memory alone tells no size.
+    let has_bytes = disk.f_blocks > 0;
+    if (!has_bytes || need.bytes <= free) && (!has_inodes || need.inodes <= disk.f_favail) {
         return Ok(());
     }
     let least = if need.is_least { "at least " } else { "" };

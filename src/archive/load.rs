@@ -34,15 +34,26 @@ pub fn load(
     listener: &mut dyn Listener,
 ) -> Result<Vec<Loaded>> {
     let tape = Tape::open(input, store, scratch)?;
+    let images = candidates(&tape, platform)?;
+    fits::check(store, &tape, &images)?;
+    let mut loaded = Vec::new();
+    for image in &images {
+        loaded.push(load_one(store, scratch, &tape, image, platform, listener)?);
+    }
+    Ok(loaded)
+}
+
+/// The images that an archive holds.
+pub fn candidates(tape: &Tape, platform: Option<&Platform>) -> Result<Vec<Candidate>> {
     let images = match (tape.has("index.json"), tape.has("manifest.json")) {
         (true, has_manifest) => {
-            let mut images = oci::images(&tape, platform)?;
+            let mut images = oci::images(tape, platform)?;
             if has_manifest {
-                docker::add_names(&tape, &mut images)?;
+                docker::add_names(tape, &mut images)?;
             }
             images
         }
-        (false, true) => docker::images(&tape)?,
+        (false, true) => docker::images(tape)?,
         (false, false) => {
             return Err(Error::input("it has neither index.json nor manifest.json, so no images")
                 .hint("lath import takes a tar of a root tree"));
@@ -51,12 +62,7 @@ pub fn load(
     if images.is_empty() {
         return Err(Error::input("the archive has no images"));
     }
-    fits::check(store, &tape, &images)?;
-    let mut loaded = Vec::new();
-    for image in &images {
-        loaded.push(load_one(store, scratch, &tape, image, platform, listener)?);
-    }
-    Ok(loaded)
+    Ok(images)
 }
 
 /// Brings one image of an archive in.
@@ -68,28 +74,16 @@ pub fn load_one(
     platform: Option<&Platform>,
     listener: &mut dyn Listener,
 ) -> Result<Loaded> {
-    let text = tape.text(&candidate.config).context(|| "the image's config")?;
-    let config = ImageConfig::parse(&text)?;
+    let (text, config) = config(tape, candidate)?;
     let image = Digest::of(&text);
     if let Some(wanted) = platform.filter(|wanted| !config.platform.suits(wanted)) {
         let text = format!("the image is for {} and not for {wanted}", config.platform);
         return Err(Error::not_found(text));
     }
-    config.agrees(candidate.layers.len())?;
     let names = names(&candidate.names, listener);
     let mut publication = Publication::default();
     let mut stack = Stack::new(store, scratch);
-    for (number, (blob, diff_id)) in candidate.layers.iter().zip(&config.diff_ids).enumerate() {
-        if stack.reuse(diff_id)? {
-            continue;
-        }
-        let what = format!("layer {} of {}", number + 1, candidate.layers.len());
-        tell(listener, &what, 0, blob.size());
-        tape.verify(blob, None).context(|| &what)?;
-        let (_, mut tar) = decompress(tape.read(blob)?).context(|| &what)?;
-        stack.add(&mut tar, Some(diff_id)).context(|| &what)?;
-        tell(listener, &what, blob.size(), blob.size());
-    }
+    fill(&mut stack, tape, candidate, &config, listener)?;
     publication.layers = stack.new;
     for name in &names {
         if store.named(name)? != Some(image) {
@@ -102,6 +96,36 @@ pub fn load_one(
     }
     store.publish(scratch, &mut publication)?;
     Ok(Loaded { image, names })
+}
+
+/// The config of an image in an archive.
+pub fn config(tape: &Tape, candidate: &Candidate) -> Result<(Vec<u8>, ImageConfig)> {
+    let text = tape.text(&candidate.config).context(|| "the image's config")?;
+    let config = ImageConfig::parse(&text)?;
+    config.agrees(candidate.layers.len())?;
+    Ok((text, config))
+}
+
+/// Puts the layers of an image on a stack.
+pub fn fill(
+    stack: &mut Stack<'_>,
+    tape: &Tape,
+    candidate: &Candidate,
+    config: &ImageConfig,
+    listener: &mut dyn Listener,
+) -> Result<()> {
+    for (number, (blob, diff_id)) in candidate.layers.iter().zip(&config.diff_ids).enumerate() {
+        if stack.reuse(diff_id)? {
+            continue;
+        }
+        let what = format!("layer {} of {}", number + 1, candidate.layers.len());
+        tell(listener, &what, 0, blob.size());
+        tape.verify(blob, None).context(|| &what)?;
+        let (_, mut tar) = decompress(tape.read(blob)?).context(|| &what)?;
+        stack.add(&mut tar, Some(diff_id)).context(|| &what)?;
+        tell(listener, &what, blob.size(), blob.size());
+    }
+    Ok(())
 }
 
 fn tell(listener: &mut dyn Listener, what: &str, done_bytes: u64, total: u64) {

@@ -17,7 +17,7 @@ use crate::image::config::ImageConfig;
 use crate::image::descriptor::{
     Descriptor, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_LAYER_GZIP, OCI_MANIFEST,
 };
-use crate::image::digest::{Digest, ImageId};
+use crate::image::digest::{DiffId, Digest, ImageId};
 use crate::image::json::{MAX_BYTES, Value};
 use crate::image::reference::Reference;
 use crate::layer::compress::Gzip;
@@ -200,10 +200,20 @@ fn merged(folder: &Folder, mut new: Vec<Value>) -> Result<Vec<Value>> {
 
 /// Writes the tar of a layer: foreign ones with the very bytes they came with.
 pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<()> {
-    let Some(name) = &layer.name else {
-        return Ok(out.write_all(&[0; 1024])?);
-    };
+    if write_again(store, layer, out)?.0 == layer.diff_id {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!("the layer {} was changed in the store", layer.diff_id))
+        .hint("remove the images that use it with lath rmi, and build or load them again"))
+}
+
+/// Writes the tar of a layer as its tree is now; gives its digest and its length.
+pub fn write_again(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<(DiffId, u64)> {
     let mut hashing = HashingWriter::new(out);
+    let Some(name) = &layer.name else {
+        hashing.write_all(&[0; 1024])?;
+        return Ok(hashing.finish());
+    };
     let diff = store.open_layer(name)?;
     match store.open_recipe(name)? {
         Some((recipe, kept)) => {
@@ -212,12 +222,7 @@ pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<
         }
         None => drop(pack(diff.as_fd(), Form::new(store.marks_by_name()), &mut hashing)?),
     }
-    let (found, _) = hashing.finish();
-    if found == layer.diff_id {
-        return Ok(());
-    }
-    Err(Error::corrupt(format!("the layer {} was changed in the store", layer.diff_id))
-        .hint("remove the images that use it with lath rmi, and build or load them again"))
+    Ok(hashing.finish())
 }
 
 /// What the archive will have.

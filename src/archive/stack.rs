@@ -1,6 +1,7 @@
 //! The layers of an image that comes in, lowest first: those that the store has are used, the
 //! others are unpacked into the scratch, each on the merged view of what is below it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -10,7 +11,7 @@ use rustix::fs::AtFlags;
 use crate::error::{Context, Error, Result};
 use crate::image::digest::{ChainId, DiffId, Digest};
 use crate::layer::verify::HashingReader;
-use crate::layer::{Record, unpack};
+use crate::layer::{Record, outline, unpack};
 use crate::snapshot::Chain;
 use crate::store::{Announced, Layer, NewLayer, Scratch, Store};
 use crate::sys::fs::write_new;
@@ -21,6 +22,8 @@ pub struct Stack<'a> {
     scratch: &'a Scratch,
     chain: Option<ChainId>,
     layers: Chain,
+    /// Chains that the store has and that are not to be used.
+    pub bad: BTreeSet<ChainId>,
     /// What is not in the store yet, lowest first.
     pub new: Vec<NewLayer>,
 }
@@ -28,12 +31,16 @@ pub struct Stack<'a> {
 impl<'a> Stack<'a> {
     /// No layers.
     pub fn new(store: &'a Store, scratch: &'a Scratch) -> Stack<'a> {
-        Stack { store, scratch, chain: None, layers: Chain::new(store), new: Vec::new() }
+        let (chain, layers, bad, new) = (None, Chain::new(store), BTreeSet::new(), Vec::new());
+        Stack { store, scratch, chain, layers, bad, new }
     }
 
     /// Puts the layer on top if the store has it there; whether it has.
     pub fn reuse(&mut self, diff_id: &DiffId) -> Result<bool> {
         let chain = Digest::chain(self.chain.as_ref(), diff_id);
+        if self.bad.contains(&chain) {
+            return Ok(false);
+        }
         let _look = self.store.look()?;
         let Some(layer) = self.store.layer(&chain)? else { return Ok(false) };
         self.scratch.uses(&chain.hex())?;
@@ -71,7 +78,9 @@ impl<'a> Stack<'a> {
         }
         let chain = Digest::chain(self.chain.as_ref(), &diff_id);
         let size_bytes = unpacked.file_bytes;
-        let layer = Layer { name: None, chain, diff_id, size_bytes, tar_bytes };
+        // Other programs' layers may have what no tar of lath's can hold.
+        let tree = outline(diff.as_fd(), self.layers.form()).ok();
+        let layer = Layer { name: None, chain, diff_id, size_bytes, tar_bytes, tree };
         let is_empty = diff_id == Digest::of(&[0; 1024]);
         let workspace = match is_empty {
             true => {

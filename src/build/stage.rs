@@ -313,7 +313,7 @@ impl Walk<'_, '_> {
         let done = parent.after(image, record.diff_id, &mut self.text);
         let store = &self.build.session.store;
         let whole = match (&done.chain, record.diff_id) {
-            (Some(chain), Some(_)) => store.has_chain(chain),
+            (Some(chain), Some(_)) => matches!(store.layer(chain), Ok(Some(_))),
             _ => true,
         };
         if !whole {

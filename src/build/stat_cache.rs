@@ -17,17 +17,12 @@ use rustix::fs::{AtFlags, Stat};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::{Error, Result};
+use crate::store::context::{BLOCK, BLOCK_HEAD, HEAD, MAGIC, read_block};
 use crate::store::{Scratch, Store, checksum};
 use changes::Changes;
 
 mod changes;
 
-const BLOCK: usize = 8 << 10;
-/// Checksum and number of bytes in use.
-const BLOCK_HEAD: usize = 10;
-/// Magic, and how many blocks there were when it was last looked whether their files are there.
-const HEAD: usize = 16;
-const MAGIC: &[u8; 8] = b"lathst1\n";
 /// Path length, stamp, digest.
 const RECORD_HEAD: usize = 2 + STAMP + 32;
 const STAMP: usize = 6 * 8;
@@ -340,19 +335,6 @@ impl Reader<'_> {
             log::warn!("what was read of the build context is not kept: {error}");
         }
     }
-}
-
-/// The records of a block that is whole.
-fn read_block(file: &File, at: u64, into: &mut Vec<u8>) -> Option<()> {
-    into.resize(BLOCK, 0);
-    let offset = at.checked_mul(BLOCK as u64)?.checked_add(HEAD as u64)?;
-    file.read_exact_at(into, offset).ok()?;
-    let (sum, rest) = into.split_first_chunk::<8>()?;
-    let used = usize::from(u16::from_le_bytes(*rest.first_chunk::<2>()?));
-    let is_whole = checksum(rest) == *sum && used <= BLOCK - BLOCK_HEAD;
-    into.truncate(BLOCK_HEAD + used);
-    into.drain(..BLOCK_HEAD);
-    is_whole.then_some(())
 }
 
 impl News {

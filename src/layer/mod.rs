@@ -24,7 +24,7 @@ pub mod writer;
 
 pub use changes::Changes;
 pub use marks::Form;
-pub use pack::{Packed, View, pack, pack_view};
+pub use pack::{Packed, View, outline, pack, pack_view};
 pub use recipe::replay;
 pub use transfer::{merge, transfer};
 pub use unpack::{Record, Unpacked, unpack, unpack_into};

@@ -10,10 +10,12 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::FileType;
 
 use crate::error::{Context, Error, Result};
+use crate::image::digest::Digest;
 use crate::layer::entry::{Attributes, Entry, Node, OPAQUE, WHITEOUT, show};
 use crate::layer::links::Links;
 use crate::layer::marks::{Form, reserved};
 use crate::layer::node;
+use crate::layer::verify::HashingWriter;
 use crate::layer::walk::{Found, Visit, Walk};
 use crate::layer::writer::Writer;
 use crate::sys::signal;
@@ -48,10 +50,21 @@ pub fn pack_view(view: &View<'_>, out: &mut dyn Write) -> Result<Packed> {
     run(view.root, view.spill, &Kind::Whole(view.newest), out)
 }
 
+/// The digest of the headers that the tar of a layer's tree would have: of all but the contents
+/// of its files.
+pub fn outline(root: BorrowedFd<'_>, form: Form) -> Result<Digest> {
+    let mut nowhere = io::sink();
+    let mut hashing = HashingWriter::new(&mut nowhere);
+    run(root, root, &Kind::Outline(form), &mut hashing)?;
+    Ok(hashing.finish().0)
+}
+
 /// What a tree is.
 enum Kind {
     /// One layer, with marks.
     Layer(Form),
+    /// The same without the contents of files.
+    Outline(Form),
     /// All there is, with the newest time that is told.
     Whole(Option<i64>),
 }
@@ -66,7 +79,7 @@ fn run(
     let mut links = Links::new(spill);
     let mut packed = Packed::default();
     let marks = match kind {
-        Kind::Layer(form) => Some(*form),
+        Kind::Layer(form) | Kind::Outline(form) => Some(*form),
         Kind::Whole(_) => None,
     };
     let mut walk = Walk::new(root, marks)?;
@@ -90,11 +103,11 @@ fn add(
     let mut newest = None;
     match kind {
         Kind::Whole(time) => newest = *time,
-        Kind::Layer(_) if found.name.starts_with(WHITEOUT) => return Err(reserved()),
-        Kind::Layer(_) if found.whiteout => {
+        _ if found.name.starts_with(WHITEOUT) => return Err(reserved()),
+        _ if found.whiteout => {
             return add_mark(writer, packed, beside(found.path, found.name));
         }
-        Kind::Layer(_) => {}
+        _ => {}
     }
     let first = links_to(links, found)?;
     let Some((entry, content)) = describe(first, found, newest)? else { return Ok(()) };
@@ -103,11 +116,14 @@ fn add(
         packed.file_bytes += size;
     }
     match content {
+        _ if matches!(kind, Kind::Outline(_)) => writer.header(&entry)?,
         Some(mut file) => writer.entry(&entry, &mut file)?,
         None => writer.entry(&entry, &mut io::empty())?,
     }
     match (found.directory, kind) {
-        (Some(directory), Kind::Layer(form)) if form.is_opaque(directory)? => {
+        (Some(directory), Kind::Layer(form) | Kind::Outline(form))
+            if form.is_opaque(directory)? =>
+        {
             add_mark(writer, packed, [found.path, b"/", OPAQUE].concat())
         }
         _ => Ok(()),

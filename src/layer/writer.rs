@@ -58,13 +58,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the end of the tar: two blocks of zeros.
-    pub fn finish(self) -> Result<()> {
-        self.out.write_all(&[0; 2 * BLOCK])?;
-        Ok(self.out.flush()?)
-    }
-
-    fn header(&mut self, entry: &Entry) -> Result<()> {
+    /// Writes the header of an entry without any content.
+    pub fn header(&mut self, entry: &Entry) -> Result<()> {
         let mut header = Header::new_ustar();
         self.records.clear();
         self.fill(&mut header, entry);
@@ -73,6 +68,12 @@ impl<'a> Writer<'a> {
         }
         header.set_cksum();
         Ok(self.out.write_all(header.as_bytes())?)
+    }
+
+    /// Writes the end of the tar: two blocks of zeros.
+    pub fn finish(self) -> Result<()> {
+        self.out.write_all(&[0; 2 * BLOCK])?;
+        Ok(self.out.flush()?)
     }
 
     /// Fills the header, and puts what does not fit into pax records, sorted by their keys.

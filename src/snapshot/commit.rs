@@ -291,6 +291,7 @@ pub fn new_layer(
         diff_id,
         size_bytes: packed.file_bytes,
         tar_bytes,
+        tree: None,
     };
     Ok(NewLayer { workspace, layer, entries: packed.entries, name: None })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fields, Store};
+use super::{Fields, Store, seal};
 use crate::error::Result;
 use crate::image::digest::{DiffId, Digest, ImageId};
 use crate::sys::fs::read_small;
@@ -42,7 +42,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The text of a record: a field a line.
+    /// The text of a record: a field a line, behind their checksum.
     pub fn to_text(&self) -> String {
         let mut text = format!("created {}\nimage {}\n", self.created, self.image);
         if let Some(diff) = &self.diff_id {
@@ -57,12 +57,12 @@ impl Record {
         if !self.brief.is_empty() {
             text.push_str(&format!("brief {}\n", self.brief));
         }
-        text
+        seal::seal(&text)
     }
 
     /// Reads a record's text; nothing when a field is missing or wrong.
     pub fn parse(text: &str) -> Option<Record> {
-        let fields = Fields(text);
+        let fields = Fields(seal::unseal(text)?);
         let digest = |key| match fields.get(key) {
             Some(text) => Digest::parse(text).ok().map(Some),
             None => Some(None),
@@ -148,6 +148,11 @@ mod tests {
         let text = record.to_text();
         assert_eq!(Record::parse(&text), Some(record));
         assert_eq!(Record::parse(text.get(..40).unwrap()), None);
+        // Whatever the end is that it lacks, and whichever digit is another one.
+        assert_eq!(Record::parse(text.get(..text.len() - 1).unwrap()), None);
+        assert_eq!(Record::parse(&text.replace("2026", "2027")), None);
+        let older = seal::unseal(&text).unwrap();
+        assert_eq!(Record::parse(older), Record::parse(&text));
         assert_eq!(Record::parse(""), None);
     }
 }

@@ -49,6 +49,26 @@ impl Store {
         if !freed.chains.is_empty() {
             self.sync_dir("chains")?;
         }
+        self.collect_manifests()?;
+        freed.bytes = self.remove_layers(&used, measure)?;
+        Ok(freed)
+    }
+
+    /// Removes the folders of layers that no chain names and that nobody works on. The caller holds
+    /// the lock.
+    pub(super) fn collect_nameless(&self) -> Result<()> {
+        let mut used = self.leased()?;
+        self.each_name("chains", &mut |name| {
+            if let Some(chain) = ChainId::parse_hex(name) {
+                used.insert(self.layer_name(&chain)?);
+            }
+            Ok(true)
+        })?;
+        self.remove_layers(&used, false).map(drop)
+    }
+
+    /// Removes all layers but these; gives what they took on the disk, where that is asked for.
+    fn remove_layers(&self, used: &BTreeSet<String>, measure: bool) -> Result<u64> {
         let mut unused = Vec::new();
         self.each_name("layers", &mut |name| {
             if !used.contains(name) {
@@ -56,14 +76,14 @@ impl Store {
             }
             Ok(true)
         })?;
-        self.collect_manifests()?;
+        let mut bytes = 0;
         let dir = self.dir("layers")?;
         for name in unused {
             if measure {
-                freed.bytes += usage(dir.as_fd(), &name)?;
+                bytes += usage(dir.as_fd(), &name)?;
             }
             remove_tree(dir.as_fd(), &name)?;
         }
-        Ok(freed)
+        Ok(bytes)
     }
 }

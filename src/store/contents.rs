@@ -56,6 +56,26 @@ impl Store {
     }
 }
 
+/// Whether all entries of the file are whole. It must not be longer than it is cut at, either.
+pub(super) fn is_whole(file: &File) -> bool {
+    let mut block = [0; ENTRY * 128];
+    let mut at = 0;
+    loop {
+        let Ok(read) = file.read_at(&mut block, at) else { return false };
+        let mut entries = block.get(..read).unwrap_or_default().chunks(ENTRY);
+        let is_whole = |entry: &[u8]| {
+            entry.split_at_checked(64).is_some_and(|(pair, sum)| checksum(pair) == sum)
+        };
+        if !entries.all(is_whole) {
+            return false;
+        }
+        if read < block.len() {
+            return true;
+        }
+        at += read as u64;
+    }
+}
+
 /// Eight bytes by which damage is known, where nothing is synced.
 pub fn checksum(bytes: &[u8]) -> [u8; 8] {
     blake3::hash(bytes).as_bytes().first_chunk().copied().unwrap_or_default()

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Fields, Store};
+use super::{DIRECTORY, Fields, Store, seal};
 use crate::error::{Context, Error, Result};
 use crate::image::digest::{ChainId, DiffId, Digest};
 use crate::sys::fs::read_small;
@@ -29,15 +29,47 @@ pub struct Layer {
     pub size_bytes: u64,
     /// Length of its tar.
     pub tar_bytes: u64,
+    /// Digest of its tree without the contents of files, for a foreign layer: the recipe for its
+    /// tar knows the contents only.
+    pub tree: Option<Digest>,
 }
 
 impl Layer {
+    /// A layer without entries.
+    pub(super) fn empty(chain: ChainId) -> Layer {
+        let diff_id = Digest::of(&[0u8; 1024]);
+        Layer { name: None, chain, diff_id, size_bytes: 0, tar_bytes: 1024, tree: None }
+    }
+
     pub(super) fn meta(&self, entries: u64) -> String {
-        format!(
+        let mut text = format!(
             "chain {}\ndiff {}\nsize {}\ntar {}\nentries {entries}\n",
             self.chain, self.diff_id, self.size_bytes, self.tar_bytes
-        )
+        );
+        if let Some(tree) = &self.tree {
+            text.push_str(&format!("tree {tree}\n"));
+        }
+        seal::seal(&text)
     }
+
+    pub(super) fn parse_meta(name: &str, text: &str) -> Option<Layer> {
+        let fields = Fields(seal::unseal(text)?);
+        let digest = |key| fields.get(key).and_then(|text| Digest::parse(text).ok());
+        let number = |key| fields.get(key).and_then(|text| text.parse().ok());
+        Some(Layer {
+            name: Some(name.to_owned()),
+            chain: digest("chain")?,
+            diff_id: digest("diff")?,
+            size_bytes: number("size")?,
+            tar_bytes: number("tar")?,
+            tree: digest("tree"),
+        })
+    }
+}
+
+/// Whether a text can be a layer's name.
+pub(super) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 impl Store {
@@ -52,35 +84,14 @@ impl Store {
                 .hint("remove the images that use it with lath rmi, and build or load them again")
         };
         if name == EMPTY {
-            let diff_id = Digest::of(&[0u8; 1024]);
-            return Ok(Some(Layer {
-                name: None,
-                chain: *chain,
-                diff_id,
-                size_bytes: 0,
-                tar_bytes: 1024,
-            }));
+            return Ok(Some(Layer::empty(*chain)));
         }
-        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if !is_name(name) {
             return Err(bad("no layer's name"));
         }
-        let meta = read_small(self.fd(), format!("layers/{name}/meta"), 4096)?
-            .ok_or_else(|| bad("its layer is not there"))?;
-        let meta = String::from_utf8_lossy(&meta);
-        let fields = Fields(&meta);
-        let digest = |key| fields.get(key).and_then(|text| Digest::parse(text).ok());
-        let number = |key| fields.get(key).and_then(|text| text.parse().ok());
-        match (digest("chain"), digest("diff"), number("size"), number("tar")) {
-            (Some(found), Some(diff_id), Some(size_bytes), Some(tar_bytes)) if found == *chain => {
-                Ok(Some(Layer {
-                    name: Some(name.to_owned()),
-                    chain: found,
-                    diff_id,
-                    size_bytes,
-                    tar_bytes,
-                }))
-            }
-            _ => Err(bad("its layer's meta does not fit")),
+        match self.meta(name)? {
+            Some(layer) if layer.chain == *chain => Ok(Some(layer)),
+            _ => Err(bad("its layer's meta is not there or does not fit")),
         }
     }
 
@@ -90,6 +101,12 @@ impl Store {
             Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
                 .hint("load or build the image again")
         })
+    }
+
+    /// What a layer's folder says of it; nothing when that is not there or damaged.
+    fn meta(&self, name: &str) -> Result<Option<Layer>> {
+        let text = read_small(self.fd(), format!("layers/{name}/meta"), 4096)?.unwrap_or_default();
+        Ok(Layer::parse_meta(name, &String::from_utf8_lossy(&text)))
     }
 
     /// Whether a chain is there, without reading its layer.

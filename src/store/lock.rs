@@ -30,6 +30,16 @@ impl Store {
         self.lock_steps(FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// The same, or nothing when somebody looks.
+    pub(super) fn try_removing(&self) -> Result<Option<Look>> {
+        let dir = self.dir("steps")?;
+        match rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Look(dir))),
+            Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(None),
+            Err(other) => Err(other).context(|| "lock the store's steps"),
+        }
+    }
+
     fn lock_steps(&self, operation: FlockOperation) -> Result<Look> {
         let dir = self.dir("steps")?;
         loop {

@@ -3,9 +3,10 @@
 //! things become visible.
 
 mod cache;
+mod check;
 mod collect;
 mod contents;
-mod contexts;
+pub mod context;
 mod driver;
 mod images;
 mod layers;
@@ -19,6 +20,7 @@ mod publish;
 mod refs;
 mod remove;
 mod scratch;
+mod seal;
 mod size;
 mod urls;
 mod used;
@@ -28,9 +30,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{IFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags};
 
 pub use cache::{CacheKey, Record};
+pub use check::{Checked, Counts, Fault, Lost, Remedy};
 pub use collect::Freed;
 pub use contents::checksum;
 pub use driver::{Choice, Driver};
@@ -83,20 +86,25 @@ impl Store {
             rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))
                 .context(|| format!("chmod {path:?}"))?;
         }
-        let known = version::check(root.as_fd(), path)?;
-        let marks_by_name = match known {
-            Some(marks_by_name) => marks_by_name,
-            None => driver::probe(root.as_fd()).inspect_err(|_| {
+        let found = version::check(root.as_fd(), path)?;
+        let mut store = Store { path: path.to_owned(), ..Store::bare(root) };
+        store.marks_by_name = match found {
+            version::Found::Store(marks_by_name) => marks_by_name,
+            _ => driver::probe(store.fd()).inspect_err(|_| {
                 // Not left behind where it was made in vain; one with something in it stays.
                 let _ = std::fs::remove_dir(path);
             })?,
         };
-        let (choice, gauge) = (OnceLock::new(), limit::Gauge::default());
-        let store = Store { root, path: path.to_owned(), gauge, marks_by_name, choice };
-        if known.is_none() {
+        if matches!(found, version::Found::Nothing) {
             store.lay_out()?;
         }
         Ok(store)
+    }
+
+    /// One that nothing is known of: enough to remove what is not needed.
+    fn bare(root: OwnedFd) -> Store {
+        let (gauge, choice) = (limit::Gauge::default(), OnceLock::new());
+        Store { root, path: PathBuf::new(), gauge, marks_by_name: false, choice }
     }
 
     /// Where it is.
@@ -163,6 +171,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn is_dir(at: BorrowedFd<'_>, path: &str) -> bool {
+    let stat = rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
 }
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::RDONLY);

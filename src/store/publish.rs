@@ -1,6 +1,8 @@
 //! Making finished things visible: all data on the medium first, then each name, in the order in
 //! which names point at each other: layers, chains, images, cache records, references.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
@@ -8,9 +10,9 @@ use rustix::io::Errno;
 
 use super::layers::EMPTY;
 use super::{CacheKey, Layer, Record, Scratch, Store, Workspace, manifests, refs};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::ImageConfig;
-use crate::image::digest::{Digest, ImageId};
+use crate::image::digest::{ChainId, Digest, ImageId};
 use crate::image::reference::Reference;
 use crate::sys::fs::{random_name, write_all, write_new};
 
@@ -74,6 +76,8 @@ struct Pending {
     from: String,
     dir: String,
     name: String,
+    /// It has become visible by this.
+    is_shown: Cell<bool>,
 }
 
 /// All such files of one publication, by the order in which they become visible.
@@ -113,6 +117,7 @@ impl Store {
         let mut staged = Staged::default();
         let published = self.publish_staged(scratch, publication, &mut staged);
         if published.is_err() {
+            scratch.has_failed();
             // The next attempt writes them anew, and a full disk needs their room.
             staged.discard(scratch);
         }
@@ -152,9 +157,7 @@ impl Store {
         for new in &publication.images {
             let id = Digest::of(&new.text);
             let dir = if new.is_final { "images" } else { "steps" };
-            if new.is_final {
-                needed.push(ImageConfig::parse(&new.text)?);
-            }
+            needed.push(ImageConfig::parse(&new.text)?);
             stage(scratch, images, dir, &id.hex(), &new.text)?;
         }
         for new in &publication.records {
@@ -173,7 +176,18 @@ impl Store {
         let _lock = self.lock()?;
         // The same layer may have been made before: then that one stays and this one goes with the
         // scratch.
-        layers.retain(|(_, _, chain)| !self.has_chain(chain));
+        for new in &publication.layers {
+            let chain = &new.layer.chain;
+            match self.layer(chain) {
+                Ok(None) => {}
+                Ok(Some(_)) => layers.retain(|(_, _, new)| new != chain),
+                // Of no use to anybody; this one is.
+                Err(error) if error.kind() == Kind::Corrupt => {
+                    self.unlink(&format!("chains/{}", chain.hex()))?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
         for (from, name, _) in &layers {
             let to = format!("layers/{name}");
             match rustix::fs::renameat(scratch.dir(), from, self.fd(), &to) {
@@ -187,13 +201,38 @@ impl Store {
             self.sync_dir("layers")?;
         }
         self.reveal(scratch, chains, false)?;
+        let mut seen = BTreeSet::new();
         for config in &needed {
-            self.whole(config)?;
+            self.whole(config, &mut seen)?;
         }
-        self.reveal(scratch, images, false)?;
-        self.reveal(scratch, records, true)?;
-        self.reveal(scratch, manifests, true)?;
-        self.reveal(scratch, names, true)
+        let shown = self
+            .reveal(scratch, images, false)
+            .and_then(|()| self.reveal(scratch, records, true))
+            .and_then(|()| self.reveal(scratch, manifests, true))
+            .and_then(|()| self.reveal(scratch, names, true));
+        if shown.is_err() {
+            self.take_back(publication, staged);
+        }
+        shown
+    }
+
+    /// Takes back images and steps that have become visible without what was to lead to them:
+    /// nobody would find them, and their layers stayed for them.
+    fn take_back(&self, publication: &Publication, staged: &Staged) {
+        let records = publication.records.iter().zip(&staged.records);
+        let shown = |file: &Pending| file.is_shown.get();
+        let steps: Vec<ImageId> =
+            records.filter(|(_, file)| shown(file)).map(|(new, _)| new.record.image).collect();
+        let names = publication.names.iter().zip(&staged.names);
+        let images: Vec<ImageId> =
+            names.filter(|(_, file)| shown(file)).map(|((_, image), _)| *image).collect();
+        for file in staged.images.iter().filter(|file| shown(file)) {
+            let led_to = if file.dir == "images" { &images } else { &steps };
+            if Digest::parse_hex(&file.name).is_some_and(|id| !led_to.contains(&id)) {
+                // What cannot be taken back is whole, and in nobody's way.
+                let _ = self.unlink(&format!("{}/{}", file.dir, file.name));
+            }
+        }
     }
 
     /// Names an image that is there. Durable when it returns.
@@ -212,7 +251,10 @@ impl Store {
             let flags = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
             loop {
                 match rustix::fs::renameat_with(scratch.dir(), &file.from, self.fd(), &to, flags) {
-                    Ok(()) => break,
+                    Ok(()) => {
+                        file.is_shown.set(true);
+                        break;
+                    }
                     Err(Errno::EXIST) => break,
                     Err(Errno::NOENT) => {
                         self.make_parent(&file.dir)?;
@@ -225,6 +267,7 @@ impl Store {
                     Err(Errno::INVAL | Errno::NOSYS) if !replace => {
                         rustix::fs::renameat(scratch.dir(), &file.from, self.fd(), &to)
                             .context(|| format!("publish {to}"))?;
+                        file.is_shown.set(true);
                         break;
                     }
                     Err(other) => return Err(other).context(|| format!("publish {to}")),
@@ -258,8 +301,9 @@ impl Store {
 
     /// An image is only named when all its layers are there: another process may have removed
     /// one since this one looked.
-    fn whole(&self, config: &ImageConfig) -> Result<()> {
-        match config.chains().iter().find(|chain| !self.has_chain(chain)) {
+    fn whole(&self, config: &ImageConfig, seen: &mut BTreeSet<ChainId>) -> Result<()> {
+        let mut chains = config.chains().into_iter();
+        match chains.find(|chain| seen.insert(*chain) && !self.has_chain(chain)) {
             None => Ok(()),
             Some(chain) => Err(Error::not_found(format!(
                 "the layers up to {} were removed by another command meanwhile",
@@ -291,7 +335,12 @@ fn stage(
 ) -> Result<()> {
     let from = random_name()?;
     // Noted before it is written: what a full disk lets begin is removed too.
-    let pending = Pending { from: from.clone(), dir: dir.to_owned(), name: name.to_owned() };
+    let pending = Pending {
+        from: from.clone(),
+        dir: dir.to_owned(),
+        name: name.to_owned(),
+        is_shown: Cell::new(false),
+    };
     staged.push(pending);
     write_new(scratch.dir(), &from, text.as_ref()).map(drop)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -11,7 +11,10 @@ use rustix::io::Errno;
 
 use super::{DIRECTORY, Store};
 use crate::error::{Context, Result};
-use crate::sys::fs::{open_dir, random_name, remove_tree, write_all};
+use crate::sys::fs::{open_dir, random_name, remove_tree, write_all, write_new};
+
+/// In the folder of a process that removes something.
+const REMOVAL: &str = "removes";
 
 /// A process's own folder in the store; removed with all in it when dropped.
 pub struct Scratch {
@@ -22,6 +25,8 @@ pub struct Scratch {
     count: AtomicU32,
     /// Workspaces whose `diff` is empty, and work directories of overlays, to be used again.
     spare: Mutex<Spare>,
+    /// A publication has failed and may have left layers that nothing names.
+    has_failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -44,10 +49,15 @@ impl Store {
         Scratch::make(self.dir("tmp")?)
     }
 
-    /// Removes what processes that are gone have left in `tmp`. What cannot be removed stays: it
-    /// is in nobody's way, and lath must work all the same.
+    /// Removes what processes that are gone have left in `tmp`, and the folders of layers that no
+    /// chain names yet. Layers with a chain stay, for who goes on with that work. What cannot be
+    /// removed stays too: it is in nobody's way, and lath must work all the same.
     pub fn sweep(&self) -> Result<()> {
+        if !super::is_dir(self.fd(), "tmp") {
+            self.lay_out()?;
+        }
         let tmp = self.dir("tmp")?;
+        let (mut has_swept, mut has_removed) = (false, false);
         self.each_name("tmp", &mut |name| {
             let Ok(dir) = open_dir(tmp.as_fd(), name) else {
                 // A file: the half of a name that was never published. Its writer holds the lock.
@@ -57,10 +67,30 @@ impl Store {
                 return Ok(true);
             };
             if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                has_removed |= exists(dir.as_fd(), REMOVAL);
                 remove_or_warn(tmp.as_fd(), name);
+                has_swept = true;
             }
             Ok(true)
-        })
+        })?;
+        let done = match (has_removed, has_swept) {
+            (true, _) => self.give_back(),
+            (false, true) => self.lock().and_then(|_lock| self.collect_nameless()),
+            (false, false) => Ok(()),
+        };
+        // Another command will do it.
+        if let Err(error) = done {
+            log::warn!("layers that nothing needs stay for now: {error}");
+        }
+        Ok(())
+    }
+
+    /// Removes the layers that nothing needs, after work that has come to no end; unless somebody
+    /// looks just now, this thread perhaps.
+    fn give_back(&self) -> Result<()> {
+        let Some(_alone) = self.try_removing()? else { return Ok(()) };
+        let _lock = self.lock()?;
+        self.collect(false).map(drop)
     }
 
     /// What living processes have said they use: names of layers, and the hex digits of images and
@@ -92,12 +122,17 @@ impl Scratch {
             };
             let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
             let lives = rustix::fs::statat(&tmp, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            if locked.is_err() || !lives {
+            // A sweeper has it, or had it.
+            if locked == Err(Errno::WOULDBLOCK) || !lives {
                 continue;
             }
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
-            let uses = rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600))
-                .context(|| "create a lease")?;
+            let uses = locked
+                .and_then(|()| rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600)));
+            if uses.is_err() {
+                remove_or_warn(tmp.as_fd(), &name);
+            }
+            let uses = uses.context(|| "create a lease")?;
             return Ok(Scratch {
                 tmp,
                 dir,
@@ -105,6 +140,7 @@ impl Scratch {
                 name,
                 count: AtomicU32::new(0),
                 spare: Mutex::default(),
+                has_failed: AtomicBool::new(false),
             });
         }
     }
@@ -118,6 +154,16 @@ impl Scratch {
     /// image, so that nobody removes it meanwhile. Several are a line each.
     pub fn uses(&self, names: &str) -> Result<()> {
         write_all(self.uses.as_fd(), format!("{names}\n").as_bytes()).context(|| "write a lease")
+    }
+
+    /// Says that this process removes something: if it is killed another one goes on.
+    pub fn removes(&self) -> Result<()> {
+        write_new(self.dir(), REMOVAL, b"").map(drop)
+    }
+
+    /// Says that things may have been left in the store that nothing names.
+    pub fn has_failed(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
     }
 
     /// The folder itself.
@@ -202,7 +248,16 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be removed now is swept later.
         remove_or_warn(self.tmp.as_fd(), &self.name);
+        if *self.has_failed.get_mut()
+            && let Ok(root) = rustix::fs::openat(&self.tmp, "..", DIRECTORY, Mode::empty())
+        {
+            let _ = Store::bare(root).give_back();
+        }
     }
+}
+
+fn exists(dir: BorrowedFd<'_>, name: &str) -> bool {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn remove_or_warn(tmp: BorrowedFd<'_>, name: &str) {

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use super::{Fields, Scratch, Store};
+use super::{Fields, Scratch, Store, seal};
 use crate::error::{Context, Result};
 use crate::image::digest::Digest;
 use crate::sys::fs::{read_small, write_new};
@@ -32,11 +32,11 @@ impl Fetched {
                 text.push_str(&format!("{name} {value}\n"));
             }
         }
-        text
+        seal::seal(&text)
     }
 
-    fn parse(text: &str) -> Option<Fetched> {
-        let fields = Fields(text);
+    pub(super) fn parse(text: &str) -> Option<Fetched> {
+        let fields = Fields(seal::unseal(text)?);
         let own = |name| fields.get(name).map(str::to_owned);
         let digest = Digest::parse(fields.get("digest")?).ok()?;
         Some(Fetched { digest, etag: own("etag"), modified: own("modified") })

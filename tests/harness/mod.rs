@@ -26,7 +26,9 @@ mod store;
 mod web;
 
 pub use apk::ApkServer;
-pub use base::{Member, architecture, busybox_tar, hex, layout_of, packed_layout_of, tar_of};
+pub use base::{
+    Member, architecture, busybox_tar, hex, layout_of, packed_layout_of, small_busybox_tar, tar_of,
+};
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
 pub use process::{Output, Running, finish, host, host_with};

@@ -1,15 +1,41 @@
 //! `context/<key>`: what is known of the files of a build context, so that they need not be read
-//! again. Only an aid: a lost or damaged file costs time and nothing else, so nothing is synced.
+//! again. A head, then blocks of one size, each with a checksum; what is in them is the build's
+//! affair. Only an aid: a lost or damaged file costs time and nothing else, so nothing is synced.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Scratch, Store};
+use super::{Scratch, Store, checksum};
 use crate::error::{Context, Result};
 
-const FOLDER: &str = "context";
+/// Where they are.
+pub const FOLDER: &str = "context";
+
+/// Bytes of a block.
+pub const BLOCK: usize = 8 << 10;
+/// In front of each block: its checksum and its number of bytes in use.
+pub const BLOCK_HEAD: usize = 10;
+/// In front of all: magic, and how many blocks there were when it was last looked whether their
+/// files are there.
+pub const HEAD: usize = 16;
+/// How the file begins.
+pub const MAGIC: &[u8; 8] = b"lathst1\n";
+
+/// The records of a block that is whole.
+pub fn read_block(file: &File, at: u64, into: &mut Vec<u8>) -> Option<()> {
+    into.resize(BLOCK, 0);
+    let offset = at.checked_mul(BLOCK as u64)?.checked_add(HEAD as u64)?;
+    file.read_exact_at(into, offset).ok()?;
+    let (sum, rest) = into.split_first_chunk::<8>()?;
+    let used = usize::from(u16::from_le_bytes(*rest.first_chunk::<2>()?));
+    let is_whole = checksum(rest) == *sum && used <= BLOCK - BLOCK_HEAD;
+    into.truncate(BLOCK_HEAD + used);
+    into.drain(..BLOCK_HEAD);
+    is_whole.then_some(())
+}
 
 impl Store {
     /// What is known of a context.

@@ -1,0 +1,111 @@
+//! `lath fsck`: checks the store, and mends it.
+
+use std::io::Write as _;
+
+use argh::FromArgs;
+
+use super::normalize::{Opt, Shape};
+use super::progress::{self, Mode, Terminals};
+use super::{Globals, Output, exit, load};
+use crate::catalog::check::{self, Counts, Fault, Lost, Remedy};
+use crate::error::{Context as _, Error, Result};
+
+/// Check the store, and mend it
+#[derive(FromArgs)]
+#[argh(subcommand, name = "fsck")]
+pub struct Args {
+    /// take away what is bad, and nothing else
+    #[argh(switch)]
+    repair: bool,
+    /// with --repair: an archive to bring lost layers and images back from
+    #[argh(option, arg_name = "archive")]
+    from: Option<String>,
+    /// do not read what is in layers
+    #[argh(switch)]
+    quick: bool,
+    /// say nothing but faults
+    #[argh(switch, short = 'q')]
+    quiet: bool,
+}
+
+/// The options, for the normaliser.
+pub const SHAPE: Shape = Shape {
+    options: &[
+        Opt::switch("repair", None),
+        Opt::value("from", None),
+        Opt::switch("quick", None),
+        Opt::switch("quiet", Some('q')),
+    ],
+    ..Shape::PLAIN
+};
+
+/// Prints a line for each fault.
+pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
+    if args.from.is_some() && !args.repair {
+        return Err(Error::usage("--from needs --repair"));
+    }
+    let session = globals.open()?;
+    let archive = args.from.as_deref().map(|path| load::open(Some(path))).transpose()?;
+    let (mut none, mut err) = (std::io::sink(), std::io::stderr());
+    let mut progress = progress::choose(
+        if args.quiet { Mode::Quiet } else { Mode::Auto },
+        &mut none,
+        &mut err,
+        Terminals::probe(),
+    );
+    let checked = check::check(&session, args.quick, &mut *progress);
+    let repaired = match (&checked, args.repair) {
+        (Ok(checked), true) if !checked.faults.is_empty() => {
+            Some(check::repair(&session, checked, archive, &mut *progress))
+        }
+        _ => None,
+    };
+    let failed = repaired.as_ref().and_then(|repaired| repaired.as_ref().err());
+    progress.finish(checked.as_ref().err().or(failed));
+    let checked = checked.context(|| "check the store")?;
+    for fault in &checked.faults {
+        write!(out, "{}: expected {}, found {}", fault.object, fault.expected, fault.found)?;
+        match args.repair {
+            true => writeln!(out)?,
+            false => writeln!(out, "; mend: {}", mend(fault))?,
+        }
+    }
+    let count = checked.faults.len();
+    let Some(repaired) = repaired else {
+        if count > 0 {
+            writeln!(out, "{count} faults")?;
+            return Ok(exit::FAILED);
+        }
+        if !args.quiet {
+            let Counts { layers, images, steps, records } = checked.counts;
+            writeln!(
+                out,
+                "clean: {images} images, {layers} layers, {steps} steps, {records} cache records"
+            )?;
+        }
+        return Ok(exit::SUCCESS);
+    };
+    // What was found is told even when it could not be mended.
+    out.flush()?;
+    let repaired = repaired.context(|| "repair the store")?;
+    for fault in &repaired.faults {
+        let how = match fault.remedy {
+            Remedy::Write(_) | Remedy::Make => "Written anew",
+            _ => "Removed",
+        };
+        writeln!(out, "{how}: {}", fault.object)?;
+    }
+    let [layers, images] = repaired.restored;
+    writeln!(out, "{count} faults mended; {layers} layers and {images} images restored")?;
+    Ok(exit::SUCCESS)
+}
+
+/// The command that mends a fault.
+fn mend(fault: &Fault) -> &'static str {
+    match fault.remedy {
+        Remedy::Lose(Lost::Layer(Some(_)) | Lost::Image(_) | Lost::Name) => {
+            "lath fsck --repair --from ARCHIVE"
+        }
+        _ => "lath fsck --repair",
+    }
+}

@@ -1,0 +1,145 @@
+//! What only spares work, and what is nobody's: cache mounts, what is known of contexts, layers
+//! and addresses, the places for mounts, unfinished work.
+
+use rustix::fs::{FileType, FlockOperation};
+use std::os::unix::fs::FileExt;
+
+use super::{Check, Unreadable, fault};
+use crate::error::Result;
+use crate::image::digest::Digest;
+use crate::image::json;
+use crate::store::context::{BLOCK, FOLDER, HEAD, MAGIC, read_block};
+use crate::store::{Fetched, Store, contents, manifests};
+use crate::sys::fs::open_dir;
+
+impl Check<'_> {
+    pub(super) fn aids(&mut self, mountpoints: (&[&str], &[&str])) -> Result<()> {
+        let is_hash = |name: &str| {
+            matches!(name.len(), 32 | 64) && name.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        self.each("mounts", &is_hash, &mut |check, name| {
+            check.each(&format!("mounts/{name}"), &|name| name == "data", &mut |_, _| Ok(()))
+        })?;
+        self.each(FOLDER, &is_hash, &mut |check, name| {
+            let path = format!("{FOLDER}/{name}");
+            check.file(&path, "what is known of a context", &|store| store.is_whole_context(&path))
+        })?;
+        self.each("urls", &is_hash, &mut |check, name| {
+            let is_whole = |text: &str| Fetched::parse(text).is_some();
+            check.text(&format!("urls/{name}"), "what was fetched", &is_whole).map(drop)
+        })?;
+        let is_part = |name: &str| {
+            let (hex, start) = name.split_once('-').unwrap_or_default();
+            Digest::parse_hex(hex).is_some() && start.bytes().all(|b| b.is_ascii_digit())
+        };
+        self.each("partial", &is_part, &mut |_, _| Ok(()))?;
+        let is_digest = |name: &str| Digest::parse_hex(name).is_some();
+        self.each(manifests::FOLDER, &is_digest, &mut |check, name| {
+            let path = format!("{}/{name}", manifests::FOLDER);
+            check.file(&path, "a manifest of this digest", &|store| {
+                let text = store.plain(&path, json::MAX_BYTES)?;
+                Ok(text.map(|text| Digest::of(&text).hex() == name))
+            })
+        })?;
+        self.file("contents", "whole entries", &|store| {
+            Ok(store.open_plain("contents")?.map(|file| contents::is_whole(&file)))
+        })?;
+        self.look(&mut |store| {
+            let found = store.mountpoints_differ("mountpoints", mountpoints)?;
+            Ok(found.map(|path| fault("mountpoints", "empty places for mounts", &path)))
+        })?;
+        self.unfinished()
+    }
+
+    fn file(
+        &mut self,
+        path: &str,
+        expected: &str,
+        is_whole: &dyn Fn(&Store) -> Result<std::result::Result<bool, Unreadable>>,
+    ) -> Result<()> {
+        self.look(&mut |store| {
+            let found = match is_whole(store)? {
+                Ok(true) => return Ok(None),
+                Ok(false) => "damage".to_owned(),
+                Err(_) if !store.exists(path)? => return Ok(None),
+                Err(found) => found,
+            };
+            Ok(Some(fault(path, expected, &found)))
+        })?;
+        Ok(())
+    }
+
+    /// What no living process holds the lock of.
+    fn unfinished(&mut self) -> Result<()> {
+        self.each("tmp", &|_| true, &mut |check, name| {
+            let path = format!("tmp/{name}");
+            check.look(&mut |store| {
+                let is_held = match open_dir(store.fd(), &path) {
+                    Ok(dir) => {
+                        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err()
+                    }
+                    // A file's writer holds the lock, so that under the lock it is nobody's.
+                    Err(_) => false,
+                };
+                let is_stray = !is_held && store.exists(&path)?;
+                Ok(is_stray.then(|| fault(&path, "nothing", "unfinished work of nobody")))
+            })?;
+            Ok(())
+        })
+    }
+}
+
+impl Store {
+    fn is_whole_context(&self, path: &str) -> Result<std::result::Result<bool, Unreadable>> {
+        let file = match self.open_plain(path)? {
+            Ok(file) => file,
+            Err(found) => return Ok(Err(found)),
+        };
+        let length = file.metadata()?.len();
+        let mut magic = [0; MAGIC.len()];
+        let begins = file.read_exact_at(&mut magic, 0).is_ok() && magic == *MAGIC;
+        let Some(rest) = length.checked_sub(HEAD as u64).filter(|_| begins) else {
+            return Ok(Ok(false));
+        };
+        let mut block = Vec::new();
+        let are_whole =
+            (0..rest / BLOCK as u64).all(|at| read_block(&file, at, &mut block).is_some());
+        Ok(Ok(are_whole && rest % BLOCK as u64 == 0))
+    }
+
+    /// What is in the folder of mount points and does not belong there.
+    fn mountpoints_differ(
+        &self,
+        dir: &str,
+        (dirs, files): (&[&str], &[&str]),
+    ) -> Result<Option<String>> {
+        let mut differs = None;
+        self.entries(dir, &mut |name, kind| {
+            let path = format!("{dir}/{name}");
+            let inside = path.strip_prefix("mountpoints/").unwrap_or_default();
+            let is_dir = kind == FileType::Directory;
+            let is_known = match is_dir {
+                true => dirs.iter().chain(files).any(|known| {
+                    known
+                        .strip_prefix(inside)
+                        .is_some_and(|rest| matches!(rest.get(..1), None | Some("/")))
+                }),
+                false => {
+                    let stat = rustix::fs::statat(
+                        self.fd(),
+                        &path,
+                        rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+                    )?;
+                    kind == FileType::RegularFile && files.contains(&inside) && stat.st_size == 0
+                }
+            };
+            if !is_known {
+                differs = Some(path);
+            } else if is_dir && let Some(found) = self.mountpoints_differ(&path, (dirs, files))? {
+                differs = Some(found);
+            }
+            Ok(())
+        })?;
+        Ok(differs)
+    }
+}

@@ -1,0 +1,291 @@
+//! A kill and an error at the system calls that change something, one at a time: afterwards the
+//! store is clean, what was there works, and the same command does what it should.
+//!
+//! By default some of each are tried; `LATH_TORTURE=1` (`make torture`) tries all.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
+mod harness;
+
+use harness::{Lath, Need, Output, finish, host, needs, small_busybox_tar};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+const HERE: &[Need] = &[Need::Root, Need::Busybox, Need::Program("strace")];
+
+/// The system calls that change files, and those that give descriptors.
+const CALLS: &str = "write,pwrite64,openat,mkdirat,renameat,renameat2,unlinkat,fsync,syncfs,linkat,\
+                     symlinkat,mknodat,fchmod,fchmodat,fchown,fchownat,utimensat,copy_file_range,\
+                     ftruncate,fallocate,fsetxattr,ioctl,flock";
+
+const ERRORS: &[&str] = &["ENOSPC", "EIO", "EDQUOT", "EMFILE", "ENOMEM", "EINTR", "EROFS"];
+
+const DOCKERFILE: &str = "FROM busybox\nRUN echo a > /a\nCOPY f /f\nLABEL x=y\nRUN echo b > /b\n";
+
+/// A command, and what holds when it has worked.
+struct Work {
+    name: &'static str,
+    words: &'static [&'static str],
+    /// A command that then works.
+    proof: &'static [&'static str],
+}
+
+const WORKS: &[Work] = &[
+    Work {
+        name: "load",
+        words: &["load", "-q", "-i", "other.tar"],
+        proof: &["run", "--rm", "other", "true"],
+    },
+    Work {
+        name: "build",
+        words: &["build", "-t", "new:1", "c"],
+        proof: &["run", "--rm", "new:1", "grep", "b", "/b"],
+    },
+    Work {
+        name: "tag",
+        words: &["tag", "busybox", "new:2"],
+        proof: &["run", "--rm", "new:2", "true"],
+    },
+    Work { name: "run", words: &["run", "--rm", "old:1", "true"], proof: &["images"] },
+    Work { name: "rmi", words: &["rmi", "-f", "old:1"], proof: &["images"] },
+];
+
+/// A store, and a copy of it from before each attempt.
+struct Arena {
+    lath: Lath,
+}
+
+impl Arena {
+    fn new() -> Arena {
+        let lath = Lath::new();
+        lath.give(&["import", "-", "other:latest"], &small_busybox_tar("other")).success();
+        lath.ok(&["save", "-o", &lath.text("other.tar"), "other"]);
+        lath.ok(&["rmi", "other"]);
+        lath.give(&["import", "-", "busybox:latest"], &small_busybox_tar("base")).success();
+        lath.build_in("o", "old:1", "FROM busybox\nRUN echo old > /o\n", &[]).success();
+        lath.write("c/f", "f");
+        lath.write("c/Dockerfile", DOCKERFILE);
+        host("cp", &["-a", lath.store().to_str().unwrap(), &lath.text("whole")]);
+        Arena { lath }
+    }
+
+    fn restore(&self) {
+        let store = self.lath.store();
+        fs::remove_dir_all(&store).unwrap();
+        host("cp", &["-a", &self.lath.text("whole"), store.to_str().unwrap()]);
+    }
+
+    /// Runs it under strace.
+    fn traced(&self, words: &[&str], expressions: &[&str]) -> Output {
+        let own = self.lath.command(words);
+        let log = self.lath.path("strace.log");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o"]).arg(log);
+        command.args(expressions.iter().flat_map(|expression| ["-e", expression]));
+        command.arg(own.get_program()).args(own.get_args());
+        command.current_dir(self.lath.path(".")).env_clear();
+        command.envs(own.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        finish(&mut command, &[])
+    }
+
+    /// Each of those system calls with its number, counted for itself as strace does, of the
+    /// thread that makes it most often; and what is in the store afterwards.
+    fn points(&self, work: &Work) -> (Vec<(String, usize)>, [usize; 4]) {
+        self.restore();
+        self.traced(work.words, &[&format!("trace={CALLS}")]).success();
+        let log = fs::read_to_string(self.lath.path("strace.log")).unwrap();
+        let mut count: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        let mut most: BTreeMap<&str, usize> = BTreeMap::new();
+        for line in log.lines().filter(|line| !line.contains(" resumed>") && line.contains('(')) {
+            let (thread, call) = line.split_once(' ').unwrap();
+            let call = call.trim_start().split('(').next().unwrap();
+            let own = count.entry((thread, call)).or_default();
+            *own += 1;
+            let all = most.entry(call).or_default();
+            *all = (*all).max(*own);
+        }
+        let points = |(call, last): (&str, usize)| {
+            let call = call.to_owned();
+            (1..=last).map(move |number| (call.clone(), number))
+        };
+        (most.into_iter().flat_map(points).collect(), self.sizes())
+    }
+
+    fn sizes(&self) -> [usize; 4] {
+        let count = |dir: &str| {
+            let path = self.lath.store().join(dir);
+            fs::read_dir(path).unwrap().count()
+        };
+        ["layers", "chains", "images", "tmp"].map(count)
+    }
+
+    /// What must hold after whatever has happened. Gives how much more of a kind there is than
+    /// after a command that was not disturbed.
+    fn holds(&self, work: &Work, sizes: [usize; 4], what: &str) -> usize {
+        let checked = self.lath.run(&["fsck"]);
+        assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}: {checked}");
+        assert_eq!(self.sizes()[3], 0, "{what}: tmp was not swept");
+        let listed = self.lath.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+        for name in listed.lines().filter(|name| !name.contains("<none>")) {
+            let ran = self.lath.run(&["run", "--rm", name, "true"]);
+            assert_eq!(ran.code, 0, "{what}: {ran}");
+        }
+        assert!(listed.contains("busybox:latest"), "{what}: {listed}");
+        let again = self.lath.run(work.words);
+        let is_gone = work.name == "rmi" && again.stderr.contains("No such image");
+        assert!(again.code == 0 || is_gone, "{what}, again: {again}");
+        let proof = self.lath.run(work.proof);
+        assert_eq!(proof.code, 0, "{what}: {proof}");
+        let checked = self.lath.run(&["fsck"]);
+        assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}: {checked}");
+        let more = self.sizes().into_iter().zip(sizes).map(|(now, then)| now.saturating_sub(then));
+        more.max().unwrap()
+    }
+}
+
+fn is_long() -> bool {
+    std::env::var_os("LATH_TORTURE").is_some()
+}
+
+fn tell(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// All, or so many, spread over them.
+fn spread<T: Clone>(all: &[T], few: usize) -> Vec<T> {
+    let step = if is_long() { 1 } else { all.len().div_ceil(few).max(1) };
+    all.iter().step_by(step).cloned().collect()
+}
+
+#[test]
+fn a_kill_at_any_system_call_leaves_a_clean_store() {
+    if !needs(HERE) {
+        return;
+    }
+    let arena = Arena::new();
+    for work in WORKS {
+        let (points, sizes) = arena.points(work);
+        let mut killed = 0;
+        for (call, number) in spread(&points, 9) {
+            arena.restore();
+            let inject = format!("inject={call}:signal=KILL:when={number}");
+            let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+            killed += usize::from(done.code == 137);
+            let what = format!("{} killed at {call} {number}", work.name);
+            let more = arena.holds(work, sizes, &what);
+            // Steps, or an image without a name, that nothing leads to yet.
+            assert!(
+                more <= if work.name == "build" { 3 } else { 1 },
+                "{what}: layers, chains, images, tmp: {:?}",
+                arena.sizes()
+            );
+        }
+        assert!(killed > 3, "{}: killed {killed} times", work.name);
+        tell(&format!("{}: killed {killed} times of {} calls", work.name, points.len()));
+    }
+}
+
+#[test]
+fn an_error_of_any_system_call_is_told_and_leaves_a_clean_store() {
+    if !needs(HERE) {
+        return;
+    }
+    let arena = Arena::new();
+    for work in WORKS {
+        let (points, sizes) = arena.points(work);
+        let (mut failed, mut borne) = (0, 0);
+        for (turn, (call, number)) in spread(&points, 12).into_iter().enumerate() {
+            for (at, errno) in ERRORS.iter().enumerate() {
+                if !is_long() && at != turn % ERRORS.len() {
+                    continue;
+                }
+                arena.restore();
+                let what = format!("{}: {errno} at {call} {number}", work.name);
+                let inject = format!("inject={call}:error={errno}:when={number}");
+                let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+                if done.code == 0 {
+                    borne += 1;
+                    if work.name != "rmi" && work.name != "run" {
+                        let proof = arena.lath.run(work.proof);
+                        assert_eq!(proof.code, 0, "{what}: {proof}");
+                    }
+                } else {
+                    failed += 1;
+                    // The program of a container or of a step may be what has failed.
+                    let is_own = done.stderr.contains("lath: ");
+                    let is_program = work.name == "run" && done.code < 125;
+                    // Or it is the telling.
+                    let is_own = is_own || call == "write";
+                    assert!(is_own || is_program, "{what}: {done}");
+                    assert!(matches!(done.code, 1 | 125..=127) || is_program, "{what}: {done}");
+                    assert!(!done.stderr.contains("panicked"), "{what}: {done}");
+                }
+                // What cannot be removed is swept by the next command.
+                let is_sweeping = ["unlinkat", "openat"].contains(&call.as_str());
+                let left = arena.sizes()[3];
+                assert!(left == 0 || is_sweeping, "{what}: left in tmp: {done}");
+                let more = arena.holds(work, sizes, &what);
+                // A removal that stops in the middle leaves steps, as a build that failed does.
+                let most = usize::from(work.name == "rmi");
+                assert!(more <= most, "{what}: layers, chains, images, tmp: {:?}", arena.sizes());
+            }
+        }
+        assert!(failed > 0, "{}: nothing failed", work.name);
+        let count = points.len();
+        tell(&format!("{}: {failed} failed, {borne} borne, {count} calls", work.name));
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_byte_leaves_a_clean_store() {
+    if !needs(HERE) {
+        return;
+    }
+    let arena = Arena::new();
+    let lath = &arena.lath;
+    let store = lath.store();
+    let at = store.to_str().unwrap();
+    for work in WORKS.iter().filter(|work| matches!(work.name, "load" | "build")) {
+        let (_, sizes) = arena.points(work);
+        let mut failed = 0;
+        let steps: Vec<usize> = (1..=60).collect();
+        for step in spread(&steps, 12) {
+            fs::remove_dir_all(&store).unwrap();
+            fs::create_dir(&store).unwrap();
+            host("mount", &["-t", "tmpfs", "-o", "size=64m", "x", at]);
+            host("cp", &["-a", &format!("{}/.", lath.text("whole")), at]);
+            let room = step * if work.name == "load" { 256 } else { 8 };
+            let used = used_kilobytes(&store);
+            let resize = |size: u64| {
+                host("mount", &["-o", &format!("remount,size={size}k"), at]);
+            };
+            resize(used + room as u64);
+            let what = format!("{} with {room} kB", work.name);
+            let done = lath.run(work.words);
+            if done.code != 0 {
+                failed += 1;
+                assert!(done.failure(1).contains("No space left"), "{what}");
+            }
+            resize(65536);
+            assert_eq!(arena.holds(work, sizes, &what), 0, "{what}: {:?}", arena.sizes());
+            host("umount", &["-l", at]);
+        }
+        assert!(failed > 0, "{}: the disk was never full", work.name);
+        tell(&format!("{}: {failed} times on a full disk", work.name));
+    }
+}
+
+fn used_kilobytes(path: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(path).unwrap();
+    (stat.f_blocks - stat.f_bfree) * stat.f_frsize / 1024
+}
