@@ -4,6 +4,7 @@
 //! it claims to be, and nothing is published before its layers are what the config says. This
 //! room carries images between a stream and the store; names and options are `catalog`'s.
 
+#[cfg(feature = "fsck")]
 mod check;
 mod docker;
 mod fits;
@@ -12,17 +13,20 @@ mod import;
 mod layout;
 mod load;
 mod oci;
+#[cfg(feature = "fsck")]
 mod restore;
 mod save;
 mod stack;
 mod steps;
 mod tape;
 
+#[cfg(feature = "fsck")]
 pub use check::differs;
 pub use folder::Folder;
 pub use import::{Import, import};
 pub use layout::{Layout, LayoutPlace};
 pub use load::{Loaded, load};
+#[cfg(feature = "fsck")]
 pub use restore::restore;
 pub use save::{Annotation, Level, Style, Target, image_manifest, save, write_layer};
 pub use stack::Stack;

@@ -1,6 +1,7 @@
 //! What a user does to images: find, list, look into, name, remove, carry in and out.
 
 pub mod change;
+#[cfg(feature = "fsck")]
 pub mod check;
 #[cfg(feature = "outputs")]
 pub mod export;

@@ -154,6 +154,7 @@ commands! {
     #[cfg(feature = "prune")]
     gc,
     info,
+    #[cfg(feature = "fsck")]
     fsck,
     version,
 }

@@ -57,6 +57,7 @@ impl Store {
 }
 
 /// Whether all entries of the file are whole. It must not be longer than it is cut at, either.
+#[cfg(feature = "fsck")]
 pub(super) fn is_whole(file: &File) -> bool {
     let mut block = [0; ENTRY * 128];
     let mut at = 0;

@@ -3,6 +3,7 @@
 //! things become visible.
 
 mod cache;
+#[cfg(feature = "fsck")]
 mod check;
 mod collect;
 mod contents;
@@ -33,6 +34,7 @@ use std::sync::OnceLock;
 use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags};
 
 pub use cache::{CacheKey, Record};
+#[cfg(feature = "fsck")]
 pub use check::{Checked, Counts, Fault, Lost, Remedy};
 pub use collect::Freed;
 pub use contents::checksum;

@@ -83,6 +83,7 @@ pub fn write(root: BorrowedFd<'_>, marks_by_name: bool) -> Result<()> {
     Ok(rustix::fs::fsync(root)?)
 }
 
+#[cfg(feature = "fsck")]
 impl Store {
     /// Whether the file with the format is as it was written.
     pub(super) fn has_whole_version(&self) -> Result<bool> {
