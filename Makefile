@@ -8,7 +8,9 @@ CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
-TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry mkfs.exfat mount.exfat-fuse
+# What the test of power cuts makes disks with.
+DISK_PROGRAMS := losetup unshare mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse
+TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
@@ -49,9 +51,10 @@ conformance: build ## BuildKit's results for 710 small Dockerfiles, the same lay
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2 --same-layers
 
-torture: build ## every file damaged, a kill and each errno at every system call (root; an hour or more)
+torture: build ## every file damaged, a kill and each errno at every system call, 10,400 power cuts, more with HOURS= (root; docs/TORTURE.md)
 	@tools/need $(TEST_PROGRAMS)
 	LATH_TORTURE=1 LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test fsck --test torture -- --nocapture --test-threads 1
+	LATH_POWER_CUTS=2600 LATH_POWER_HOURS=$(or $(HOURS),0) LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test power -- --nocapture
 
 fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 	@tools/need c++ python3

@@ -41,6 +41,9 @@ impl Store {
             }
             Ok(true)
         })?;
+        // What needed them is gone for good before they go. Images, steps and cache records lie in
+        // many directories, and not every file system syncs one of them with the others.
+        rustix::fs::syncfs(self.fd()).context(|| "sync the store")?;
         for chain in &freed.chains {
             rustix::fs::unlinkat(self.fd(), format!("chains/{}", chain.hex()), AtFlags::empty())
                 .context(|| "remove a chain")?;

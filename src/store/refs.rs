@@ -83,8 +83,10 @@ impl Store {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
             Err(other) => return Err(other).context(|| format!("remove the name {reference}")),
         }
-        // Stays when there are other tags.
-        let _ = rustix::fs::unlinkat(self.fd(), &folder, AtFlags::REMOVEDIR);
+        // Stays when there are other tags; the caller syncs what it lies in.
+        if rustix::fs::unlinkat(self.fd(), &folder, AtFlags::REMOVEDIR).is_err() {
+            self.sync_dir(&folder)?;
+        }
         Ok(true)
     }
 }

@@ -90,7 +90,6 @@ impl Store {
         if self.unlink(&format!("images/{}", image.hex()))? {
             removal.deleted.push(image);
         }
-        self.sync_dir("images")?;
         self.remove_steps(image, removal)
     }
 
@@ -142,7 +141,6 @@ impl Store {
             self.unlink(path)?;
             self.drop_parent(path);
         }
-        self.sync_dir("cache")?;
         for step in doomed {
             if self.unlink(&format!("steps/{}", step.hex()))? && step != image {
                 removal.deleted.push(step);

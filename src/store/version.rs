@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use super::{Store, seal};
+use super::seal;
 use crate::error::{Error, Result};
 use crate::sys::fs::{read_small, write_new};
 
@@ -84,7 +84,7 @@ pub fn write(root: BorrowedFd<'_>, marks_by_name: bool) -> Result<()> {
 }
 
 #[cfg(feature = "fsck")]
-impl Store {
+impl super::Store {
     /// Whether the file with the format is as it was written.
     pub(super) fn has_whole_version(&self) -> Result<bool> {
         let text = read_small(self.fd(), "VERSION", 256)?.unwrap_or_default();

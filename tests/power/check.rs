@@ -1,0 +1,196 @@
+//! What must hold of a store after a power cut.
+
+use super::device::{Device, FileSystem};
+use super::harness::Lath;
+use super::medium::Blocks;
+use super::session::{BASES, Event, NAMELESS, Session, Store};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Files of a store that are not synced.
+const AIDS: [&str; 3] = ["context/", "contents", "urls/"];
+
+/// Starts the machine again with this disk after a cut at that place, and looks.
+pub fn holds(
+    lath: &Lath,
+    device: &Device,
+    system: &FileSystem,
+    session: &Session,
+    at: usize,
+    disk: Blocks,
+) -> Result<(), String> {
+    device.file.set(disk);
+    let mounted = device.mount(system)?;
+    let store = Store { lath, mounted: mounted.path() };
+    let past = Past::of(session, at);
+    past.hold(&store).map_err(|what| format!("{what}\n{}", past.tell()))?;
+    mounted.unmount()
+}
+
+/// The session as far as the cut.
+struct Past<'a> {
+    session: &'a Session,
+    /// The last command that said that it was done.
+    done: Option<&'a Event>,
+    /// The command that was at work.
+    at_work: Option<&'a Event>,
+}
+
+impl<'a> Past<'a> {
+    fn of(session: &'a Session, at: usize) -> Past<'a> {
+        let done = session.events.iter().rfind(|event| event.ended <= at);
+        let at_work = session.events.iter().find(|event| event.began <= at && at < event.ended);
+        Past { session, done, at_work }
+    }
+
+    fn tell(&self) -> String {
+        let words = |event: Option<&Event>| event.map_or("-".into(), |event| event.words.join(" "));
+        format!("done: {}; at work: {}", words(self.done), words(self.at_work))
+    }
+
+    fn hold(&self, store: &Store<'_>) -> Result<(), String> {
+        let published = records(&store.root());
+        clean(store)?;
+        self.images_are_there(store)?;
+        self.next_build_works(store, &published)?;
+        clean(store)?;
+        match fs::read_dir(store.root().join("tmp")).map(Iterator::count) {
+            Ok(0) => Ok(()),
+            other => Err(format!("tmp was not swept: {other:?}")),
+        }
+    }
+
+    /// All images that were there are, nothing else is, and each is what it was.
+    fn images_are_there(&self, store: &Store<'_>) -> Result<(), String> {
+        let listed = store.images();
+        if listed.code != 0 {
+            return Err(listed.to_string());
+        }
+        let seen: BTreeSet<&str> = listed.stdout.lines().collect();
+        let none = BTreeSet::new();
+        let before = self.done.map_or(&none, |event| &event.images);
+        let after = self.at_work.map_or(before, |event| &event.images);
+        let differs = |what: &str, line: &str| {
+            Err(format!("{what}: {line}\nbefore {before:?}\nafter {after:?}\nseen {seen:?}"))
+        };
+        let ids: BTreeSet<&str> = before.union(after).filter_map(|line| id_of(line)).collect();
+        for line in &seen {
+            let is_known = before.contains(*line) || after.contains(*line);
+            // Its name comes after the image, and goes before it.
+            let is_between = self.at_work.is_some()
+                && line.starts_with(NAMELESS)
+                && id_of(line).is_some_and(|id| ids.contains(id));
+            if !is_known && !is_between {
+                return differs("not of this session", line);
+            }
+        }
+        let (names_before, names_after) = (names(before), names(after));
+        for name in names_before.intersection(&names_after).filter(|name| **name != NAMELESS) {
+            let count = seen.iter().filter(|line| line.split(' ').next() == Some(name)).count();
+            if count != 1 {
+                return differs(&format!("{count} of this name"), name);
+            }
+        }
+        for line in before.intersection(after) {
+            if !seen.contains(line.as_str()) {
+                return differs("lost", line);
+            }
+        }
+        let seen_ids: BTreeSet<&str> = seen.iter().filter_map(|line| id_of(line)).collect();
+        for id in seen_ids {
+            let archive = store.archive(id)?;
+            if self.session.archives.get(id) != Some(&archive) {
+                return Err(format!("the image {id} has changed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was at work can be done again, from the last step that was published; otherwise
+    /// something new.
+    fn next_build_works(
+        &self,
+        store: &Store<'_>,
+        published: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        let is_removing = self.at_work.is_some_and(|event| event.is_removal);
+        let last = match self.at_work {
+            Some(event) if event.build.is_some() => Some(event),
+            _ => self.done.filter(|_| !is_removing),
+        };
+        let again = last.and_then(|event| Some((event, event.build.as_ref()?)));
+        if let Some((event, build)) = again.filter(|(_, build)| !build.is_killed) {
+            let done = store.run(&event.words);
+            if done.code != i32::from(build.image.is_none()) {
+                return Err(done.to_string());
+            }
+            if let Some(image) = &build.image
+                && done.built() != image.trim_start_matches("sha256:")[..12]
+            {
+                return Err(format!("another image than {image}: {done}"));
+            }
+            let is_published = |step: &&String| published.contains(*step);
+            let mut least = build.steps.iter().take_while(is_published).count();
+            if self.at_work.is_none() {
+                least = build.steps.len();
+            }
+            return match done.cached().len() {
+                count if count < least => {
+                    Err(format!("{count} steps from the cache in place of {least}: {done}"))
+                }
+                _ => Ok(()),
+            };
+        }
+        let listed = store.images().stdout;
+        if !BASES.iter().any(|base| listed.lines().any(|line| line.starts_with(base))) {
+            store.run(&["load", "-q", "-i", "base0.tar"]);
+        }
+        let listed = store.images().stdout;
+        let base = listed.lines().find(|line| line.starts_with("base"));
+        let base = base.and_then(|line| line.split(' ').next()).ok_or("no base can be loaded")?;
+        store.lath.write("next/Dockerfile", format!("FROM {base}\nRUN echo next > /next\n"));
+        let built = store.run(&["build", "-t", "next", "next"]);
+        let ran = store.run(&["run", "--rm", "next", "grep", "next", "/next"]);
+        match built.code + ran.code {
+            0 => Ok(()),
+            _ => Err(format!("{built}{ran}")),
+        }
+    }
+}
+
+fn names(lines: &BTreeSet<String>) -> BTreeSet<&str> {
+    lines.iter().filter_map(|line| line.split(' ').next()).collect()
+}
+
+fn id_of(line: &str) -> Option<&str> {
+    line.split(' ').nth(1)
+}
+
+fn clean(store: &Store<'_>) -> Result<(), String> {
+    let checked = store.run(&["fsck", "-q"]);
+    // What only spares work has checksums in place of syncs; one that is damaged counts as none.
+    let is_aid = |line: &str| AIDS.iter().any(|aid| line.starts_with(aid));
+    let mut faults = checked.stdout.lines().filter(|line| line.contains(": expected "));
+    match checked.code {
+        0 => Ok(()),
+        1 if checked.stdout.contains(" faults") && faults.all(is_aid) => Ok(()),
+        _ => Err(checked.to_string()),
+    }
+}
+
+/// The short ids of the images that cache records lead to.
+fn records(root: &Path) -> BTreeSet<String> {
+    let folders = fs::read_dir(root.join("cache")).into_iter().flatten().flatten();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten());
+    let mut found = BTreeSet::new();
+    for file in files.flatten() {
+        let text = fs::read_to_string(file.path()).unwrap_or_default();
+        let image = text.lines().find_map(|line| line.strip_prefix("image sha256:"));
+        // The one of the layer alone is another key's.
+        if !text.contains("\nof layer") {
+            found.extend(image.map(|image| image[..12].to_owned()));
+        }
+    }
+    found
+}
