@@ -15,6 +15,9 @@ pub struct Session {
     pub store: Arc<Store>,
     /// The kernel.
     pub kernel: Kernel,
+    /// The words of `--registry-mirror`, and a file that says more.
+    #[cfg(feature = "net")]
+    pub mirrors: (Vec<String>, PathBuf),
 }
 
 /// Where the store is and how to work, by the command line and the environment.
@@ -26,6 +29,9 @@ pub struct Settings {
     pub driver: Option<String>,
     /// `LATH_STORE_LIMIT`: a size, or a share of the file system such as `20%`.
     pub limit: Option<String>,
+    /// `--registry-mirror`.
+    #[cfg(feature = "net")]
+    pub mirrors: Vec<String>,
 }
 
 impl Session {
@@ -50,7 +56,12 @@ impl Session {
             store.wish(driver)?;
         }
         store.sweep()?;
-        Ok(Session { store: Arc::new(store), kernel: Kernel::probe() })
+        Ok(Session {
+            store: Arc::new(store),
+            kernel: Kernel::probe(),
+            #[cfg(feature = "net")]
+            mirrors: (settings.mirrors.clone(), root.join("registries")),
+        })
     }
 
     /// Opens the store only when there is one already.

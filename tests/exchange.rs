@@ -11,7 +11,7 @@
 
 mod harness;
 
-use harness::{Lath, Need, host, needs};
+use harness::{Lath, Need, RealRegistry, Shelf, host, needs};
 use std::fs;
 use std::path::PathBuf;
 
@@ -178,10 +178,8 @@ fn directories_that_are_not_there_are_named_and_others_are_tried() {
     assert!(built.all().contains("no/such"), "{built}");
     assert_eq!(built.cached().len(), 6, "{built}");
     for (option, text) in [
-        ("--cache-to=type=registry,ref=a", "type=registry is not supported yet"),
         ("--cache-to=type=inline", "type=inline is not supported yet"),
         ("--cache-from=type=gha", "type=gha is not supported yet"),
-        ("--cache-from=user/app", "type=registry is not supported yet"),
     ] {
         let said = other.fails(&["build", option, "."]);
         assert!(said.contains(text), "{said}");
@@ -190,6 +188,8 @@ fn directories_that_are_not_there_are_named_and_others_are_tried() {
         ("--cache-to=type=local", "dest is required"),
         ("--cache-from=type=local,dest=x", "unknown key \"dest\""),
         ("--cache-to=type=local,dest=x,mode=most", "unknown mode \"most\""),
+        ("--cache-to=type=registry", "ref is required"),
+        ("--cache-from=type=registry,ref=x,mode=max", "unknown key \"mode\""),
     ] {
         let said = other.run(&["build", option, "."]).failure(2);
         assert!(said.contains(text), "{said}");
@@ -301,4 +301,91 @@ fn squash_knows_what_the_base_of_the_last_stage_is() {
     lath.build("label", "FROM busybox\nLABEL a=b\n");
     lath.build_in("l", "same", "FROM busybox\nLABEL a=b\n", &["--squash"]).success();
     assert_eq!(lath.id("same"), lath.id("label"));
+}
+
+#[test]
+fn steps_are_shared_by_a_registry() {
+    let more = [Need::Bases, Need::Program("skopeo"), Need::Program("docker-registry")];
+    if !needs(HERE) || !needs(&more) {
+        return;
+    }
+    let (one, other) = two("max");
+    let registry = RealRegistry::start(&one.path("registry"), &[]);
+    let name = registry.name("team/cache:1");
+    let to = format!("type=registry,ref={name},mode=max");
+    one.run(&["build", "-t", "x", "--cache-to", &to, "c"]).success();
+    let sent = registry.asked("PATCH /v2/team/cache/");
+    let from = format!("type=registry,ref={name}");
+    let context = one.text("c");
+    let built = other.run(&["build", "-t", "x", "--cache-from", &from, &context]).success();
+    assert_eq!(built.cached().len(), 6, "{built}");
+    assert_eq!(other.id("x"), one.id("x"));
+    assert_eq!(other.shell("x", "cat /one /f; ls -d /bin/vi /d; echo $A"), "one\ncontent/d\nb\n");
+    // They are the other store's own now, and a build that has all asks nobody.
+    let asked = registry.asked("/v2/team/cache/");
+    let words = ["build", "-t", "x", "--cache-from", &name, &context];
+    assert_eq!(other.run(&words).success().cached().len(), 6);
+    assert_eq!(registry.asked("/v2/team/cache/"), asked);
+    // What the other has done besides goes back, without the layers that are there.
+    one.write("c/f", "other content");
+    other.run(&["build", "--cache-from", &from, "--cache-to", &to, &context]).success();
+    assert!(registry.asked("PATCH /v2/team/cache/") <= sent + 3, "a layer or two, and the config");
+    let third = self::other(&one);
+    let built = third.run(&["build", "--cache-from", &from, &context]).success();
+    assert_eq!(built.cached().len(), 6, "{built}");
+    // Steps of the image alone.
+    let least = format!("type=registry,ref={}", registry.name("team/least"));
+    one.run(&["build", "--cache-to", &least, "c"]).success();
+    let fourth = self::other(&one);
+    let built = fourth.run(&["build", "--cache-from", &least, &context]).success();
+    assert!(built.cached().len() < 6 && !built.cached().is_empty(), "{built}");
+}
+
+#[test]
+fn a_name_without_steps_is_told_and_no_error() {
+    if !needs(HERE) || !needs(&[Need::Program("gzip")]) {
+        return;
+    }
+    let (one, _) = two("min");
+    let image = Shelf::of(&[harness::tar_of(&[harness::Member::File("f", "x")])]).serve();
+    let name = format!("127.0.0.1:{}/hub/x", image.port());
+    let missing = format!("127.0.0.1:{}/hub/none", image.port());
+    let store = other(&one);
+    let words = ["build", "--cache-from", &name, "--cache-from", &missing, &one.text("c")];
+    let built = store.run(&words).success();
+    for text in [format!("{name}:latest has no steps"), format!("{missing}:latest is not in")] {
+        assert_eq!(built.all().matches(&text).count(), 1, "{text}: {built}");
+    }
+    let lost = ["build", "--cache-to=type=registry,ref=127.0.0.1:1/x", &one.text("c")];
+    let error = store.run(&lost).failure(1);
+    assert!(error.contains("write to 127.0.0.1:1/x"), "{error}");
+}
+
+#[test]
+fn a_layer_in_a_registry_that_is_another_is_not_used() {
+    let more = [Need::Bases, Need::Program("skopeo"), Need::Program("docker-registry")];
+    if !needs(HERE) || !needs(&more) {
+        return;
+    }
+    let (one, other) = two("max");
+    let registry = RealRegistry::start(&one.path("registry"), &[]);
+    let name = registry.name("team/cache:1");
+    let to = format!("type=registry,ref={name},mode=max");
+    one.run(&["build", "-t", "x", "--cache-to", &to, "c"]).success();
+    // One bit of every blob but the JSON ones.
+    let blobs = one.path("registry");
+    let found =
+        host("find", &[blobs.to_str().unwrap(), "-path", "*/blobs/sha256/*", "-name", "data"]);
+    for path in found.lines() {
+        let mut bytes = fs::read(path).unwrap();
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }
+    }
+    let words = ["build", "-t", "x", "--cache-from", &name, &one.text("c")];
+    let built = other.run(&words).success();
+    assert!(built.all().contains("is not used"), "{built}");
+    assert_eq!(other.shell("x", "cat /one /f"), "one\ncontent");
 }

@@ -11,11 +11,12 @@
 
 mod harness;
 
-use harness::{Lath, Need, RealRegistry, Web, finish, host, needs, ok, status};
+use harness::{Asked, Lath, Need, RealRegistry, Web, finish, hex, host, needs, ok, status};
 use lath::image::json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const HERE: &[Need] = &[
     Need::Root,
@@ -218,7 +219,7 @@ fn a_registry_that_does_not_take_it_is_named_and_hears_no_secret_it_should_not()
     if !needs(&[Need::Root, Need::Busybox]) {
         return;
     }
-    let other = Web::start(|_| status(202));
+    let other = Web::start(|_| status(400));
     let elsewhere = format!("Location: {}\r\n", other.url("/upload?x=1"));
     for (begun, wanted) in [
         (status(202), "does not say where to"),
@@ -270,4 +271,203 @@ fn what_cannot_be_pushed_is_said() {
     let mut command = Command::new(harness::binary());
     command.env_clear().args(["login", "-u", "a", "--password-stdin", "127.0.0.1:1"]);
     assert!(finish(&mut command, b"x").failure(1).contains("127.0.0.1:1"));
+}
+
+/// A registry that takes what it is given, but answers as the test says, where that says something.
+fn taking(but: impl Fn(&Asked) -> Option<Vec<u8>> + Send + Sync + 'static) -> Web {
+    let count = AtomicUsize::new(0);
+    Web::start(move |asked| {
+        if let Some(answer) = but(asked) {
+            return answer;
+        }
+        let said = |status: u16, location: &str| {
+            format!("HTTP/1.1 {status} x\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n")
+        };
+        let answer = match asked.line.split(' ').next().unwrap() {
+            "GET" => return status(200),
+            "HEAD" => return status(404),
+            "POST" => said(202, &format!("/up/{}", count.fetch_add(1, Ordering::Relaxed))),
+            "PATCH" => said(202, asked.target()),
+            _ => said(201, "/"),
+        };
+        answer.into_bytes()
+    })
+}
+
+fn push_to(web: &Web, lath: &Lath) -> harness::Output {
+    let name = format!("127.0.0.1:{}/a/b:1", web.port());
+    lath.ok(&["tag", "x", &name]);
+    lath.run(&["push", &name])
+}
+
+/// The bytes of an upload, put together of what was sent under this address from a place on, are
+/// those of its digest.
+fn is_whole(asked: &[Asked], upload: &str, first: &[u8]) {
+    let mut sent = asked.iter().filter(|asked| asked.line.starts_with(&format!("PATCH {upload} ")));
+    let bytes = [first, &sent.next_back().unwrap().bytes].concat();
+    let digest = format!("{upload}?digest=sha256%3A{} ", hex(&bytes));
+    assert!(asked.iter().any(|asked| asked.line.starts_with(&format!("PUT {digest}"))), "{digest}");
+}
+
+#[test]
+fn layers_go_up_side_by_side() {
+    if !needs(&[Need::Root, Need::Busybox]) {
+        return;
+    }
+    let lath = with_image("x");
+    let count = AtomicUsize::new(0);
+    // None of the three is done before all have come.
+    let web = taking(move |asked| {
+        if asked.line.starts_with("PATCH") && count.fetch_add(1, Ordering::Relaxed) < 3 {
+            while count.load(Ordering::Relaxed) < 3 {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+        None
+    });
+    let pushed = push_to(&web, &lath).success().stdout;
+    assert_eq!(pushed.matches(": Pushed\n").count(), 3, "{pushed}");
+    let asked = web.take();
+    for upload in 0..4 {
+        is_whole(&asked, &format!("/up/{upload}"), b"");
+    }
+    assert!(asked.last().unwrap().line.starts_with("PUT /v2/a/b/manifests/1 "));
+}
+
+#[test]
+fn an_upload_that_breaks_goes_on_where_it_stopped() {
+    if !needs(&[Need::Root, Need::Busybox]) {
+        return;
+    }
+    const HAS: usize = 20_000;
+    let lath = Lath::with_busybox();
+    lath.build("x", "FROM busybox\nENV A=b\n");
+    for knows in [true, false] {
+        let first = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = first.clone();
+        let web = taking(move |asked| {
+            let mut seen = seen.lock().unwrap();
+            if asked.line.starts_with("PATCH /up/0 ") && seen.is_empty() {
+                *seen = asked.bytes.clone();
+                return Some(Vec::new());
+            }
+            let range = format!("Location: /up/0?on\r\nRange: 0-{}\r\n", HAS - 1);
+            asked.line.starts_with("GET /up/0").then(|| match knows {
+                true => format!("HTTP/1.1 204 x\r\n{range}\r\n").into_bytes(),
+                false => status(404),
+            })
+        });
+        push_to(&web, &lath).success();
+        let (asked, first) = (web.take(), first.lock().unwrap());
+        assert!(first.len() > HAS, "{}", first.len());
+        let sent = |upload: &str| {
+            let mut all = asked.iter();
+            all.find(|asked| asked.line.starts_with(&format!("PATCH {upload} ")))
+                .map_or(0, |asked| asked.bytes.len())
+        };
+        match knows {
+            true => {
+                assert_eq!(sent("/up/0?on"), first.len() - HAS);
+                let digest = format!("PUT /up/0?on&digest=sha256%3A{} ", hex(&first));
+                assert!(asked.iter().any(|asked| asked.line.starts_with(&digest)), "{digest}");
+            }
+            false => is_whole(&asked, "/up/1", b""),
+        }
+    }
+}
+
+#[test]
+fn what_is_cut_or_grows_too_old_is_sent_again() {
+    if !needs(&[Need::Root, Need::Busybox]) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.build("x", "FROM busybox\nENV A=b\n");
+    let tokens = AtomicUsize::new(0);
+    let realm = Web::start(move |_| {
+        let number = tokens.fetch_add(1, Ordering::Relaxed) + 1;
+        harness::ok("", &format!("{{\"token\":\"tick-{number}\"}}"))
+    });
+    let (url, patches, manifests) = (realm.url("/t"), AtomicUsize::new(0), AtomicUsize::new(0));
+    let web = taking(move |asked| {
+        // With the first layer the first token has become too old.
+        let is_old =
+            asked.line.starts_with("PATCH") && patches.fetch_add(1, Ordering::Relaxed) == 0;
+        let authorization = asked.header("authorization");
+        if is_old || authorization.is_none() {
+            let head = "HTTP/1.1 401 x\r\nContent-Length: 0\r\n";
+            return Some(format!("{head}WWW-Authenticate: Bearer realm=\"{url}\"\r\n\r\n").into());
+        }
+        let is_manifest = asked.line.contains("/manifests/");
+        (is_manifest && manifests.fetch_add(1, Ordering::Relaxed) < 2).then(Vec::new)
+    });
+    push_to(&web, &lath).success();
+    assert_eq!(realm.take().len(), 2);
+    let asked = web.take();
+    let puts = asked.iter().filter(|asked| asked.line.contains("/manifests/"));
+    assert_eq!(puts.count(), 3);
+    assert_eq!(asked.last().unwrap().header("authorization"), Some("Bearer tick-2"));
+}
+
+#[test]
+fn a_list_puts_images_for_several_platforms_under_one_name() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::new();
+    let registry = RealRegistry::start(&lath.path("registry"), &[]);
+    let here = registry.push("busybox-amd64.oci.tar", "team/app:amd64", &[]);
+    let there = registry.push("busybox-arm64.oci.tar", "other/app:arm64", &[]);
+    let list = registry.name("team/app:1");
+    let error = lath.fails(&["manifest", "push", &list]);
+    assert!(error.contains("No such manifest"), "{error}");
+    let said = lath.ok(&["manifest", "create", &list, &here]);
+    assert_eq!(said, format!("Created manifest list {list}\n"));
+    let error = lath.fails(&["manifest", "create", &list, &there]);
+    assert!(error.contains("--amend"), "{error}");
+    lath.ok(&["manifest", "create", "--amend", &list, &there]);
+    let platforms = |text: &str| {
+        let value = Value::parse(text.as_bytes()).unwrap();
+        let entries = value.get("manifests").and_then(Value::as_array).unwrap().to_vec();
+        let part = |entry: &Value, key: &str| {
+            let platform = entry.get("platform").unwrap();
+            platform.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let all =
+            entries.iter().map(|entry| ["os", "architecture", "variant"].map(|k| part(entry, k)));
+        all.map(|parts| parts.join("/")).collect::<Vec<_>>()
+    };
+    let seen = lath.ok(&["manifest", "inspect", &list]);
+    assert_eq!(platforms(&seen), ["linux/amd64/", "linux/arm64/"]);
+    lath.ok(&["manifest", "annotate", "--arch", "arm", "--variant=v6", &list, &there]);
+    assert!(lath.fails(&["manifest", "annotate", &list, "x", "--os", "y"]).contains("is not in"));
+    let digest = lath.ok(&["manifest", "push", "--purge", &list]);
+    assert!(lath.fails(&["manifest", "rm", &list]).contains("No such manifest"));
+    // skopeo and lath see the list, and each of them an image of it.
+    let at = format!("docker://{list}");
+    let raw = host("skopeo", &["inspect", "--raw", "--tls-verify=false", &at]);
+    assert_eq!(platforms(&raw), ["linux/amd64/", "linux/arm/v6"]);
+    assert_eq!(digest.trim(), format!("sha256:{}", hex(raw.as_bytes())));
+    assert_eq!(platforms(&lath.ok(&["manifest", "inspect", &list])).len(), 2);
+    for words in [&["amd64"][..], &["arm", "--override-variant", "v6"]] {
+        let mut all = vec!["--override-arch"];
+        all.extend(words);
+        let to = format!("dir:{}", lath.text(words[0]));
+        all.extend(["copy", "-q", "--src-tls-verify=false", &at, &to]);
+        host("skopeo", &all);
+    }
+    lath.ok(&["pull", "--platform", "linux/amd64", &list]);
+    // What does nothing is an error, and what is not right too.
+    let mut wrong =
+        vec![vec!["manifest"], vec!["manifest", "make"], vec!["manifest", "create", &list]];
+    wrong.push(vec!["manifest", "inspect", "--purge", &list]);
+    wrong.push(vec!["manifest", "push", "--os", "linux", &list]);
+    for words in wrong {
+        lath.run(&words).failure(2);
+    }
+    let error = lath.fails(&["manifest", "create", &registry.name("team/app:2"), &list]);
+    assert!(error.contains("is a list already"), "{error}");
+    lath.ok(&["manifest", "create", "elsewhere.invalid/x:1", &here]);
+    let error = lath.fails(&["manifest", "push", "elsewhere.invalid/x:1"]);
+    assert!(error.contains("another registry"), "{error}");
 }

@@ -491,3 +491,54 @@ fn https_goes_through_a_tunnel_of_the_proxy() {
     let error = harness::finish(&mut command, &[]).failure(1);
     assert!(error.contains("gives no way to example.invalid:443: status 407"), "{error}");
 }
+
+#[test]
+fn proxies_of_socks_and_over_tls_lead_there_too() {
+    if !needs(HERE) || !needs(&[Need::Program("openssl"), Need::Program("python3")]) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let authority = Authority::new(&lath.path("authority"));
+    let [from, to] = ["-1 day", "+1 day"].map(in_days);
+    let safe = authority.server("DNS:example.invalid", (&from, &to), "ec", "1.3");
+    let plain = Web::start(|asked| match asked.target().ends_with("/f") {
+        true => harness::ok("", "plain\n"),
+        false => status(404),
+    });
+    let add = |scheme: &str, proxy: &str| {
+        lath.write("c/Dockerfile", format!("FROM busybox\nADD {scheme}://example.invalid/f /f\n"));
+        let mut command = lath.command(&["build", "--no-cache", "-t", "x", "c"]);
+        command.env("SSL_CERT_FILE", authority.file());
+        command.env(format!("{}_PROXY", scheme.to_uppercase()), proxy);
+        harness::finish(&mut command, &[])
+    };
+    for (scheme, port, wanted) in
+        [("http", plain.port(), "plain\n"), ("https", safe.port, "safe\n")]
+    {
+        for (wants, given) in [(None, ""), (Some("me:p@w"), "me:p%40w@")] {
+            let (proxy, asked) = harness::socks_to(port, wants);
+            add(scheme, &format!("socks5://{given}127.0.0.1:{proxy}")).success();
+            assert_eq!(lath.shell("x", "cat /f"), wanted);
+            let default = if scheme == "http" { 80 } else { 443 };
+            assert_eq!(asked.recv().unwrap(), format!("example.invalid:{default}"));
+        }
+    }
+    for (given, wanted) in [("", "wants to know who asks"), ("me:no@", "does not take this name")] {
+        let (proxy, _asked) = harness::socks_to(plain.port(), Some("me:p@w"));
+        let error = add("http", &format!("socks5://{given}127.0.0.1:{proxy}")).failure(1);
+        assert!(error.contains(wanted), "{error}");
+    }
+    let error = add("http", &format!("socks5://127.0.0.1:{}", plain.port())).failure(1);
+    assert!(error.contains("127.0.0.1"), "{error}");
+    // A proxy that is spoken to over TLS: a server in its place, and a way through it.
+    let relay = authority.relay("DNS:localhost", (&from, &to), plain.port());
+    add("http", &format!("https://localhost:{}", relay.port)).success();
+    assert_eq!(lath.shell("x", "cat /f"), "plain\n");
+    let line = plain.take().pop().unwrap().line;
+    assert_eq!(line, "GET http://example.invalid/f HTTP/1.1");
+    let (tunnel, asked) = harness::tunnel_to(safe.port);
+    let relay = authority.relay("DNS:localhost", (&from, &to), tunnel);
+    add("https", &format!("https://localhost:{}", relay.port)).success();
+    assert_eq!(lath.shell("x", "cat /f"), "safe\n");
+    assert_eq!(asked.recv().unwrap().line, "CONNECT example.invalid:443 HTTP/1.1");
+}

@@ -6,6 +6,7 @@ use super::shared::Shared;
 use super::squash::squash;
 use super::work::Kept;
 use crate::error::Result;
+use crate::event::Listener;
 use crate::image::digest::ImageId;
 use crate::session::Session;
 
@@ -25,6 +26,7 @@ pub fn finish(
     mut image: ImageId,
     ends: &[Ends],
     kept: Kept,
+    listener: &mut dyn Listener,
 ) -> Result<ImageId> {
     let mut kept = Some(kept);
     if request.squash {
@@ -33,8 +35,8 @@ pub fn finish(
             .map_err(|error| error.during("squash"))?;
     }
     for to in &request.cache_to {
-        exchange::keep(session, to, ends)
-            .map_err(|error| error.during(format!("write to {:?}", to.path)))?;
+        exchange::keep(session, to, ends, listener)
+            .map_err(|error| error.during(format!("write to {}", to.at)))?;
     }
     Ok(image)
 }

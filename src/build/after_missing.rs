@@ -21,7 +21,14 @@ pub fn ends(_: &Shared<'_>, _: &Request, _: ImageId) -> Result<()> {
 }
 
 /// The image as it is.
-pub fn finish(_: &Session, _: &Request, image: ImageId, _: &(), _: Kept) -> Result<ImageId> {
+pub fn finish(
+    _: &Session,
+    _: &Request,
+    image: ImageId,
+    _: &(),
+    _: Kept,
+    _: &mut dyn Listener,
+) -> Result<ImageId> {
     Ok(image)
 }
 

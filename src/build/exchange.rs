@@ -1,16 +1,24 @@
 //! `--cache-from` and `--cache-to`: finished steps from other stores, and for them.
 
+use std::sync::Arc;
+
 use super::shared::Shared;
 use super::walk::Walk;
-use super::{CachePlace, Request};
+use super::{CacheAt, CachePlace, Request};
 use crate::archive::Steps;
+#[cfg(feature = "net")]
+use crate::catalog::pull::access;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Listener, Silent};
-use crate::image::digest::ImageId;
+use crate::image::digest::{DiffId, ImageId};
 use crate::plan::Base;
+#[cfg(feature = "net")]
+use crate::registry::{CacheImage, keep_steps};
 use crate::session::Session;
 use crate::snapshot::{Done, StepImage};
-use crate::store::{CacheKey, NewImage, NewRecord, Publication, Record};
+use crate::store::{
+    CacheKey, Layer, NewImage, NewLayer, NewRecord, Publication, Record, Scratch, Store,
+};
 
 /// What a stage came to: its image, and the image that it began with.
 pub type Ends = (ImageId, Option<ImageId>);
@@ -39,6 +47,37 @@ pub fn ends(build: &Shared<'_>, image: ImageId) -> Result<Vec<Ends>> {
     Ok(ends)
 }
 
+/// Finished steps of another store.
+enum Found {
+    Directory(Steps),
+    #[cfg(feature = "net")]
+    Registry(Arc<CacheImage>),
+}
+
+impl Found {
+    fn record(&self, key: &CacheKey) -> Option<Record> {
+        match self {
+            Found::Directory(steps) => steps.record(key),
+            #[cfg(feature = "net")]
+            Found::Registry(image) => image.record(key),
+        }
+    }
+
+    fn layer(
+        &self,
+        store: &Arc<Store>,
+        scratch: &Scratch,
+        below: &[DiffId],
+        diff_id: &DiffId,
+    ) -> Result<Vec<NewLayer>> {
+        match self {
+            Found::Directory(steps) => steps.layer(store, scratch, below, diff_id),
+            #[cfg(feature = "net")]
+            Found::Registry(image) => image.layer(store, scratch, below, diff_id),
+        }
+    }
+}
+
 impl Walk<'_, '_> {
     /// The image after a step, when a directory of `--cache-from` has it; then the store has it
     /// too. What cannot be used is as if it were not there.
@@ -48,9 +87,8 @@ impl Walk<'_, '_> {
         key: &CacheKey,
         image: &mut StepImage,
     ) -> Result<Option<Done>> {
-        for CachePlace { path, .. } in &self.build.request.cache_from {
-            // Those that are not there have been named.
-            let Ok(steps) = Steps::open(path) else { continue };
+        for place in &self.build.request.cache_from {
+            let Some(steps) = self.open_cache(&place.at)? else { continue };
             let Some(record) = steps.record(key) else { continue };
             image.created = record.created.clone();
             let done = parent.after(image, record.diff_id, &mut self.text);
@@ -62,7 +100,7 @@ impl Walk<'_, '_> {
                 Ok(()) => return Ok(Some(done)),
                 Err(error) if matches!(error.kind(), Kind::Interrupted(_)) => return Err(error),
                 Err(error) => {
-                    let text = format!("a step in {path:?} is not used: {}", error.text());
+                    let text = format!("a step in {} is not used: {}", place.at, error.text());
                     self.listener().event(&Event::Warning { text: &text });
                 }
             }
@@ -70,9 +108,34 @@ impl Walk<'_, '_> {
         Ok(None)
     }
 
+    /// What can be read from. A place that is not there has been named, or is now, once.
+    fn open_cache(&mut self, at: &CacheAt) -> Result<Option<Found>> {
+        match at {
+            CacheAt::Directory(path) => Ok(Steps::open(path).ok().map(Found::Directory)),
+            #[cfg(feature = "net")]
+            CacheAt::Registry(name) => {
+                let build = self.build;
+                let found = build.caches.get(name.to_string(), || {
+                    let opened = access(build.session, false)
+                        .and_then(|access| CacheImage::open(name, &access));
+                    match opened {
+                        Ok(image) => Ok(Some(Arc::new(image))),
+                        Err(error) if matches!(error.kind(), Kind::Interrupted(_)) => Err(error),
+                        Err(error) => {
+                            let text = format!("--cache-from: {}", error.text());
+                            self.listener().event(&Event::Warning { text: &text });
+                            Ok(None)
+                        }
+                    }
+                });
+                Ok(found?.map(Found::Registry))
+            }
+        }
+    }
+
     fn take(
         &mut self,
-        steps: &Steps,
+        steps: &Found,
         parent: &Done,
         done: &Done,
         key: &CacheKey,
@@ -94,7 +157,11 @@ impl Walk<'_, '_> {
 
 /// Says which directories of `--cache-from` are not there.
 pub fn look(request: &Request, listener: &mut dyn Listener) {
-    for CachePlace { path, .. } in &request.cache_from {
+    for CachePlace { at, .. } in &request.cache_from {
+        #[cfg(feature = "net")]
+        let CacheAt::Directory(path) = at else { continue };
+        #[cfg(not(feature = "net"))]
+        let CacheAt::Directory(path) = at;
         if let Err(error) = Steps::open(path) {
             let text = format!("--cache-from: {}", error.text());
             listener.event(&Event::Warning { text: &text });
@@ -104,10 +171,15 @@ pub fn look(request: &Request, listener: &mut dyn Listener) {
 
 /// Writes the steps of a build for other stores: of its image, or of all stages. `ends`: what
 /// each stage came to, the image's last. Steps that led to a base image are that image's.
-pub fn keep(session: &Session, to: &CachePlace, ends: &[Ends]) -> Result<()> {
+pub fn keep(
+    session: &Session,
+    to: &CachePlace,
+    ends: &[Ends],
+    #[cfg_attr(not(feature = "net"), expect(unused_variables, reason = "a directory is quick"))]
+    listener: &mut dyn Listener,
+) -> Result<()> {
     let store = &session.store;
     let scratch = session.scratch()?;
-    let steps = Steps::create(&to.path)?;
     let records = store.records()?;
     let is_stage = |id: &ImageId| ends.iter().any(|(end, _)| end == id);
     let is_base = |id: &ImageId| ends.iter().any(|(_, base)| base.as_ref() == Some(id));
@@ -123,6 +195,7 @@ pub fn keep(session: &Session, to: &CachePlace, ends: &[Ends]) -> Result<()> {
     }
     let of_step = |record: &Record| !record.is_layer && seen.contains(&record.image);
     let wanted = || records.iter().filter(|(_, record)| of_step(record));
+    let mut layers: Vec<Layer> = Vec::new();
     for (_, record) in wanted() {
         let config = store.config(&record.image)?;
         let chain = config.and_then(|config| config.chains().pop());
@@ -132,12 +205,35 @@ pub fn keep(session: &Session, to: &CachePlace, ends: &[Ends]) -> Result<()> {
             if let Some(name) = &layer.name {
                 scratch.uses(name)?;
             }
-            steps.put_layer(store, &layer)?;
+            if !layers.iter().any(|known| known.diff_id == layer.diff_id) {
+                layers.push(layer);
+            }
         }
     }
-    // A record that is there promises that its layer is.
+    let records: Vec<_> = wanted().map(|(key, record)| (key, record)).collect();
+    match &to.at {
+        CacheAt::Directory(path) => keep_in(path, store, &records, &layers),
+        #[cfg(feature = "net")]
+        CacheAt::Registry(name) => {
+            let access = access(session, false)?;
+            keep_steps(store, name, &access, &records, layers, listener)
+        }
+    }
+}
+
+/// A record that is there promises that its layer is.
+fn keep_in(
+    path: &str,
+    store: &Store,
+    records: &[(&CacheKey, &Record)],
+    layers: &[Layer],
+) -> Result<()> {
+    let steps = Steps::create(path)?;
+    for layer in layers {
+        steps.put_layer(store, layer)?;
+    }
     steps.sync()?;
-    for (key, record) in wanted() {
+    for (key, record) in records {
         steps.put_record(key, record)?;
     }
     steps.sync()

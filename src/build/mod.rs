@@ -119,10 +119,30 @@ pub struct Request {
 /// Where finished steps are kept for other stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachePlace {
-    /// The directory.
-    pub path: String,
+    /// Where that is.
+    pub at: CacheAt,
     /// `mode=max`, to write: the steps of all stages, and not only those of the image.
     pub all_stages: bool,
+}
+
+/// A place of finished steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheAt {
+    /// A directory.
+    Directory(String),
+    /// A name in a registry.
+    #[cfg(feature = "net")]
+    Registry(Reference),
+}
+
+impl std::fmt::Display for CacheAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CacheAt::Directory(path) => write!(f, "{path:?}"),
+            #[cfg(feature = "net")]
+            CacheAt::Registry(name) => name.fmt(f),
+        }
+    }
 }
 
 /// What a name of `--build-context` stands for.
@@ -229,7 +249,7 @@ fn walk(
     // Finished steps are published whatever came after them.
     let published = shared.work.finish();
     let (image, ends) = built?;
-    let image = after::finish(session, request, image, &ends, published?)?;
+    let image = after::finish(session, request, image, &ends, published?, listener)?;
     listener.event(&Event::Built { image: &image });
     warn_of_unused(plan, request, listener);
     for tag in &request.tags {

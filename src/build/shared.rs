@@ -16,6 +16,8 @@ use super::stage::Building;
 use super::work::Lazy;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
+#[cfg(feature = "net")]
+use crate::registry::CacheImage;
 use crate::session::Session;
 use crate::snapshot::{Chain, Ticket};
 
@@ -33,6 +35,9 @@ pub struct Shared<'a> {
     pub total: usize,
     /// Where files come from that several steps fetch: these are kept until the end.
     pub several: BTreeSet<String>,
+    /// Steps that registries have, by their names.
+    #[cfg(feature = "net")]
+    pub caches: Once<Option<Arc<CacheImage>>>,
     /// Files from elsewhere, by their addresses and checksums.
     #[cfg(feature = "net")]
     pub remotes: Once<Arc<Remote>>,
@@ -87,6 +92,8 @@ impl<'a> Shared<'a> {
             epoch: request.epoch()?,
             total: plan.global_texts.len() + steps + labels,
             several,
+            #[cfg(feature = "net")]
+            caches: Once::default(),
             #[cfg(feature = "net")]
             remotes: Once::default(),
             repositories: git::Known::default(),

@@ -8,6 +8,8 @@ pub mod export;
 pub mod filter;
 pub mod inspect;
 pub mod list;
+#[cfg(feature = "net")]
+pub mod manifest;
 pub mod obtain;
 pub mod prune;
 #[cfg(feature = "net")]

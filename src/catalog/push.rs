@@ -21,8 +21,9 @@ pub fn push(
         Error::not_found(format!("An image does not exist locally with the tag: {word}"))
             .hint("lath tag IMAGE NAME gives an image a name")
     })?;
-    let access = Access { may_be_plain };
-    registry::push(&session.store, &session.scratch()?, &image, &name, access, listener)
+    let passed = session.store.changed_at();
+    let access = Access { may_be_plain, passed, ..Access::default() };
+    registry::push(&session.store, &session.scratch()?, &image, &name, &access, listener)
 }
 
 /// Tries a name and a password at a registry and keeps them.
@@ -32,7 +33,7 @@ pub fn login(
     password: &str,
     may_be_plain: bool,
 ) -> Result<Option<PathBuf>> {
-    registry::login(registry, user, password, Access { may_be_plain })
+    registry::login(registry, user, password, &Access { may_be_plain, ..Access::default() })
 }
 
 /// Forgets them; whether there were any.

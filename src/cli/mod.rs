@@ -36,6 +36,9 @@ pub struct Globals {
     pub root: Option<String>,
     /// `--driver NAME`: the snapshot driver.
     pub driver: Option<String>,
+    /// `--registry-mirror [REGISTRY=]URL`: where images are too.
+    #[cfg(feature = "net")]
+    pub mirrors: Vec<String>,
     /// `-D`: diagnosis on standard error.
     pub debug: bool,
 }
@@ -45,6 +48,8 @@ impl Globals {
         match long {
             "root" => self.root = value,
             "driver" => self.driver = value,
+            #[cfg(feature = "net")]
+            "registry-mirror" => self.mirrors.extend(value),
             "debug" => self.debug = value.as_deref() == Some("true"),
             _ => {}
         }
@@ -67,7 +72,13 @@ impl Globals {
         let word = |name| variable(name).map(|text| text.to_string_lossy().into_owned());
         let driver = self.driver.clone().or_else(|| word("LATH_DRIVER"));
         let limit = word("LATH_STORE_LIMIT");
-        Settings { root: root.map(PathBuf::from), driver, limit }
+        Settings {
+            root: root.map(PathBuf::from),
+            driver,
+            limit,
+            #[cfg(feature = "net")]
+            mirrors: self.mirrors.clone(),
+        }
     }
 }
 
@@ -140,6 +151,8 @@ commands! {
     pull,
     #[cfg(feature = "net")]
     push,
+    #[cfg(feature = "net")]
+    manifest,
     load,
     save,
     import,

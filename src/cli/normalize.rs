@@ -122,6 +122,8 @@ const GLOBALS: Shape = Shape {
     options: &[
         Opt::value("root", None),
         Opt::value("driver", None),
+        #[cfg(feature = "net")]
+        Opt::values("registry-mirror", None),
         Opt::switch("debug", Some('D')),
         Opt::switch("version", Some('v')),
         Opt::switch("help", Some('h')),
@@ -222,7 +224,8 @@ fn command(
     if let Some(found) = commands.iter().find(|command| command.name() == word) {
         return Ok(Front::Command(found, rest.to_vec()));
     }
-    if cfg!(not(feature = "net")) && ["login", "logout", "pull", "push"].contains(&word) {
+    if cfg!(not(feature = "net")) && ["login", "logout", "manifest", "pull", "push"].contains(&word)
+    {
         return Err(Error::built_without("net"));
     }
     let in_group: Vec<&str> = ALIASES
@@ -320,7 +323,7 @@ fn is_help(word: &str, shape: &Shape) -> bool {
 fn global_of(word: &str, shape: &Shape) -> Option<&'static Opt> {
     let name = word.strip_prefix("--")?.split('=').next()?;
     let global = GLOBALS.options.iter().find(|opt| opt.long == name)?;
-    let is_own = matches!(name, "root" | "driver" | "debug");
+    let is_own = matches!(name, "root" | "driver" | "debug" | "registry-mirror");
     let is_taken = shape.options.iter().any(|opt| opt.long == name);
     (is_own && !is_taken && !shape.planned.contains(&name)).then_some(global)
 }

@@ -2,9 +2,11 @@
 //! and 7). One that ends early is an error, never a short file.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use super::connection::Input;
 use super::head::{Headers, line};
+use super::idle::Idle;
 use crate::error::{Error, Result};
 
 /// All lines between the chunks that are no data: sizes' extensions and trailers, each.
@@ -25,20 +27,31 @@ enum Framing {
 
 /// A body, read as it comes.
 pub struct Body {
-    input: Input,
+    /// Nothing when it went home.
+    input: Option<Input>,
+    /// Where the connection goes when all is read, and its place there.
+    home: Option<(Arc<Idle>, String)>,
     framing: Framing,
     length: Option<u64>,
     read: u64,
 }
 
 impl Body {
-    /// The body that follows a head; `is_empty` for a status or method that has none.
-    pub(super) fn new(input: Input, headers: &Headers, is_empty: bool) -> Result<Body> {
+    /// The body that follows a head; `is_empty` for a status or method that has none. `home`: where
+    /// the connection goes afterwards, if it may be used again.
+    pub(super) fn new(
+        input: Input,
+        headers: &Headers,
+        is_empty: bool,
+        home: Option<(Arc<Idle>, String)>,
+    ) -> Result<Body> {
         let (framing, length) = match is_empty {
             true => (Framing::Done, None),
             false => framing(headers)?,
         };
-        Ok(Body { input, framing, length, read: 0 })
+        let mut body = Body { input: Some(input), home, framing, length, read: 0 };
+        body.go_home();
+        Ok(body)
     }
 
     /// Its length in bytes, when the server has told it.
@@ -52,6 +65,7 @@ impl Body {
         }
         if let Framing::Chunks { left: 0, is_first } = self.framing {
             self.framing = self.next_chunk(is_first)?;
+            self.go_home();
         }
         let left = match self.framing {
             Framing::Done => return Ok(0),
@@ -59,23 +73,29 @@ impl Body {
             Framing::Length(left) | Framing::Chunks { left, .. } => left,
         };
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let count = self.input.read(buffer.get_mut(..most).unwrap_or_default())?;
+        let Some(input) = &mut self.input else { return Ok(0) };
+        let count = input.read(buffer.get_mut(..most).unwrap_or_default())?;
         self.read += count as u64;
         let left = left - count as u64;
         self.framing = match (self.framing, count, left) {
-            (Framing::UntilClose, 0, _) => Framing::Done,
+            (Framing::UntilClose, 0, _) => {
+                self.home = None;
+                Framing::Done
+            }
             (_, 0, _) => return Err(self.short()),
             (Framing::Length(_), _, 0) => Framing::Done,
             (Framing::Length(_), ..) => Framing::Length(left),
             (Framing::Chunks { .. }, ..) => Framing::Chunks { left, is_first: false },
             (other, ..) => other,
         };
+        self.go_home();
         Ok(count)
     }
 
     fn next_chunk(&mut self, is_first: bool) -> Result<Framing> {
         let mut limit = MAX_LINE_BYTES;
-        let mut read = || line(&mut self.input as &mut dyn BufRead, &mut limit);
+        let Some(input) = &mut self.input else { return Ok(Framing::Done) };
+        let mut read = || line(input as &mut dyn BufRead, &mut limit);
         let malformed = || Error::input("the server has sent a malformed chunk");
         // The end of the chunk before.
         if !is_first && !read()?.is_empty() {
@@ -96,12 +116,36 @@ impl Body {
         Ok(Framing::Done)
     }
 
+    /// Gives the connection away when it has nothing more to say.
+    fn go_home(&mut self) {
+        if self.framing == Framing::Done
+            && let Some((idle, place)) = self.home.take()
+            && let Some(input) = self.input.take()
+        {
+            idle.put(place, input);
+        }
+    }
+
     fn short(&self) -> Error {
         let text = match self.length {
             Some(length) => format!("the connection ended after {} of {length} bytes", self.read),
             None => format!("the connection ended in the middle, after {} bytes", self.read),
         };
         Error::input(text).hint("try again; the server or the network has dropped it")
+    }
+}
+
+/// An answer that nobody reads is most often here already: then the connection is as good as new.
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let (Framing::Length(left), Some(input)) = (self.framing, &mut self.input)
+            && let Ok(left) = usize::try_from(left)
+            && left <= input.buffer().len()
+        {
+            input.consume(left);
+            self.framing = Framing::Done;
+            self.go_home();
+        }
     }
 }
 
@@ -144,7 +188,7 @@ mod tests {
     fn body(text: &str) -> Result<String> {
         let mut input = input(text);
         let head = head::read(&mut input)?;
-        let mut body = Body::new(input, &head.headers, false)?;
+        let mut body = Body::new(input, &head.headers, false, None)?;
         let mut text = String::new();
         body.read_to_string(&mut text)?;
         Ok(text)

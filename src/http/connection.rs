@@ -12,14 +12,30 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::signal;
 
-/// How long a connection may take to come about, over all addresses.
-const CONNECT: Duration = Duration::from_secs(30);
 /// How long an address has to itself before the next one is tried too (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
-/// How long a connection may carry nothing.
-const STALL: Duration = Duration::from_secs(30);
-/// How long a server may take from the request to the end of its head.
-const ANSWER: Duration = Duration::from_secs(60);
+/// How long a wait goes on before it is asked whether the user wants an end: a signal wakes only one
+/// of the threads.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// How long a server is waited for, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection to come about, over all addresses.
+    connect: u64,
+    /// While a connection carries nothing.
+    stall: u64,
+    /// From the request to the end of the head of its answer.
+    answer: u64,
+}
+
+impl Patience {
+    /// For a server that nobody else can stand in for.
+    pub const LONG: Patience = Patience { connect: 30, stall: 30, answer: 60 };
+    /// For one of several.
+    pub const SHORT: Patience = Patience { connect: 5, stall: 10, answer: 15 };
+}
+
 /// Most addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
 
@@ -27,7 +43,7 @@ const MAX_ADDRESSES: usize = 8;
 pub(super) type Input = BufReader<Box<dyn Stream>>;
 
 /// Bytes in both directions, encrypted or not.
-pub(super) trait Stream: Read + Write {
+pub(super) trait Stream: Read + Write + Send {
     /// The connection below.
     fn wire(&mut self) -> &mut Wire;
 }
@@ -37,30 +53,67 @@ pub(super) struct Wire {
     socket: TcpStream,
     /// The head of the answer is to be complete by then.
     deadline: Option<Instant>,
+    patience: Patience,
 }
 
 impl Wire {
     /// Connects to a host by its name or address.
-    pub fn connect(host: &str, port: u16) -> Result<Wire> {
+    pub fn connect(host: &str, port: u16, patience: Patience) -> Result<Wire> {
         let addresses = resolve(host, port)?;
         let socket = TcpStream::from(
-            race(&addresses).map_err(|error| error.during(format!("connect to {host}:{port}")))?,
+            race(&addresses, patience.connect)
+                .map_err(|error| error.during(format!("connect to {host}:{port}")))?,
         );
-        socket.set_read_timeout(Some(STALL))?;
-        socket.set_write_timeout(Some(STALL))?;
+        socket.set_read_timeout(Some(SLICE))?;
+        socket.set_write_timeout(Some(SLICE))?;
         // A request is one write; there is nothing to gather.
         socket.set_nodelay(true)?;
-        Ok(Wire { socket, deadline: None })
+        Ok(Wire { socket, deadline: None, patience })
     }
 
     /// The time for an answer begins.
     pub fn expect_answer(&mut self) {
-        self.deadline = Some(Instant::now() + ANSWER);
+        self.deadline = Some(Instant::now() + Duration::from_secs(self.patience.answer));
     }
 
     /// The answer has come; its body may take as long as it likes.
     pub fn answered(&mut self) {
         self.deadline = None;
+    }
+
+    /// Whether the other side has neither said anything nor hung up.
+    pub fn is_silent(&self) -> bool {
+        let mut polls = [PollFd::new(&self.socket, PollFlags::IN)];
+        matches!(poll(&mut polls, Some(&Timespec::default())), Ok(0))
+    }
+
+    /// Reads or writes, again and again until something went by or too much time has.
+    fn patiently(
+        &mut self,
+        mut go: impl FnMut(&mut TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let begun = Instant::now();
+        loop {
+            signal::check()?;
+            if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                let seconds = self.patience.answer;
+                let text = format!("the server has not answered within {seconds} seconds");
+                return Err(stalled(text).into());
+            }
+            match go(&mut self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A timeout of a socket (man 7 socket).
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let seconds = self.patience.stall;
+                    if begun.elapsed() >= Duration::from_secs(seconds) {
+                        let text =
+                            format!("the connection has carried nothing for {seconds} seconds");
+                        return Err(stalled(text).into());
+                    }
+                }
+                done => return done,
+            }
+        }
     }
 }
 
@@ -72,30 +125,13 @@ impl Stream for Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            signal::check()?;
-            if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                return Err(stalled("the server has not answered within 60 seconds").into());
-            }
-            match self.socket.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(told(error)),
-                done => return done,
-            }
-        }
+        self.patiently(|socket| socket.read(buffer))
     }
 }
 
 impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            signal::check()?;
-            match self.socket.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(told(error)),
-                done => return done,
-            }
-        }
+        self.patiently(|socket| socket.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -103,17 +139,7 @@ impl Write for Wire {
     }
 }
 
-/// A timeout of a socket is EAGAIN (man 7 socket), which means nothing to a reader.
-fn told(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            stalled("the connection has carried nothing for 30 seconds").into()
-        }
-        _ => error,
-    }
-}
-
-fn stalled(text: &str) -> Error {
+fn stalled(text: String) -> Error {
     Error::new(Kind::System, text).hint("try again; the server or the network has stalled")
 }
 
@@ -151,11 +177,12 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 /// The first address that answers; each next one is begun when those before it take too long or
 /// have refused.
-fn race(addresses: &[SocketAddr]) -> Result<OwnedFd> {
-    let end = Instant::now() + CONNECT;
+fn race(addresses: &[SocketAddr], seconds: u64) -> Result<OwnedFd> {
+    let end = Instant::now() + Duration::from_secs(seconds);
     let mut waiting = addresses.iter();
     let mut running: Vec<OwnedFd> = Vec::new();
-    let mut failed = Error::new(Kind::System, "it does not answer within 30 seconds");
+    let mut failed =
+        Error::new(Kind::System, format!("it does not answer within {seconds} seconds"));
     loop {
         let next = waiting.next();
         if let Some(address) = next {
@@ -214,7 +241,9 @@ pub(super) mod tests {
         let address = listener.local_addr().unwrap();
         let text = text.to_owned();
         std::thread::spawn(move || listener.accept().unwrap().0.write_all(text.as_bytes()));
-        BufReader::new(Box::new(Wire::connect("127.0.0.1", address.port()).unwrap()))
+        BufReader::new(Box::new(
+            Wire::connect("127.0.0.1", address.port(), Patience::LONG).unwrap(),
+        ))
     }
 
     #[test]
@@ -222,10 +251,10 @@ pub(super) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        assert!(race(&[closed, closed, open]).is_ok());
-        let error = race(&[closed]).unwrap_err();
+        assert!(race(&[closed, closed, open], 30).is_ok());
+        let error = race(&[closed], 30).unwrap_err();
         assert!(error.text().contains("refused"), "{error}");
-        assert!(race(&[]).is_err());
+        assert!(race(&[], 30).is_err());
     }
 
     #[test]

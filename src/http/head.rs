@@ -24,6 +24,11 @@ impl Headers {
         let named = self.0.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str())
     }
+
+    fn closes(&self) -> bool {
+        let mut words = self.all("connection").flat_map(|value| value.split(','));
+        words.any(|word| word.trim().eq_ignore_ascii_case("close"))
+    }
 }
 
 /// A response without its body.
@@ -31,6 +36,8 @@ impl Headers {
 pub struct Head {
     /// Three digits.
     pub status: u16,
+    /// The connection may be used again when the body is read.
+    pub is_lasting: bool,
     /// What else was said.
     pub headers: Headers,
 }
@@ -59,7 +66,9 @@ fn read_one(input: &mut dyn BufRead, left: &mut usize) -> Result<Head> {
     loop {
         let text = line(input, left)?;
         if text.is_empty() {
-            return Ok(Head { status, headers: Headers(headers) });
+            let headers = Headers(headers);
+            let is_lasting = first.starts_with(b"HTTP/1.1 ") && !headers.closes();
+            return Ok(Head { status, is_lasting, headers });
         }
         if headers.len() == MAX_HEADERS {
             return Err(bad("it has more than 200 headers"));

@@ -1,11 +1,13 @@
-//! A small HTTP/1.1 client: one request, one connection, a body that streams. Which files are
-//! fetched and what becomes of them is decided above.
+//! A small HTTP/1.1 client: connections that serve one request after the other, bodies that stream.
+//! Which files are fetched and what becomes of them is decided above.
 
 mod body;
 mod chunks;
 mod connection;
 mod head;
+mod idle;
 mod proxy;
+mod socks;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
@@ -13,17 +15,21 @@ mod tls;
 mod tls;
 mod url;
 
-use std::cell::OnceCell;
-use std::io::{BufReader, Write};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 pub use body::Body;
+pub use connection::Patience;
 pub use head::Headers;
 pub use url::{Url, encoded};
 
 use crate::error::{Error, Kind, Result};
-use connection::Wire;
-use proxy::Proxies;
+use connection::Stream;
+use connection::{Input, Wire};
+use head::Head;
+use idle::Idle;
+use proxy::{Proxies, Proxy};
 use tls::Tls;
 
 /// As docker's libraries have it.
@@ -91,7 +97,6 @@ impl Request {
         add("Host", &self.url.authority())?;
         add("User-Agent", concat!("lath/", env!("CARGO_PKG_VERSION")))?;
         add("Accept-Encoding", "identity")?;
-        add("Connection", "close")?;
         if let Some(authorization) = self.url.authorization() {
             add("Authorization", &authorization)?;
         }
@@ -148,22 +153,22 @@ impl Response {
 pub struct Client {
     proxies: Proxies,
     trust: Trust,
-    tls: OnceCell<Tls>,
+    tls: OnceLock<Tls>,
+    patience: Patience,
+    idle: Arc<Idle>,
 }
 
-/// Whose certificates are good.
-#[derive(Clone, Debug)]
-pub enum Trust {
-    /// Those of the system's authorities, and of the ones in these files.
-    Also(Vec<PathBuf>),
-    /// Anybody's: nothing is checked.
-    Nobody,
-}
-
-impl Default for Trust {
-    fn default() -> Trust {
-        Trust::Also(Vec::new())
-    }
+/// Whose certificates are good, and which one is shown.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Anybody's are: nothing is checked.
+    pub is_blind: bool,
+    /// Files with authorities besides those of the system.
+    pub also: Vec<PathBuf>,
+    /// The files of the certificate, and of its key, that say who this is.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// Seconds since 1970 that have surely passed, whatever the clock says.
+    pub passed: u64,
 }
 
 impl Client {
@@ -175,7 +180,19 @@ impl Client {
     /// With other authorities.
     pub fn trusting(trust: Trust) -> Client {
         let proxies = Proxies::from(&|name| std::env::var(name).ok());
-        Client { proxies, trust, tls: OnceCell::new() }
+        Client {
+            proxies,
+            trust,
+            tls: OnceLock::new(),
+            patience: Patience::LONG,
+            idle: Arc::default(),
+        }
+    }
+
+    /// With more or less of it.
+    #[must_use]
+    pub fn with_patience(self, patience: Patience) -> Client {
+        Client { patience, ..self }
     }
 
     /// Sends a request and reads the head of what comes back; goes along redirects. Who may know
@@ -227,48 +244,137 @@ impl Client {
         Ok(self.tls.get_or_init(|| tls))
     }
 
-    fn exchange(
-        &self,
-        request: &Request,
-        fill: Option<&mut Fill<'_>>,
-    ) -> Result<(head::Head, Body)> {
+    /// One request and the head of its answer, over a connection that is open already or a new one.
+    fn exchange(&self, request: &Request, mut fill: Option<&mut Fill<'_>>) -> Result<(Head, Body)> {
         let url = &request.url;
         let proxy = self.proxies.of(url)?;
-        let next = proxy.as_ref().unwrap_or(url);
+        // To a plain server the proxy itself answers.
+        let via = proxy.as_ref().filter(|proxy| !url.is_https && !proxy.is_socks);
+        let via = via.map(|proxy| &proxy.url);
+        let place = match via {
+            Some(proxy) => format!("via {}", proxy.host_and_port()),
+            None => format!("{} {}", url.is_https, url.host_and_port()),
+        };
+        let text = request.head(via, fill.is_some())?;
+        while let Some(mut input) = self.idle.take(&place) {
+            match ask(&mut input, request, &text, fill.as_deref_mut()) {
+                Ok(head) => return self.answer(input, head, request, place),
+                // It was given up by the server while it was idle. Nothing that is sent in one
+                // piece does harm when it comes twice.
+                Err(Failure::Gone(_)) if fill.is_none() => log::debug!("{place} has hung up"),
+                Err(Failure::Gone(error)) => return Err(error.into()),
+                Err(Failure::Other(error)) => return Err(error),
+            }
+        }
+        let mut input = self.connect(url, proxy.as_ref())?;
+        match ask(&mut input, request, &text, fill) {
+            Ok(head) => self.answer(input, head, request, place),
+            Err(Failure::Gone(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(Error::input("the connection was closed before the answer was complete"))
+            }
+            Err(Failure::Gone(error)) => Err(error.into()),
+            Err(Failure::Other(error)) => Err(error),
+        }
+    }
+
+    fn connect(&self, url: &Url, proxy: Option<&Proxy>) -> Result<Input> {
+        let next = proxy.map_or(url, |proxy| &proxy.url);
         // Before a connection that would be of no use.
-        let tls = if url.is_https { Some(self.tls()?) } else { None };
-        let mut wire = Wire::connect(&next.host, next.port)?;
-        if fill.is_none() {
-            wire.expect_answer();
-        }
-        if let (Some(_), Some(proxy)) = (tls, &proxy) {
-            wire = proxy::tunnel(wire, proxy, url)?;
-        }
-        let mut stream = match tls {
-            Some(tls) => tls.wrap(wire, &url.host)?,
-            None => Box::new(wire),
+        let is_safe = url.is_https || next.is_https;
+        let tls = if is_safe { Some(self.tls()?) } else { None };
+        let wrap = |stream, host: &Url| match tls.filter(|_| host.is_https) {
+            Some(tls) => tls.wrap(stream, &host.host),
+            None => Ok(stream),
         };
-        let via = proxy.as_ref().filter(|_| tls.is_none());
-        stream.write_all(request.head(via, fill.is_some())?.as_bytes())?;
-        stream.write_all(request.content.as_deref().unwrap_or_default())?;
-        stream.flush()?;
-        let sent = match fill {
-            Some(fill) => chunks::send(&mut *stream, fill),
-            None => Ok(()),
-        };
+        let wire = Wire::connect(&next.host, next.port, self.patience)?;
+        let mut stream: Box<dyn Stream> = Box::new(wire);
         stream.wire().expect_answer();
-        let mut input = BufReader::with_capacity(16 << 10, stream);
-        // A server that does not want it says so and hangs up.
-        let head = match (head::read(&mut input), sent) {
-            (Ok(head), Ok(())) => head,
-            (Ok(head), Err(_)) if head.status >= 300 => head,
-            (_, Err(error)) | (Err(error), _) => return Err(error),
-        };
-        input.get_mut().wire().answered();
+        if let Some(proxy) = proxy {
+            stream = wrap(stream, next)?;
+            if url.is_https || proxy.is_socks {
+                stream = proxy::tunnel(stream, proxy, url)?;
+            }
+            if url.is_https {
+                stream = wrap(stream, url)?;
+            }
+        } else {
+            stream = wrap(stream, url)?;
+        }
+        Ok(BufReader::with_capacity(16 << 10, stream))
+    }
+
+    fn answer(
+        &self,
+        input: Input,
+        head: Head,
+        request: &Request,
+        place: String,
+    ) -> Result<(Head, Body)> {
         let has_no_body = matches!(head.status, 204 | 304) || request.method == "HEAD";
-        let body = Body::new(input, &head.headers, has_no_body)?;
+        let home = head.is_lasting.then(|| (self.idle.clone(), place));
+        let body = Body::new(input, &head.headers, has_no_body, home)?;
         Ok((head, body))
     }
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The connection has ended before its first byte.
+    Gone(io::Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Other(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::BrokenPipe
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::UnexpectedEof => Failure::Gone(error),
+            _ => Failure::Other(error.into()),
+        }
+    }
+}
+
+/// Sends a request over a connection and reads the head of what comes back.
+fn ask(
+    input: &mut Input,
+    request: &Request,
+    head: &str,
+    fill: Option<&mut Fill<'_>>,
+) -> Result<Head, Failure> {
+    let stream = input.get_mut();
+    match fill {
+        None => stream.wire().expect_answer(),
+        Some(_) => stream.wire().answered(),
+    }
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(request.content.as_deref().unwrap_or_default())?;
+    stream.flush()?;
+    let sent = match fill {
+        Some(fill) => chunks::send(&mut *stream, fill),
+        None => Ok(()),
+    };
+    stream.wire().expect_answer();
+    if sent.is_ok() && input.fill_buf()?.is_empty() {
+        return Err(Failure::Gone(io::ErrorKind::UnexpectedEof.into()));
+    }
+    // A server that does not want it says so and hangs up.
+    let head = match (head::read(input), sent) {
+        (Ok(head), Ok(())) => head,
+        (Ok(head), Err(_)) if head.status >= 300 => Head { is_lasting: false, ..head },
+        (_, Err(error)) | (Err(error), _) => return Err(error.into()),
+    };
+    input.get_mut().wire().answered();
+    Ok(head)
 }
 
 impl Default for Client {

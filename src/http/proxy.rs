@@ -4,10 +4,22 @@
 use std::io::{BufReader, Write};
 use std::net::IpAddr;
 
-use super::connection::Wire;
+use super::connection::Stream;
 use super::head;
+use super::socks;
 use super::url::{Url, host_and_port};
 use crate::error::{Error, Result};
+
+/// The port of SOCKS proxies where none is named.
+const SOCKS: u16 = 1080;
+
+/// A proxy.
+pub(super) struct Proxy {
+    /// Where it is; https when it is spoken to over TLS.
+    pub url: Url,
+    /// It is one of SOCKS.
+    pub is_socks: bool,
+}
 
 /// The proxies of this process's environment.
 #[derive(Debug, Default)]
@@ -37,16 +49,27 @@ impl Proxies {
     }
 
     /// The proxy for an address; none when the server is asked itself.
-    pub fn of(&self, url: &Url) -> Result<Option<Url>> {
+    pub fn of(&self, url: &Url) -> Result<Option<Proxy>> {
         let text = if url.is_https { &self.https } else { &self.http };
         let Some(text) = text.as_deref().filter(|_| !self.is_exempt(url)) else { return Ok(None) };
         let name = if url.is_https { "HTTPS_PROXY" } else { "HTTP_PROXY" };
-        let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        if !whole.starts_with("http://") {
-            let text = format!("{name}: only proxies with http:// are supported");
-            return Err(Error::unsupported(text).hint("unset it, or name a plain proxy"));
+        let (scheme, place) = text.split_once("://").unwrap_or(("http", text));
+        let is_socks = match scheme {
+            "http" | "https" => false,
+            // Both leave it to the proxy to find the host.
+            "socks5" | "socks5h" => true,
+            _ => {
+                let text = format!("{name}: a proxy with {scheme:?} is not supported");
+                return Err(Error::unsupported(text).hint("there is: http, https, socks5"));
+            }
+        };
+        let scheme = if scheme == "https" { scheme } else { "http" };
+        let parsed = Url::parse(&format!("{scheme}://{place}")).map_err(|error| error.during(name));
+        let mut url = parsed?;
+        if is_socks && !place.trim_end_matches('/').ends_with(":80") && url.port == 80 {
+            url.port = SOCKS;
         }
-        Url::parse(&whole).map(Some).map_err(|error| error.during(name))
+        Ok(Some(Proxy { url, is_socks }))
     }
 
     fn is_exempt(&self, url: &Url) -> bool {
@@ -61,7 +84,15 @@ impl Proxies {
 }
 
 /// Asks a proxy for a connection to the server itself, through which TLS goes unseen.
-pub(super) fn tunnel(mut wire: Wire, proxy: &Url, to: &Url) -> Result<Wire> {
+pub(super) fn tunnel(
+    mut wire: Box<dyn Stream>,
+    proxy: &Proxy,
+    to: &Url,
+) -> Result<Box<dyn Stream>> {
+    let Proxy { url: proxy, is_socks } = proxy;
+    if *is_socks {
+        return socks::tunnel(&mut *wire, proxy, to).map(|()| wire);
+    }
     let place = to.host_and_port();
     let mut text = format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n");
     if let Some(authorization) = proxy.authorization() {
@@ -69,6 +100,7 @@ pub(super) fn tunnel(mut wire: Wire, proxy: &Url, to: &Url) -> Result<Wire> {
     }
     text.push_str("\r\n");
     wire.write_all(text.as_bytes())?;
+    wire.flush()?;
     let mut input = BufReader::new(wire);
     let status = head::read(&mut input)?.status;
     if !(200..300).contains(&status) {
@@ -126,7 +158,10 @@ mod tests {
             known.find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         };
         let found = Proxies::from(&own).of(&Url::parse(url).unwrap()).unwrap();
-        found.map(|url| url.host_and_port())
+        found.map(|proxy| match proxy.is_socks {
+            true => format!("socks {}", proxy.url.host_and_port()),
+            false => proxy.url.host_and_port(),
+        })
     }
 
     #[test]
@@ -142,6 +177,13 @@ mod tests {
         let script = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "a"), ("http_proxy", "b")];
         assert_eq!(proxy(&script, "http://x/").as_deref(), Some("b:80"));
         assert_eq!(proxy(&[("HTTP_PROXY", "")], "http://x/"), None);
+        for (text, wanted) in [
+            ("https://p", "p:443"),
+            ("socks5://p", "socks p:1080"),
+            ("socks5h://u:w@p:80/", "socks p:80"),
+        ] {
+            assert_eq!(proxy(&[("HTTP_PROXY", text)], "http://x/").as_deref(), Some(wanted));
+        }
     }
 
     #[test]
@@ -172,8 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_proxy_is_said() {
-        for text in ["socks5://p", "https://p", "http://"] {
+    fn what_is_no_proxy_is_said() {
+        for text in ["socks4://p", "ftp://p", "http://"] {
             let proxies = Proxies { http: Some(text.into()), ..Proxies::default() };
             assert!(proxies.of(&Url::parse("http://x").unwrap()).is_err(), "{text}");
         }

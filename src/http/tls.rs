@@ -1,19 +1,18 @@
 //! TLS 1.2 and 1.3. Whom to trust is this system's list of authorities, and whom the caller adds.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::client::Resumption;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
-    CryptoProvider, KeyProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature,
-    verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::sign::SigningKey;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
@@ -62,25 +61,38 @@ impl Tls {
         if clock() < MADE {
             log::warn!("the clock of this device is wrong: certificates are checked for {MADE}");
         }
-        let config = ClientConfig::builder_with_details(Arc::new(provider()), Arc::new(Clock))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed(&error))?;
-        let mut config = match trust {
-            Trust::Nobody => {
-                let anybody = Arc::new(Anybody(provider().signature_verification_algorithms));
-                config.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
-            }
-            Trust::Also(more) => {
-                config.with_root_certificates(authorities(more)?).with_no_client_auth()
+        let provider = Arc::new(provider());
+        let known = match trust.is_blind {
+            true => None,
+            false => {
+                let roots = Arc::new(authorities(&trust.also)?);
+                let known = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+                Some(
+                    known
+                        .build()
+                        .map_err(|error| failed(&rustls::Error::General(error.to_string())))?,
+                )
             }
         };
-        // A connection is for one request.
+        let algorithms = provider.signature_verification_algorithms;
+        let verifier = Arc::new(Verifier { known, algorithms, passed: trust.passed });
+        let config = ClientConfig::builder_with_details(provider, Arc::new(Clock))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(&error))?;
+        let config = config.dangerous().with_custom_certificate_verifier(verifier);
+        let mut config = match &trust.own {
+            None => config.with_no_client_auth(),
+            Some((certificate, key)) => {
+                own(certificate, key, |chain, key| config.with_client_auth_cert(chain, key))?
+            }
+        };
+        // Connections are kept; a second one to the same server is rare.
         config.resumption = Resumption::disabled();
         Ok(Tls(Arc::new(config)))
     }
 
     /// Makes a connection a safe one to this host.
-    pub fn wrap(&self, mut wire: Wire, host: &str) -> Result<Box<dyn Stream>> {
+    pub fn wrap(&self, mut wire: Box<dyn Stream>, host: &str) -> Result<Box<dyn Stream>> {
         let name = ServerName::try_from(host.to_owned());
         let name = name.map_err(|_| Error::input(format!("{host:?} cannot have a certificate")))?;
         let connection = ClientConnection::new(self.0.clone(), name);
@@ -92,11 +104,11 @@ impl Tls {
     }
 }
 
-struct Safe(StreamOwned<ClientConnection, Wire>);
+struct Safe(StreamOwned<ClientConnection, Box<dyn Stream>>);
 
 impl Stream for Safe {
     fn wire(&mut self) -> &mut Wire {
-        &mut self.0.sock
+        self.0.sock.wire()
     }
 }
 
@@ -139,37 +151,64 @@ fn provider() -> CryptoProvider {
         ],
         signature_verification_algorithms: whole.signature_verification_algorithms,
         secure_random: whole.secure_random,
-        key_provider: &NoKeys,
+        key_provider: whole.key_provider,
     }
 }
 
-/// lath has no certificate of its own, so it never reads a key.
-#[derive(Debug)]
-struct NoKeys;
-
-impl KeyProvider for NoKeys {
-    fn load_private_key(
-        &self,
-        _: PrivateKeyDer<'static>,
-    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
-        Err(rustls::Error::General(String::new()))
+/// What docker's folder of certificates has for this: a chain and its key, in PEM.
+fn own(
+    certificate: &Path,
+    key: &Path,
+    take: impl FnOnce(
+        Vec<CertificateDer<'static>>,
+        PrivateKeyDer<'static>,
+    ) -> Result<ClientConfig, rustls::Error>,
+) -> Result<ClientConfig> {
+    let text = std::fs::read(certificate).context(|| format!("read {certificate:?}"))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text).flatten().collect();
+    let text = std::fs::read(key).context(|| format!("read {key:?}"))?;
+    let secret = PrivateKeyDer::from_pem_slice(&text);
+    let done = secret.ok().filter(|_| !chain.is_empty()).map(|secret| take(chain, secret));
+    match done {
+        Some(Ok(config)) => Ok(config),
+        _ => {
+            Err(Error::input(format!("{certificate:?} and {key:?} are no certificate and its key"))
+                .hint("both are PEM files, and the key has no password"))
+        }
     }
 }
 
-/// Takes any certificate, of the server that has its key: for who has asked for that.
+/// Takes the certificates of those who are known, or anybody's, of the server that has its key.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+struct Verifier {
+    /// Nothing: for who has asked for that.
+    known: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+    passed: u64,
+}
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(known) = &self.known else { return Ok(ServerCertVerified::assertion()) };
+        let at = |time| known.verify_server_cert(certificate, others, name, ocsp, time);
+        match at(now) {
+            // A store that was written to later than now shows that the clock stands still. That
+            // makes no certificate too old: a clock may have been wrong the other way as well.
+            Err(rustls::Error::InvalidCertificate(cause))
+                if is_early(&cause) && self.passed > now.as_secs() =>
+            {
+                log::warn!("the clock of this device is wrong: the store is newer than now");
+                at(UnixTime::since_unix_epoch(Duration::from_secs(self.passed)))
+            }
+            done => done,
+        }
     }
 
     fn verify_tls12_signature(
@@ -178,7 +217,7 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -187,11 +226,11 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
@@ -261,15 +300,18 @@ fn failed(cause: &rustls::Error) -> Error {
         .hint("is it the port of an https server, and does it know TLS 1.2 or 1.3?")
 }
 
+fn is_early(cause: &CertificateError) -> bool {
+    use CertificateError as Cause;
+    matches!(cause, Cause::NotValidYet | Cause::NotValidYetContext { .. })
+}
+
 fn untrusted(cause: &CertificateError, host: &str) -> Error {
     use CertificateError as Cause;
     let (why, hint) = match cause {
         Cause::Expired | Cause::ExpiredContext { .. } => {
             ("has expired", "the server needs a new one; is the clock of this device right?")
         }
-        Cause::NotValidYet | Cause::NotValidYetContext { .. } => {
-            ("is not valid yet", "is the clock of this device right?")
-        }
+        early if is_early(early) => ("is not valid yet", "is the clock of this device right?"),
         Cause::UnknownIssuer => (
             "is signed by an authority that this system does not know",
             "for one of your own, name its PEM file in SSL_CERT_FILE; else update ca-certificates",

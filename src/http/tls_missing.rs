@@ -1,7 +1,7 @@
 //! In the place of `tls` in a lath without it: https is refused.
 
 use super::Trust;
-use super::connection::{Stream, Wire};
+use super::connection::Stream;
 use crate::error::{Error, Result};
 
 /// There is none.
@@ -16,7 +16,7 @@ impl Tls {
     }
 
     /// Not called.
-    pub fn wrap(&self, _: Wire, _: &str) -> Result<Box<dyn Stream>> {
+    pub fn wrap(&self, _: Box<dyn Stream>, _: &str) -> Result<Box<dyn Stream>> {
         match *self {}
     }
 }

@@ -131,10 +131,30 @@ impl Url {
         Some(format!("Basic {}", base64::encode(&userinfo)))
     }
 
+    /// The name and the password that were written.
+    pub(super) fn user_and_password(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let userinfo = self.userinfo.as_deref()?;
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        Some((unescaped(user), unescaped(password)))
+    }
+
     /// Whether it leads to this device.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.parse::<IpAddr>();
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether it is an address of this device's own network segment: clouds tell their machines
+    /// secrets under one.
+    pub fn is_link_local(&self) -> bool {
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V4(address)) => address.is_link_local(),
+            Ok(IpAddr::V6(address)) => {
+                let four = address.to_ipv4_mapped();
+                address.is_unicast_link_local() || four.is_some_and(|four| four.is_link_local())
+            }
+            Err(_) => false,
+        }
     }
 
     fn scheme(&self) -> &'static str {
@@ -273,6 +293,15 @@ mod tests {
         assert_eq!((url.host.as_str(), url.port, url.target.as_str()), ("2001:db8::1", 80, "/?x"));
         assert_eq!(url.authority(), "[2001:db8::1]");
         assert_eq!(url.host_and_port(), "[2001:db8::1]:80");
+    }
+
+    #[test]
+    fn addresses_of_the_segment_are_known() {
+        let is_local = |host: &str| Url::parse(&format!("http://{host}/")).unwrap().is_link_local();
+        assert!(
+            ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.1.1]"].iter().all(|h| is_local(h))
+        );
+        assert!(!["10.0.0.1", "[2001:db8::1]", "x.169.254.169.254"].iter().any(|h| is_local(h)));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! it stopped (RFC 9110, 14). What a broken or slow download has so far is kept for the next
 //! process; one that goes well is never written down.
 
-use std::io::{self, Read};
+use std::io::Read as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::remote::{Remote, is_busy, is_passing, pause, retry_after};
-use crate::error::{Context, Error, Result};
-use crate::event::Progress;
+use super::remote::{is_busy, is_passing, pause, retry_after};
+use super::sources::{Source, Sources};
+use crate::error::{Context, Error, Kind, Result};
 use crate::http::{Body, Response};
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Hasher;
@@ -21,65 +22,69 @@ const LONG: Duration = Duration::from_secs(20);
 /// After this time it is known how fast it goes.
 const KNOWN: Duration = Duration::from_secs(1);
 
+/// Where bytes came from that may be wrong without the registry's fault.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origins {
+    /// From an earlier process.
+    pub has_old: bool,
+    /// From a mirror.
+    pub has_mirrored: bool,
+}
+
 /// A blob under way.
-pub struct Blob<'a> {
-    remote: &'a mut Remote,
-    store: &'a Store,
-    descriptor: &'a Descriptor,
-    progress: Progress<'a>,
-    begun: Instant,
+pub struct Blob {
+    sources: Arc<Sources>,
+    store: Arc<Store>,
+    descriptor: Descriptor,
+    /// Time that went by with waiting for the network.
+    waited: Duration,
     hasher: Hasher,
     position: u64,
     /// The connection at hand, and where what it brings ends.
     body: Option<(Body, u64)>,
-    /// Connections since the last byte.
+    /// The first place that is still asked.
+    first: usize,
+    /// Connections to the last place since the last byte.
     tries: u32,
     /// The server does not go on in the middle.
     has_no_ranges: bool,
     partial: Option<Partial>,
     /// Some of what was read came from an earlier process.
     has_old_bytes: bool,
-    /// The server does not give it, so that there is nothing to be read any more.
+    /// Some of it came from a mirror.
+    has_mirrored_bytes: bool,
+    /// Nobody gives it, so that there is nothing to be read any more.
     is_given_up: bool,
 }
 
-impl<'a> Blob<'a> {
+impl Blob {
     /// Nothing read yet.
-    pub fn open(
-        remote: &'a mut Remote,
-        store: &'a Store,
-        descriptor: &'a Descriptor,
-        progress: Progress<'a>,
-    ) -> Result<Blob<'a>> {
+    pub fn open(sources: Arc<Sources>, store: Arc<Store>, descriptor: Descriptor) -> Result<Blob> {
         let mut partial = store.partial(&descriptor.digest)?;
         // One that was begun and no more would stand where nothing is kept.
         if let Some(empty) = partial.take_if(|partial| partial.length == 0) {
             store.drop_partial(empty);
         }
         Ok(Blob {
-            remote,
+            sources,
             store,
             descriptor,
-            progress,
-            begun: Instant::now(),
+            waited: Duration::ZERO,
             hasher: Hasher::new(),
             position: 0,
             body: None,
+            first: 0,
             tries: 0,
             has_no_ranges: false,
             partial,
             has_old_bytes: false,
+            has_mirrored_bytes: false,
             is_given_up: false,
         })
     }
 
-    /// Reads what nobody has asked for, and says whether all of it is what the descriptor
-    /// promises.
+    /// Whether all of it, which was read, is what the descriptor promises.
     pub fn verify(&mut self) -> Result<()> {
-        if self.is_given_up {
-            return Ok(());
-        }
-        io::copy(self, &mut io::sink())?;
         let found = self.hasher.clone().finish();
         let wanted = self.descriptor.digest;
         if found == wanted {
@@ -92,12 +97,18 @@ impl<'a> Blob<'a> {
             .hint("the registry, or somebody on the way to it, gives something else"))
     }
 
-    /// Whether it may be right when it is read once more: old bytes were wrong.
-    pub fn may_be_stale(&self) -> bool {
-        self.has_old_bytes
+    /// Whose bytes were among those read: those of an earlier process, those of a mirror.
+    pub fn origins(&self) -> Origins {
+        Origins { has_old: self.has_old_bytes, has_mirrored: self.has_mirrored_bytes }
     }
 
-    fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize> {
+    /// Gives the connection back: nothing will be read for a while, and a server does not wait.
+    pub fn rest(&mut self) {
+        self.body = None;
+    }
+
+    /// Reads on; 0 at the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let size = self.descriptor.size_bytes;
         if self.position >= size || buffer.is_empty() {
             return Ok(0);
@@ -123,25 +134,36 @@ impl<'a> Blob<'a> {
         };
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         self.position += count as u64;
-        self.progress.add(count as u64);
         Ok(count)
     }
 
     /// Bytes from the network, of those before `end`.
     fn receive(&mut self, buffer: &mut [u8], end: u64) -> Result<usize> {
         loop {
-            let error = match self.receive_once(buffer, end) {
+            let begun = Instant::now();
+            let source = self.sources.from(self.first)?;
+            let done = self.receive_once(&source, buffer, end);
+            self.waited += begun.elapsed();
+            let error = match done {
                 Ok(0) => Error::input("the server ends it too early"),
                 Ok(count) => {
                     self.tries = 0;
+                    self.has_mirrored_bytes |= !self.sources.is_last(&source);
                     return Ok(count);
                 }
                 Err(error) => error,
             };
             self.body = None;
-            self.tries += 1;
             let digest = self.descriptor.digest.short();
             log::info!("{digest}: {error}, after {} bytes", self.position);
+            if !self.sources.is_last(&source) && !matches!(error.kind(), Kind::Interrupted(_)) {
+                // The next place goes on where this one has stopped.
+                let is_broken = error.kind() != Kind::NotFound;
+                self.first = self.sources.after(&source, &error, is_broken);
+                (self.is_given_up, self.has_no_ranges) = (false, false);
+                continue;
+            }
+            self.tries += 1;
             if self.is_given_up || self.tries > TRIES || !is_passing(&error) {
                 self.is_given_up = true;
                 return Err(error.during(format!("download {digest}")));
@@ -153,11 +175,11 @@ impl<'a> Blob<'a> {
         }
     }
 
-    fn receive_once(&mut self, buffer: &mut [u8], end: u64) -> Result<usize> {
+    fn receive_once(&mut self, source: &Source, buffer: &mut [u8], end: u64) -> Result<usize> {
         let (mut body, ends) = match self.body.take() {
             // What was asked for may have been more than is wanted now.
             Some((body, ends)) if ends >= end => (body, ends),
-            _ => (self.connect(end)?, end),
+            _ => (self.connect(source, end)?, end),
         };
         let count = body.read(upto(buffer, end - self.position))?;
         self.body = Some((body, ends));
@@ -165,13 +187,14 @@ impl<'a> Blob<'a> {
     }
 
     /// Asks for the bytes from here to `end`.
-    fn connect(&mut self, end: u64) -> Result<Body> {
+    fn connect(&mut self, source: &Source, end: u64) -> Result<Body> {
         let (position, size) = (self.position, self.descriptor.size_bytes);
         let path = format!("blobs/{}", self.descriptor.digest);
         let range = format!("bytes={position}-{}", end.saturating_sub(1));
         let is_part = !self.has_no_ranges && (position > 0 || end < size);
         let headers: &[_] = if is_part { &[("Range", range.as_str())] } else { &[] };
-        let answer = self.remote.get_once(&path, headers)?;
+        let remote = &source.remote;
+        let answer = remote.get_once(&path, headers)?;
         match answer.status {
             206 if is_part => {
                 let begins = begins_at(&answer, position, size);
@@ -189,26 +212,27 @@ impl<'a> Blob<'a> {
             }
             416 if is_part => {
                 self.has_no_ranges = true;
-                Err(self.remote.refusal(&answer, &path))
+                Err(remote.refusal(&answer, &path))
             }
             status if is_busy(status) => {
-                pause(self.tries, retry_after(&answer))?;
-                Err(self.remote.refusal(&answer, &path))
+                if self.sources.is_last(source) {
+                    pause(self.tries, retry_after(&answer))?;
+                }
+                Err(remote.refusal(&answer, &path))
             }
             _ => {
                 self.is_given_up = true;
-                Err(self.remote.refusal(&answer, &path))
+                Err(remote.refusal(&answer, &path))
             }
         }
     }
 
     /// Notes what came, if it is kept.
     fn keep(&mut self, bytes: &[u8]) {
-        let elapsed = self.begun.elapsed();
-        if self.partial.is_none() && elapsed >= KNOWN {
+        if self.partial.is_none() && self.waited >= KNOWN {
             let left = self.descriptor.size_bytes.saturating_sub(self.position);
             // In whole bytes a second; nothing so far is slow.
-            let speed = self.position / elapsed.as_secs().max(1);
+            let speed = self.position / self.waited.as_secs().max(1);
             if speed == 0 || left / speed >= LONG.as_secs() {
                 self.begin_to_keep();
             }
@@ -232,12 +256,6 @@ impl<'a> Blob<'a> {
                 Err(error) => log::warn!("{error}"),
             }
         }
-    }
-}
-
-impl Read for Blob<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(self.read_some(buffer)?)
     }
 }
 

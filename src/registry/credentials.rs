@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -56,9 +57,25 @@ pub fn of(registry: &str) -> Result<Option<Credentials>> {
         return Ok(Some(found));
     }
     let Some(auths) = config.get("auths").and_then(Value::as_object) else { return Ok(None) };
-    let entry = auths.iter().find(|(name, _)| name == key);
-    let entry = entry.or_else(|| auths.iter().find(|(name, _)| host_of(name) == registry));
-    Ok(entry.and_then(|(_, entry)| read(entry)))
+    Ok(entry(auths, registry).and_then(read))
+}
+
+/// A warning when others can read the passwords of that file.
+pub fn exposed() -> Option<String> {
+    let path = path()?;
+    let mode = std::fs::metadata(&path).ok()?.permissions().mode() & 0o777;
+    let config = open(&path).ok()??;
+    let auths = config.get("auths").and_then(Value::as_object).unwrap_or_default();
+    let has_secrets = auths.iter().any(|(_, entry)| read(entry).is_some());
+    let text = || format!("{path:?} has passwords that others can read (mode {mode:o}): chmod 600");
+    (mode & 0o077 != 0 && has_secrets).then(text)
+}
+
+/// The entry of a registry, by its whole name.
+fn entry<'a>(auths: &'a [(String, Value)], registry: &str) -> Option<&'a Value> {
+    let own = auths.iter().find(|(name, _)| name == key_of(registry));
+    let own = own.or_else(|| auths.iter().find(|(name, _)| host_of(name) == registry));
+    own.map(|(_, entry)| entry)
 }
 
 /// Old files have whole addresses in the place of hosts.
@@ -156,6 +173,27 @@ mod tests {
         let token = Some(Credentials::Identity("t".into()));
         assert!(read(r#"{"auth":"am9lOg==","identitytoken":"t"}"#) == token);
         assert!(read("{}").is_none() && read(r#"{"auth":""}"#).is_none());
+    }
+
+    #[test]
+    fn a_name_that_only_looks_like_it_is_another() {
+        let text = br#"{"reg.example":1,"https://old.example/v1/":2,"reg.example:5000":3}"#;
+        let auths = Value::parse(text).unwrap();
+        let find =
+            |registry: &str| entry(auths.as_object().unwrap(), registry).and_then(Value::as_u64);
+        assert_eq!(find("reg.example"), Some(1));
+        assert_eq!(find("old.example"), Some(2));
+        assert_eq!(find("reg.example:5000"), Some(3));
+        for other in [
+            "evilreg.example",
+            "reg.example.evil",
+            "eg.example",
+            "reg.example:443",
+            "",
+            "docker.io",
+        ] {
+            assert_eq!(find(other), None, "{other}");
+        }
     }
 
     #[test]

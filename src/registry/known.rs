@@ -41,6 +41,11 @@ impl Known {
         Ok(known)
     }
 
+    /// Adds a blob that a layer was.
+    pub fn add(&mut self, diff_id: DiffId, blob: Blob) {
+        self.blobs.entry(diff_id).or_default().push(blob);
+    }
+
     /// The blobs that a layer was.
     pub fn blobs(&self, diff_id: &DiffId) -> &[Blob] {
         self.blobs.get(diff_id).map(Vec::as_slice).unwrap_or_default()
@@ -76,7 +81,7 @@ impl Known {
             if wanted.contains(diff_id) {
                 let (registry, repository) = (at.registry.clone(), at.repository.clone());
                 let blob = Blob { descriptor, registry, repository };
-                self.blobs.entry(*diff_id).or_default().push(blob);
+                self.add(*diff_id, blob);
             }
         }
         Ok(())

@@ -16,10 +16,10 @@ pub fn login(
     registry: &str,
     user: &str,
     password: &str,
-    access: Access,
+    access: &Access,
 ) -> Result<Option<PathBuf>> {
     let auth = credentials::basic(user, password);
-    Remote::of_registry(registry, access)?.check(&auth)?;
+    Remote::of_registry(registry, access.may_be_plain, access.passed)?.check(&auth)?;
     let (path, mut config) = open()?;
     if let Some(helper) = credentials::helper(&config, registry) {
         let mut said = Value::Object(Vec::new());

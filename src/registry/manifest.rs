@@ -1,8 +1,6 @@
 //! Manifests: what a name means, down to the image for one platform, byte for byte.
 
-use std::io::Read;
-
-use super::remote::Remote;
+use super::sources::Sources;
 use crate::error::{Context, Error, Result};
 use crate::image::descriptor::{
     DOCKER_LIST, DOCKER_MANIFEST, Descriptor, Manifest, OCI_INDEX, OCI_MANIFEST, choose,
@@ -30,14 +28,14 @@ pub struct Found {
 }
 
 /// Asks what a name means for a platform.
-pub fn find(remote: &mut Remote, reference: &Reference, wanted: &Platform) -> Result<Found> {
+pub fn find(sources: &Sources, reference: &Reference, wanted: &Platform) -> Result<Found> {
     // With a digest the tag is only for people.
     let word = match &reference.digest {
         Some(digest) => digest.to_string(),
         None => reference.tag_or_latest().to_owned(),
     };
     let what = reference.to_string();
-    let mut text = fetch(remote, &word, &what, reference.digest.as_ref(), None)?;
+    let mut text = fetch(sources, &word, &what, reference.digest.as_ref(), None)?;
     let digest = Digest::of(&text.bytes);
     let mut texts = Vec::new();
     for _ in 0..=MAX_DEPTH {
@@ -59,9 +57,26 @@ pub fn find(remote: &mut Remote, reference: &Reference, wanted: &Platform) -> Re
             return Err(no_platform(&what, wanted, &entries));
         };
         let name = chosen.digest.to_string();
-        text = fetch(remote, &name, &name, Some(&chosen.digest), Some(chosen.size_bytes))?;
+        text = fetch(sources, &name, &name, Some(&chosen.digest), Some(chosen.size_bytes))?;
     }
     Err(Error::input(format!("{what}: indexes are nested too deeply")))
+}
+
+/// What a name stands for, byte for byte, and of which kind that is.
+pub fn get(sources: &Sources, reference: &Reference) -> Result<(Vec<u8>, String)> {
+    let what = reference.to_string();
+    let word = match &reference.digest {
+        Some(digest) => digest.to_string(),
+        None => reference.tag_or_latest().to_owned(),
+    };
+    let text = fetch(sources, &word, &what, reference.digest.as_ref(), None)?;
+    let value = Value::parse(&text.bytes).context(|| &what)?;
+    is_known(&value, &text.media_type).context(|| &what)?;
+    let parsed = Manifest::parse(&text.bytes).context(|| &what)?;
+    agrees(&parsed, &value, &text.media_type).context(|| &what)?;
+    let own = value.get("mediaType").and_then(Value::as_str).unwrap_or(&text.media_type);
+    let media_type = if is_vague(own) { OCI_MANIFEST } else { own }.to_owned();
+    Ok((text.bytes, media_type))
 }
 
 /// A manifest and what the server calls it.
@@ -72,42 +87,44 @@ struct Text {
 
 /// Reads one. The size is judged first, then the digest, and nothing is parsed before.
 fn fetch(
-    remote: &mut Remote,
+    sources: &Sources,
     word: &str,
     what: &str,
     digest: Option<&Digest>,
     size: Option<u64>,
 ) -> Result<Text> {
     let accept = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(", ");
-    let answer = remote.get(&format!("manifests/{word}"), &[("Accept", &accept)])?;
-    if answer.status != 200 {
-        return Err(remote.refusal(&answer, what));
-    }
-    let header = |name: &str| answer.headers.get(name).map(str::to_owned);
-    let (media_type, said) = (header("content-type"), header("docker-content-digest"));
-    let media_type = media_type.unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+    let accept = [("Accept", accept.as_str())];
     let limit = size.unwrap_or(MAX_BYTES).min(MAX_BYTES);
-    let mut bytes = Vec::new();
-    answer.body.take(limit + 1).read_to_end(&mut bytes).context(|| what)?;
-    let length = bytes.len() as u64;
-    if length > limit || size.is_some_and(|size| size != length) {
-        let text = match size {
-            Some(size) => format!("the manifest {what} has not the {size} bytes that it should"),
-            None => format!("the manifest of {what} is larger than 4 MiB"),
-        };
-        return Err(Error::corrupt(text));
-    }
-    let found = Digest::of(&bytes);
-    // What the header says is checked where the reference itself promises nothing.
-    let said = said.and_then(|said| Digest::parse(&said).ok());
-    if let Some(promised) = digest.copied().or(said).filter(|promised| *promised != found) {
-        return Err(Error::corrupt(format!(
-            "the manifest {what} should be {promised}; it is {found}"
-        ))
-        .hint("the registry, or somebody on the way to it, gives something else"));
-    }
-    Ok(Text { bytes, media_type })
+    let path = format!("manifests/{word}");
+    sources.small(&path, &accept, limit + 1, digest.is_some(), &mut |remote, answer, bytes| {
+        if answer.status != 200 {
+            return Err(remote.refusal(&answer, what));
+        }
+        let header = |name: &str| answer.headers.get(name);
+        let media_type = header("content-type").unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+        let length = bytes.len() as u64;
+        if length > limit || size.is_some_and(|size| size != length) {
+            let text = match size {
+                Some(size) => {
+                    format!("the manifest {what} has not the {size} bytes that it should")
+                }
+                None => format!("the manifest of {what} is larger than 4 MiB"),
+            };
+            return Err(Error::corrupt(text));
+        }
+        let found = Digest::of(&bytes);
+        // What the header says is checked where the reference itself promises nothing.
+        let said = header("docker-content-digest").and_then(|said| Digest::parse(said).ok());
+        if let Some(promised) = digest.copied().or(said).filter(|promised| *promised != found) {
+            return Err(Error::corrupt(format!(
+                "the manifest {what} should be {promised}; it is {found}"
+            ))
+            .hint("the registry, or somebody on the way to it, gives something else"));
+        }
+        Ok(Text { bytes, media_type })
+    })
 }
 
 /// Some servers call all JSON that.

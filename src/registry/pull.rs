@@ -2,11 +2,15 @@
 //! found to be right, so that a pull that ends early has not been for nothing; the image, its
 //! manifests and its name come last.
 
-use std::io::Read;
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::sync::Arc;
 
-use super::blob::Blob;
+use super::ahead::{AT_ONCE, Ahead};
+use super::credentials;
 use super::manifest;
-use super::remote::{Access, Remote};
+use super::remote::Access;
+use super::sources::Sources;
 use crate::archive::Stack;
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::{Event, Listener, Progress};
@@ -34,25 +38,28 @@ pub struct Pulled {
 
 /// Brings an image in and names it; for `platform`, or this machine's when none is asked for.
 pub fn pull(
-    store: &Store,
+    store: &Arc<Store>,
     scratch: &Scratch,
     reference: &Reference,
     platform: Option<&Platform>,
-    access: Access,
+    access: &Access,
     listener: &mut dyn Listener,
 ) -> Result<Pulled> {
-    let mut remote = Remote::open(reference, access, "pull")?;
+    if let Some(text) = credentials::exposed() {
+        listener.event(&Event::Warning { text: &text });
+    }
+    let sources = Arc::new(Sources::of(reference, access)?);
     let host = Platform::host();
     let wanted = platform.unwrap_or(&host);
-    let found = manifest::find(&mut remote, reference, wanted)?;
+    let found = manifest::find(&sources, reference, wanted)?;
     let image = found.config.digest;
     let mut publication = Publication::default();
     if !store.has_image(&image) {
-        let text = config(&mut remote, &found.config)?;
+        let text = config(&sources, &found.config)?;
         let config = ImageConfig::parse(&text).context(|| "the image's config")?;
         suits(&config, platform, &host, listener)?;
         config.agrees(found.layers.len())?;
-        layers(&mut remote, store, scratch, &found.layers, &config.diff_ids, listener)?;
+        layers(&sources, store, scratch, &found.layers, &config, listener)?;
         publication.images.push(NewImage { text, is_final: true });
     }
     let by_digest = Reference { tag: None, digest: Some(found.digest), ..reference.clone() };
@@ -73,7 +80,7 @@ pub fn pull(
 }
 
 /// The config, byte for byte: first its size, then its digest, then it is read.
-fn config(remote: &mut Remote, descriptor: &Descriptor) -> Result<Vec<u8>> {
+pub(super) fn config(sources: &Sources, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let known = [OCI_CONFIG, DOCKER_CONFIG].contains(&descriptor.media_type.as_str());
     if !known {
         let text = format!("it is no image: its config is of the type {:?}", descriptor.media_type);
@@ -84,26 +91,22 @@ fn config(remote: &mut Remote, descriptor: &Descriptor) -> Result<Vec<u8>> {
         return Err(Error::input(format!("the image's config has more than {limit} bytes")));
     }
     let what = format!("blobs/{}", descriptor.digest);
-    let answer = remote.get(&what, &[])?;
-    if answer.status != 200 {
-        return Err(remote.refusal(&answer, &what));
-    }
-    let mut text = Vec::new();
-    answer.body.take(descriptor.size_bytes + 1).read_to_end(&mut text).context(|| &what)?;
-    if text.len() as u64 != descriptor.size_bytes {
-        let size = descriptor.size_bytes;
-        return Err(Error::corrupt(format!(
-            "the image's config has not the {size} bytes it should"
-        )));
-    }
-    let digest = Digest::of(&text);
-    if digest != descriptor.digest {
-        let wanted = descriptor.digest;
-        return Err(Error::corrupt(format!(
-            "the image's config should be {wanted}; it is {digest}"
-        )));
-    }
-    Ok(text)
+    let (size, wanted) = (descriptor.size_bytes, descriptor.digest);
+    sources.small(&what, &[], size + 1, true, &mut |remote, answer, text| {
+        if answer.status != 200 {
+            return Err(remote.refusal(&answer, &what));
+        }
+        if text.len() as u64 != size {
+            let text = format!("the image's config has not the {size} bytes it should");
+            return Err(Error::corrupt(text));
+        }
+        let digest = Digest::of(&text);
+        if digest != wanted {
+            let text = format!("the image's config should be {wanted}; it is {digest}");
+            return Err(Error::corrupt(text));
+        }
+        Ok(text)
+    })
 }
 
 /// Without a choice of several platforms there may be one that this device cannot run.
@@ -127,32 +130,63 @@ fn suits(
     }
 }
 
+/// Unpacks the layers, lowest first, each while it comes: it must stand on the one below. The next
+/// ones are on their way meanwhile.
 fn layers(
-    remote: &mut Remote,
-    store: &Store,
+    sources: &Arc<Sources>,
+    store: &Arc<Store>,
     scratch: &Scratch,
     layers: &[Descriptor],
-    diff_ids: &[DiffId],
+    config: &ImageConfig,
     listener: &mut dyn Listener,
 ) -> Result<()> {
     layers.iter().try_for_each(is_layer)?;
+    let mut missing = VecDeque::new();
+    for (number, chain) in config.chains().iter().enumerate() {
+        if store.layer(chain)?.is_none() {
+            missing.push_back(number);
+        }
+    }
+    let mut coming: VecDeque<(usize, Ahead)> = VecDeque::new();
     let mut stack = Stack::new(store, scratch);
-    for (number, (layer, diff_id)) in layers.iter().zip(diff_ids).enumerate() {
+    for (number, (layer, diff_id)) in layers.iter().zip(&config.diff_ids).enumerate() {
         if stack.reuse(diff_id)? {
             continue;
         }
+        // Another process may have brought some in the meantime.
+        coming.retain(|(known, _)| *known >= number);
+        missing.retain(|known| *known >= number);
+        while coming.len() < AT_ONCE
+            && let Some(next) = missing.pop_front()
+            && let Some(layer) = layers.get(next)
+        {
+            coming.push_back((next, Ahead::start(sources, store, layer)?));
+        }
+        let is_ready = coming.front().is_some_and(|(known, _)| *known == number);
+        let mut blob = match coming.pop_front().filter(|_| is_ready) {
+            Some((_, blob)) => blob,
+            // One that was there before has been removed.
+            None => Ahead::start(sources, store, layer)?,
+        };
         let what = format!("layer {} of {}", number + 1, layers.len());
         let total = layer.size_bytes;
-        let added = fetch(remote, store, &mut stack, layer, diff_id, &what, listener);
-        let added = match added {
-            // Once more without what an earlier process has left.
-            Err((error, true)) if error.kind() == Kind::Corrupt => {
-                log::warn!("{what}: {error}");
-                fetch(remote, store, &mut stack, layer, diff_id, &what, listener)
+        let mut is_first = true;
+        loop {
+            match add(&mut blob, &mut stack, diff_id, &what, total, listener) {
+                Ok(()) => break,
+                // Once more without what an earlier process has left, or from somewhere else.
+                Err(error)
+                    if error.kind() == Kind::Corrupt
+                        && (is_first && blob.origins().has_old
+                            || blob.origins().has_mirrored && sources.blame(is_first)) =>
+                {
+                    log::warn!("{what}: {error}");
+                    is_first = false;
+                    blob = Ahead::start(sources, store, layer)?;
+                }
+                Err(error) => return Err(error.during(&what)),
             }
-            other => other,
-        };
-        added.map_err(|(error, _)| error.during(&what))?;
+        }
         let done = Event::Moved { what: &what, done_bytes: total, total_bytes: Some(total) };
         listener.event(&done);
         let layers = std::mem::take(&mut stack.new);
@@ -165,36 +199,40 @@ fn layers(
     Ok(())
 }
 
-/// Unpacks a layer while it comes. With an error: whether old bytes were among those read.
-fn fetch(
-    remote: &mut Remote,
-    store: &Store,
+/// Unpacks a layer while it comes.
+pub(super) fn add(
+    blob: &mut Ahead,
     stack: &mut Stack<'_>,
-    layer: &Descriptor,
     diff_id: &DiffId,
     what: &str,
+    total: u64,
     listener: &mut dyn Listener,
-) -> Result<(), (Error, bool)> {
-    let progress = Progress::new(listener, what, Some(layer.size_bytes));
-    let mut blob = Blob::open(remote, store, layer, progress).map_err(|error| (error, false))?;
-    let added = add(&mut blob, stack, diff_id);
-    let added = match added {
+) -> Result<()> {
+    let progress = Progress::new(listener, what, Some(total));
+    let mut counted = Counted { blob: &mut *blob, progress };
+    let added = decompress(Box::new(&mut counted))
+        .and_then(|(_, mut tar)| stack.add(&mut tar, Some(diff_id)));
+    match added {
+        Ok(_) => blob.verify(),
         // The blob's own digest says better what is wrong.
-        Err(error)
-            if blob.may_be_stale() || matches!(error.kind(), Kind::Corrupt | Kind::Input) =>
-        {
+        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Input) => {
             Err(blob.verify().err().unwrap_or(error))
         }
-        other => other,
-    };
-    added.map_err(|error| (error, blob.may_be_stale()))
+        Err(error) => Err(error),
+    }
 }
 
-fn add(blob: &mut Blob<'_>, stack: &mut Stack<'_>, diff_id: &DiffId) -> Result<()> {
-    let (_, mut tar) = decompress(Box::new(&mut *blob))?;
-    stack.add(&mut tar, Some(diff_id))?;
-    drop(tar);
-    blob.verify()
+struct Counted<'a> {
+    blob: &'a mut Ahead,
+    progress: Progress<'a>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.blob.read(buffer)?;
+        self.progress.add(count as u64);
+        Ok(count)
+    }
 }
 
 /// A layer that is a tar, compressed or not, whoever may hand it on.

@@ -1,27 +1,39 @@
 //! An image from the store to a registry: the blobs that it has not, compressed while they are
 //! sent, then the config, then the manifest (distribution-spec, "Push").
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::Duration;
 
+use super::credentials;
 use super::known::Known;
 use super::remote::{Access, Remote, is_busy, is_passing, pause};
+use super::upload;
 use crate::archive::{image_manifest, write_layer};
-use crate::error::{Context, Error, Result};
-use crate::event::{Listener, Progress};
-use crate::http::{Fill, Request, Response, Url, encoded};
+use crate::error::{Context, Error, Kind, Result};
+use crate::event::{Event, Listener};
+use crate::http::{Request, encoded};
 use crate::image::config::ImageConfig;
 use crate::image::descriptor::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST};
 use crate::image::digest::{DiffId, Digest, ImageId};
 use crate::image::json::Value;
 use crate::image::reference::Reference;
 use crate::layer::compress::Gzip;
-use crate::layer::verify::HashingWriter;
 use crate::store::{Layer, Publication, Scratch, Store};
 
-/// How often a blob is sent before it is given up.
+/// How often a manifest is sent before it is given up.
 const TRIES: u32 = 5;
 /// A third of the time of gzip's own level, and some hundredths more bytes.
 const LEVEL: u8 = 4;
+/// How many layers go up at once.
+const AT_ONCE: usize = 3;
+/// How often it is told how far they are.
+const SLICE: Duration = Duration::from_millis(50);
+/// And after how many bytes.
+const STEP_BYTES: u64 = 4 << 20;
+const STACK: usize = 1 << 20;
 
 /// What became of a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,34 +63,39 @@ pub fn push(
     scratch: &Scratch,
     image: &ImageId,
     reference: &Reference,
-    access: Access,
+    access: &Access,
     listener: &mut dyn Listener,
 ) -> Result<Pushed> {
+    if let Some(text) = credentials::exposed() {
+        listener.event(&Event::Warning { text: &text });
+    }
     let text = store.config_text(image)?;
     let text = text.ok_or_else(|| Error::not_found(format!("no image {}", image.short())))?;
     let config = ImageConfig::parse(&text)?;
-    let mut remote = Remote::open(reference, access, "pull,push")?;
+    let remote = Remote::open(reference, access, "pull,push")?;
     let known = Known::of(store, image, &config.diff_ids)?;
     let mut layers = Vec::new();
-    let mut said = Vec::new();
     for (diff_id, chain) in config.diff_ids.iter().zip(config.chains()) {
         let layer = store.needed_layer(&chain)?;
         if let Some(name) = &layer.name {
             scratch.uses(name)?;
         }
-        let (descriptor, sent) = match there(&mut remote, reference, &known, diff_id)? {
-            Some(found) => found,
-            None => (send_layer(&mut remote, store, &layer, listener)?, Sent::Pushed),
-        };
-        layers.push(descriptor);
-        said.push((*diff_id, sent));
+        // The same tar twice in an image is one blob.
+        let is_new = !layers.iter().any(|known: &Layer| known.diff_id == *diff_id);
+        if is_new {
+            layers.push(layer);
+        }
     }
+    let work = Work::new(&remote, reference, &known, store, layers);
+    let sent = work.run(listener)?;
+    let of = |diff_id: &DiffId| sent.iter().find(|(known, ..)| known == diff_id);
+    let of_image = || config.diff_ids.iter().filter_map(of);
+    let layers: Vec<_> = of_image().map(|(_, descriptor, _)| descriptor.clone()).collect();
+    let said = of_image().map(|(diff_id, _, sent)| (*diff_id, sent.clone())).collect();
     let own = Descriptor::new(OCI_CONFIG, *image, text.len() as u64);
-    if !has(&mut remote, image)? {
-        send_blob(&mut remote, &mut |out| Ok(out.write_all(&text)?))?;
-    }
+    send_small(&remote, &text)?;
     let manifest = same(&known, &layers).unwrap_or_else(|| image_manifest(&own, &layers, None));
-    put_manifest(&mut remote, reference, &manifest)?;
+    put_manifest(&remote, reference.tag_or_latest(), &manifest)?;
     let digest = Digest::of(&manifest);
     let name = Reference { tag: None, digest: Some(digest), ..reference.clone() };
     let size_bytes = manifest.len() as u64;
@@ -106,7 +123,7 @@ fn same(known: &Known, layers: &[Descriptor]) -> Option<Vec<u8>> {
 
 /// A blob of this layer that the repository has, or takes from another one of its registry.
 fn there(
-    remote: &mut Remote,
+    remote: &Remote,
     reference: &Reference,
     known: &Known,
     diff_id: &DiffId,
@@ -137,7 +154,16 @@ fn there(
     Ok(None)
 }
 
-fn has(remote: &mut Remote, digest: &Digest) -> Result<bool> {
+/// Sends a blob that is at hand, unless it is there.
+pub(super) fn send_small(remote: &Remote, text: &[u8]) -> Result<Digest> {
+    let digest = Digest::of(text);
+    if !has(remote, &digest)? {
+        upload::send(remote, &mut |out| Ok(out.write_all(text)?))?;
+    }
+    Ok(digest)
+}
+
+fn has(remote: &Remote, digest: &Digest) -> Result<bool> {
     let url = remote.url(&format!("blobs/{digest}"))?;
     let answer = remote.send(&Request::new("HEAD", url))?;
     match answer.status {
@@ -147,102 +173,153 @@ fn has(remote: &mut Remote, digest: &Digest) -> Result<bool> {
     }
 }
 
-/// Packs and compresses a layer while it is sent.
-fn send_layer(
-    remote: &mut Remote,
-    store: &Store,
-    layer: &Layer,
-    listener: &mut dyn Listener,
-) -> Result<Descriptor> {
-    let what = format!("layer {}", layer.diff_id.short());
-    let total = Some(layer.tar_bytes);
-    let (digest, size) = send_blob(remote, &mut |out| {
-        let mut gzip = Gzip::new(out, LEVEL)?;
-        let progress = Progress::new(&mut *listener, &what, total);
-        write_layer(store, layer, &mut Counted { out: &mut gzip, progress })?;
-        gzip.finish()
-    })
-    .context(|| &what)?;
-    Ok(Descriptor::new(OCI_LAYER_GZIP, digest, size))
+/// What became of a layer, and as which blob.
+pub(super) type Done = (DiffId, Descriptor, Sent);
+
+/// Layers that go up side by side.
+pub(super) struct Work<'a> {
+    remote: &'a Remote,
+    reference: &'a Reference,
+    known: &'a Known,
+    store: &'a Store,
+    layers: Vec<Layer>,
+    /// The next one that nobody has begun, and how many are done.
+    next: AtomicUsize,
+    ended: AtomicUsize,
+    /// Bytes of each one's tar that were sent.
+    moved: Vec<AtomicU64>,
+    done: Mutex<Vec<Done>>,
+    failed: Mutex<Option<Error>>,
+    is_over: AtomicBool,
+    /// Who waits for the end.
+    caller: Thread,
+}
+
+impl<'a> Work<'a> {
+    /// Nothing done yet. Each tar is there once.
+    pub fn new(
+        remote: &'a Remote,
+        reference: &'a Reference,
+        known: &'a Known,
+        store: &'a Store,
+        layers: Vec<Layer>,
+    ) -> Work<'a> {
+        Work {
+            remote,
+            reference,
+            known,
+            store,
+            moved: layers.iter().map(|_| AtomicU64::new(0)).collect(),
+            layers,
+            next: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            done: Mutex::default(),
+            failed: Mutex::default(),
+            is_over: AtomicBool::new(false),
+            caller: std::thread::current(),
+        }
+    }
+
+    /// Does all of it. With the first error nothing more is sent.
+    pub fn run(self, listener: &mut dyn Listener) -> Result<Vec<Done>> {
+        let workers = self.layers.len().min(AT_ONCE);
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                let builder = std::thread::Builder::new().stack_size(STACK);
+                builder.spawn_scoped(scope, || self.work()).context(|| "start a thread")?;
+            }
+            let mut told = vec![0; self.layers.len()];
+            while self.ended.load(Ordering::Acquire) < workers {
+                std::thread::park_timeout(SLICE);
+                self.tell(&mut told, listener);
+            }
+            Ok::<_, Error>(())
+        })?;
+        let held = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        held.map_or(Ok(()), Err)?;
+        Ok(self.done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self, told: &mut [u64], listener: &mut dyn Listener) {
+        for ((layer, moved), told) in self.layers.iter().zip(&self.moved).zip(told) {
+            let done_bytes = moved.load(Ordering::Relaxed);
+            if done_bytes / STEP_BYTES != *told / STEP_BYTES {
+                *told = done_bytes;
+                let what = format!("layer {}", layer.diff_id.short());
+                let total_bytes = Some(layer.tar_bytes);
+                listener.event(&Event::Moved { what: &what, done_bytes, total_bytes });
+            }
+        }
+    }
+
+    /// What one thread does.
+    fn work(&self) {
+        loop {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let (Some(layer), Some(moved)) = (self.layers.get(index), self.moved.get(index)) else {
+                break;
+            };
+            if self.is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            let sent = self.layer(layer, moved);
+            match sent.context(|| format!("layer {}", layer.diff_id.short())) {
+                Ok(done) => self.done.lock().unwrap_or_else(PoisonError::into_inner).push(done),
+                Err(error) => {
+                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    failed.get_or_insert(error);
+                    self.is_over.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+        self.ended.fetch_add(1, Ordering::Release);
+        self.caller.unpark();
+    }
+
+    /// Finds a layer there, or packs and compresses it while it is sent.
+    fn layer(&self, layer: &Layer, moved: &AtomicU64) -> Result<Done> {
+        let diff_id = layer.diff_id;
+        if let Some((blob, sent)) = there(self.remote, self.reference, self.known, &diff_id)? {
+            return Ok((diff_id, blob, sent));
+        }
+        let (digest, size) = upload::send(self.remote, &mut |out| {
+            moved.store(0, Ordering::Relaxed);
+            let mut gzip = Gzip::new(out, LEVEL)?;
+            let mut out = Counted { out: &mut gzip, moved, is_over: &self.is_over };
+            write_layer(self.store, layer, &mut out)?;
+            gzip.finish()
+        })?;
+        Ok((diff_id, Descriptor::new(OCI_LAYER_GZIP, digest, size), Sent::Pushed))
+    }
 }
 
 struct Counted<'a> {
     out: &'a mut dyn Write,
-    progress: Progress<'a>,
+    moved: &'a AtomicU64,
+    is_over: &'a AtomicBool,
 }
 
 impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_over.load(Ordering::Relaxed) {
+            // Whoever reads this has failed for another reason.
+            return Err(Error::new(Kind::Denied, "another layer has failed").into());
+        }
         let count = self.out.write(bytes)?;
-        self.progress.add(count as u64);
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
-/// Sends a blob, from its beginning each time. Gives what it was.
-fn send_blob(remote: &mut Remote, fill: &mut Fill<'_>) -> Result<(Digest, u64)> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match send_once(remote, fill) {
-            Ok(Ok(sent)) => return Ok(sent),
-            // A token that has become too old: the next one is good for the same.
-            Ok(Err(answer)) if tries < TRIES && remote.learns(&answer)? => {}
-            Ok(Err(answer)) if tries < TRIES && is_busy(answer.status) => pause(tries, None)?,
-            Ok(Err(answer)) => return Err(remote.refusal(&answer, "the upload")),
-            Err(error) if tries < TRIES && is_passing(&error) => {
-                log::info!("{error}");
-                pause(tries, None)?;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Begins an upload, sends the bytes, and says what they are. The answer that ended it otherwise.
-fn send_once(
-    remote: &mut Remote,
-    fill: &mut Fill<'_>,
-) -> Result<std::result::Result<(Digest, u64), Response>> {
-    let begun = remote.send(&Request::new("POST", remote.url("blobs/uploads/")?))?;
-    if begun.status != 202 {
-        return Ok(Err(begun));
-    }
-    let mut sent = None;
-    let request =
-        Request::new("PATCH", location(&begun)?).header("Content-Type", "application/octet-stream");
-    let answer = remote.stream(&request, &mut |out| {
-        let mut hashing = HashingWriter::new(out);
-        fill(&mut hashing)?;
-        sent = Some(hashing.finish());
-        Ok(())
-    })?;
-    let (202 | 204, Some((digest, size))) = (answer.status, sent) else { return Ok(Err(answer)) };
-    let url = location(&answer)?;
-    let mark = if url.target.contains('?') { '&' } else { '?' };
-    let target = format!("{}{mark}digest={}", url.target, encoded(&digest.to_string()));
-    let ended = remote.send(&Request::new("PUT", Url { target, ..url }))?;
-    match ended.status {
-        201 | 204 => Ok(Ok((digest, size))),
-        _ => Ok(Err(ended)),
-    }
-}
-
-/// Where an upload goes on.
-fn location(answer: &Response) -> Result<Url> {
-    let location = answer.headers.get("location");
-    let location = location.ok_or_else(|| Error::input("the registry does not say where to"))?;
-    answer.url.join(location)
-}
-
-fn put_manifest(remote: &mut Remote, reference: &Reference, manifest: &[u8]) -> Result<()> {
+/// Sends a manifest under a tag or its digest.
+pub(super) fn put_manifest(remote: &Remote, word: &str, manifest: &[u8]) -> Result<()> {
     let own = Value::parse(manifest)?;
     let media_type = own.get("mediaType").and_then(Value::as_str).unwrap_or(OCI_MANIFEST);
-    let url = remote.url(&format!("manifests/{}", reference.tag_or_latest()))?;
+    let url = remote.url(&format!("manifests/{word}"))?;
     let request = Request::new("PUT", url).with(media_type, manifest);
     let mut tries = 0;
     loop {

@@ -1,14 +1,16 @@
 //! One repository of one registry: where it is, who asks, and what is asked again.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::challenge::Challenge;
 use super::credentials::{self, Credentials};
 use super::login::refused;
+use super::mirror::Mirror;
 use crate::error::{Context, Error, Kind, Result};
-use crate::http::{Client, Fill, Request, Response, Trust, Url, encoded};
+use crate::http::{Client, Fill, Patience, Request, Response, Trust, Url, encoded};
 use crate::image::json::Value;
 use crate::image::reference::Reference;
 use crate::sys::signal;
@@ -23,13 +25,17 @@ const TRIES: u32 = 4;
 const MAX_WAIT_SECONDS: u64 = 60;
 
 /// How a registry may be asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Without TLS if need be: `--tls-verify=false`. A registry on this device always may.
     pub may_be_plain: bool,
+    /// Seconds since 1970 that have surely passed, whatever the clock says.
+    pub passed: u64,
+    /// What has its images too, and is asked before it.
+    pub mirrors: Vec<Mirror>,
 }
 
-/// A repository.
+/// A repository, which several threads may ask at once.
 pub struct Remote {
     client: Client,
     /// `https://host`.
@@ -38,35 +44,67 @@ pub struct Remote {
     registry: String,
     repository: String,
     /// What a token is to be good for.
-    scopes: Vec<String>,
+    scopes: Mutex<Vec<String>>,
     /// The header that was asked for the last time.
-    authorization: Option<String>,
+    authorization: Mutex<Option<String>>,
     /// It has been heard of: a registry that was never there is not waited for.
-    has_answered: bool,
+    has_answered: AtomicBool,
+    /// There is another that has the same.
+    is_mirror: bool,
 }
 
 impl Remote {
     /// Finds out how the registry of a name is spoken to.
     /// `actions`: what is wanted of it, `pull` or `pull,push`.
-    pub fn open(reference: &Reference, access: Access, actions: &str) -> Result<Remote> {
+    pub fn open(reference: &Reference, access: &Access, actions: &str) -> Result<Remote> {
         let repository = reference.repository.clone();
-        let scopes = vec![format!("repository:{repository}:{actions}")];
-        Ok(Remote { repository, scopes, ..Remote::of_registry(&reference.registry, access)? })
+        let scopes = Mutex::new(vec![format!("repository:{repository}:{actions}")]);
+        let registry =
+            Remote::of_registry(&reference.registry, access.may_be_plain, access.passed)?;
+        Ok(Remote { repository, scopes, ..registry })
+    }
+
+    /// The same of a mirror: another registry, by its own name and with its own credentials.
+    pub fn of_mirror(mirror: &Mirror, repository: &str, passed: u64) -> Result<Remote> {
+        let url = &mirror.url;
+        let scheme = if url.is_https { "https" } else { "http" };
+        let base = format!("{scheme}://{}", url.authority());
+        let folder = url.target.trim_matches('/');
+        let repository = match folder {
+            "" => repository.to_owned(),
+            folder => format!("{folder}/{repository}"),
+        };
+        let registry = url.authority();
+        let client = Client::trusting(Trust { passed, ..trust(&registry)? });
+        Ok(Remote {
+            // Where it has nothing to say, the registry itself has.
+            client: client.with_patience(Patience::SHORT),
+            origin: Url::parse(&format!("{base}/v2/"))?,
+            base,
+            registry,
+            scopes: Mutex::new(vec![format!("repository:{repository}:pull")]),
+            repository,
+            authorization: Mutex::default(),
+            has_answered: AtomicBool::new(false),
+            is_mirror: true,
+        })
+    }
+
+    /// The registry's name.
+    pub fn registry(&self) -> &str {
+        &self.registry
     }
 
     /// The same for a registry as a whole, and none of its repositories.
-    pub fn of_registry(registry: &str, access: Access) -> Result<Remote> {
+    pub fn of_registry(registry: &str, may_be_plain: bool, passed: u64) -> Result<Remote> {
         let host = if registry == "docker.io" { HUB } else { registry };
-        let client = Client::trusting(match access.may_be_plain {
-            true => Trust::Nobody,
-            false => Trust::Also(authorities(registry)),
-        });
+        let client = Client::trusting(Trust { is_blind: may_be_plain, passed, ..trust(registry)? });
         let at = |scheme: &str| {
             let base = format!("{scheme}://{host}");
             Url::parse(&format!("{base}/v2/")).map(|url| (base, url))
         };
         let (mut base, mut origin) = at("https")?;
-        if origin.is_loopback() || access.may_be_plain {
+        if origin.is_loopback() || may_be_plain {
             let plain = at("http")?;
             // Whoever speaks TLS answers 400 to what does not, or nothing at all.
             let speaks = |url: &Url| {
@@ -87,34 +125,47 @@ impl Remote {
             base,
             origin,
             registry,
-            scopes: Vec::new(),
+            scopes: Mutex::default(),
             repository,
-            authorization: None,
-            has_answered: false,
+            authorization: Mutex::default(),
+            has_answered: AtomicBool::new(false),
+            is_mirror: false,
         })
     }
 
-    /// Asks for something of the repository, as who the user is to the registry; again and again
-    /// while the network or the server is in the way.
-    pub fn get(&mut self, path: &str, headers: &[(&'static str, &str)]) -> Result<Response> {
+    /// Asks for something small of the repository, as who the user is to the registry; again and
+    /// again while the network or the server is in the way. No more than `limit` bytes of it.
+    pub fn small(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        limit: u64,
+    ) -> Result<(Response, Vec<u8>)> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let answer = self.get_once(path, headers);
+            let answer = self.get_once(path, headers).and_then(|mut answer| {
+                let mut bytes = Vec::new();
+                let body = &mut answer.body;
+                body.take(limit).read_to_end(&mut bytes).context(|| path)?;
+                Ok((answer, bytes))
+            });
             let wait = match &answer {
-                Ok(answer) if is_busy(answer.status) => retry_after(answer),
-                Err(error) if is_passing(error) && self.has_answered => None,
+                Ok((answer, _)) if is_busy(answer.status) => retry_after(answer),
+                Err(error) if is_passing(error) && self.has_answered.load(Ordering::Relaxed) => {
+                    None
+                }
                 _ => return answer,
             };
-            if tries == TRIES {
+            if tries == TRIES || self.is_mirror {
                 return answer;
             }
             pause(tries, wait)?;
         }
     }
 
-    /// The same, once.
-    pub fn get_once(&mut self, path: &str, headers: &[(&'static str, &str)]) -> Result<Response> {
+    /// Asks for something of the repository.
+    pub fn get_once(&self, path: &str, headers: &[(&'static str, &str)]) -> Result<Response> {
         let mut request = Request::get(self.url(path)?);
         for (name, value) in headers {
             request = request.header(name, *value);
@@ -128,9 +179,9 @@ impl Remote {
     }
 
     /// Sends a request, and once more as who the user is if the registry wants to know.
-    pub fn send(&mut self, request: &Request) -> Result<Response> {
+    pub fn send(&self, request: &Request) -> Result<Response> {
         let answer = self.client.send(self.shown(request))?;
-        self.has_answered = true;
+        self.has_answered.store(true, Ordering::Relaxed);
         match self.learns(&answer)? {
             true => self.client.send(self.shown(request)),
             false => Ok(answer),
@@ -138,13 +189,13 @@ impl Remote {
     }
 
     /// Sends what comes in pieces. It is not sent again: only the caller can.
-    pub fn stream(&mut self, request: &Request, fill: &mut Fill<'_>) -> Result<Response> {
+    pub fn stream(&self, request: &Request, fill: &mut Fill<'_>) -> Result<Response> {
         self.client.stream(self.shown(request), fill)
     }
 
     /// The request with what the registry wants to see; another server does not see it.
     fn shown(&self, request: &Request) -> Request {
-        match &self.authorization {
+        match &*held(&self.authorization) {
             Some(authorization) if request.url().is_same_origin(&self.origin) => {
                 request.clone().header("Authorization", authorization.as_str())
             }
@@ -152,19 +203,26 @@ impl Remote {
         }
     }
 
-    /// Whether an answer has led to another way to say who the user is.
-    pub fn learns(&mut self, answer: &Response) -> Result<bool> {
+    /// Whether an answer has led to another way to say who the user is. Of several that find out at
+    /// once that a token is too old each asks for a new one, which is no harm.
+    pub fn learns(&self, answer: &Response) -> Result<bool> {
         // Only the registry itself may say who is to be asked.
         if answer.status != 401 || !answer.url.is_same_origin(&self.origin) {
             return Ok(false);
         }
-        self.authorization = self.prove(answer, credentials::of(&self.registry)?)?;
-        Ok(self.authorization.is_some())
+        let shown = self.prove(answer, credentials::of(&self.registry)?)?;
+        let is_known = shown.is_some();
+        *held(&self.authorization) = shown;
+        Ok(is_known)
     }
 
     /// What is pushed may be taken from another repository here.
-    pub fn also_reads(&mut self, repository: &str) {
-        self.scopes.push(format!("repository:{repository}:pull"));
+    pub fn also_reads(&self, repository: &str) {
+        let scope = format!("repository:{repository}:pull");
+        let mut scopes = held(&self.scopes);
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
     }
 
     /// Tries a name and a password, as they stand after `Basic`.
@@ -219,10 +277,20 @@ impl Remote {
             let text = format!("{url} is plain http, where a password would be read by anybody");
             return Err(Error::new(Kind::Denied, text).during(says()));
         }
+        // What it answers is shown to the registry, which could have lath ask for what only this
+        // device is told.
+        let is_outside = !(self.origin.is_loopback() || url.host == self.origin.host);
+        if (url.is_loopback() && is_outside)
+            || (url.is_link_local() && url.host != self.origin.host)
+        {
+            let text = format!("{url} is a place that only this device can ask");
+            return Err(Error::new(Kind::Denied, text).during(says()));
+        }
         let mut query = String::new();
         let is_form = matches!(known, Some(Credentials::Identity(_)));
         // A form has one field of each name (OAuth2), a query several.
-        let scopes = if is_form { vec![self.scopes.join(" ")] } else { self.scopes.clone() };
+        let scopes = held(&self.scopes).clone();
+        let scopes = if is_form { vec![scopes.join(" ")] } else { scopes };
         for scope in scopes {
             query.push_str(&format!("&scope={}", encoded(&scope)));
         }
@@ -282,14 +350,33 @@ impl Remote {
     }
 }
 
-/// What an administrator trusts for one registry: docker's folder, and podman's.
-fn authorities(registry: &str) -> Vec<PathBuf> {
-    let folders = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
-    let files = folders.into_iter().filter_map(|folder| {
-        let entries = std::fs::read_dir(format!("{folder}/{registry}")).ok()?;
-        Some(entries.flatten().map(|entry| entry.path()))
-    });
-    files.flatten().filter(|path| path.extension().is_some_and(|end| end == "crt")).collect()
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an administrator has put down for one registry, in docker's folder and podman's:
+/// `*.crt` is an authority, `*.cert` with a `*.key` beside it who this device is.
+fn trust(registry: &str) -> Result<Trust> {
+    let mut trust = Trust::default();
+    for folder in ["/etc/docker/certs.d", "/etc/containers/certs.d"] {
+        let Ok(entries) = std::fs::read_dir(format!("{folder}/{registry}")) else { continue };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            match path.extension().and_then(|end| end.to_str()) {
+                Some("crt") => trust.also.push(path),
+                Some("cert") => {
+                    let key = path.with_extension("key");
+                    if !key.exists() {
+                        let text = format!("the key {key:?} of a client's certificate is missing");
+                        return Err(Error::not_found(text)
+                            .hint("the file of an authority has to end in .crt"));
+                    }
+                    trust.own.get_or_insert((path, key));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(trust)
 }
 
 fn denied(error: Error, registry: &str) -> Error {

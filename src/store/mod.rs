@@ -12,6 +12,8 @@ mod driver;
 mod images;
 mod layers;
 mod limit;
+#[cfg(feature = "net")]
+mod lists;
 mod lock;
 mod manifests;
 mod mounts;
@@ -117,6 +119,13 @@ impl Store {
     /// The root directory, for asking its file system.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+
+    /// When images last came or went, by the clock of then, in seconds since 1970.
+    #[cfg(feature = "net")]
+    pub fn changed_at(&self) -> u64 {
+        let stat = rustix::fs::statat(&self.root, "images", rustix::fs::AtFlags::empty());
+        stat.ok().and_then(|stat| u64::try_from(stat.st_mtime).ok()).unwrap_or(0)
     }
 
     fn lay_out(&self) -> Result<()> {

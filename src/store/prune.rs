@@ -202,7 +202,7 @@ impl Store {
                 order.push((used, 0, item));
             }
         };
-        for dir in ["mounts", "context", "urls"] {
+        for dir in ["mounts", "context", "urls", "partial"] {
             self.each_name(dir, &mut |name| {
                 add(format!("{dir}/{name}"));
                 Ok(true)

@@ -67,7 +67,7 @@ impl Store {
         each_entry(self.fd(), &mut |name| {
             let row = match name.to_str() {
                 Some("layers") => return Ok(()),
-                Some("images" | "chains" | "refs") => &mut sizes.images,
+                Some("images" | "chains" | "refs" | "manifests" | "lists") => &mut sizes.images,
                 Some("tmp") => &mut sizes.unfinished,
                 _ => &mut sizes.cache,
             };

@@ -36,9 +36,35 @@ context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[1], sys.argv[2])
 if sys.argv[3] == "1.2":
     context.maximum_version = ssl.TLSVersion.TLSv1_2
+if sys.argv[4] == "guarded":
+    context.load_verify_locations("ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
 server.socket = context.wrap_socket(server.socket, server_side=True)
 print(server.server_address[1], flush=True)
 server.serve_forever()
+"#;
+
+/// Ends TLS and leads what is inside to a port.
+const RELAY: &str = r#"
+import socket, ssl, sys, threading
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+def pipe(one, other):
+    try:
+        while data := one.recv(65536):
+            other.sendall(data)
+    except OSError:
+        pass
+    other.close()
+def serve(client):
+    client = context.wrap_socket(client, server_side=True)
+    server = socket.create_connection(("127.0.0.1", int(sys.argv[3])))
+    threading.Thread(target=pipe, args=(client, server), daemon=True).start()
+    pipe(server, client)
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
 "#;
 
 /// An authority in a folder of its own.
@@ -57,6 +83,11 @@ impl Authority {
         authority
     }
 
+    /// A file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Its certificate, for SSL_CERT_FILE.
     pub fn file(&self) -> PathBuf {
         self.0.join("ca.pem")
@@ -66,6 +97,18 @@ impl Authority {
     /// server that shows it. `key` is `ec` or `rsa`, `most` the newest version of TLS.
     pub fn server(&self, name: &str, times: (&str, &str), key: &str, most: &str) -> SafeWeb {
         let id = format!("{key}-{most}-{}-{}", times.0, name.replace(':', "-"));
+        self.certificate(&id, name, times, key);
+        self.serve(&id, most, "open")
+    }
+
+    /// A server that wants a certificate of this authority from its clients too.
+    pub fn guarded(&self, name: &str, times: (&str, &str)) -> SafeWeb {
+        self.certificate("guarded", name, times, "ec");
+        self.serve("guarded", "1.3", "guarded")
+    }
+
+    /// Makes `ID.pem` and `ID.key`.
+    pub fn certificate(&self, id: &str, name: &str, times: (&str, &str), key: &str) {
         let kind = match key {
             "rsa" => "rsa:2048",
             _ => "ec -pkeyopt ec_paramgen_curve:P-256",
@@ -87,8 +130,22 @@ impl Authority {
             "ca -batch -config ca.conf -startdate {from} -enddate {to} -extfile ext -notext \
              -in {id}.csr -out {id}.pem"
         ));
+    }
+
+    /// A server that speaks TLS for one on a port that does not.
+    pub fn relay(&self, name: &str, times: (&str, &str), port: u16) -> SafeWeb {
+        self.certificate("relay", name, times, "ec");
+        self.start(RELAY, "relay", &[&port.to_string()])
+    }
+
+    fn serve(&self, id: &str, most: &str, kind: &str) -> SafeWeb {
+        self.start(SERVER, id, &[most, kind])
+    }
+
+    fn start(&self, program: &str, id: &str, words: &[&str]) -> SafeWeb {
         let mut child = Command::new("python3")
-            .args(["-c", SERVER, &format!("{id}.pem"), &format!("{id}.key"), most])
+            .args(["-c", program, &format!("{id}.pem"), &format!("{id}.key")])
+            .args(words)
             .current_dir(&self.0)
             .stdout(Stdio::piped())
             .spawn()

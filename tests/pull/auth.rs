@@ -361,3 +361,69 @@ fn who_is_not_known_is_told_where_that_is_looked_up() {
     let error = pull_as(&lath, &web).failure(1);
     assert!(error.contains("config.json"), "{error}");
 }
+
+#[test]
+fn a_realm_that_only_this_device_can_ask_is_not_asked() {
+    if !needs(HERE) {
+        return;
+    }
+    for realm in ["http://169.254.169.254/latest/api/token", "http://[fe80::1]/token"] {
+        let web = guarded(Shelf::of(&[small()]), "x", ask_at(realm));
+        let error = refused(&web, "is a place that only this device can ask");
+        assert!(error.contains("ask for a token"), "{error}");
+    }
+}
+
+#[test]
+fn a_config_that_others_can_read_is_told() {
+    if !needs(HERE) {
+        return;
+    }
+    let web = Shelf::of(&[small()]).serve();
+    for (config, mode, is_told) in [
+        (r#"{"auths":{"x":{"auth":"am9lOmh1bnRlcjI="}}}"#, 0o644, true),
+        (r#"{"auths":{"x":{"auth":"am9lOmh1bnRlcjI="}}}"#, 0o640, true),
+        (r#"{"auths":{"x":{"auth":"am9lOmh1bnRlcjI="}}}"#, 0o600, false),
+        (r#"{"auths":{"x":{}},"credsStore":""}"#, 0o644, false),
+    ] {
+        let lath = Lath::new();
+        configure(&lath, &web, config);
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(lath.path("docker/config.json"), mode).unwrap();
+        let output = pull_as(&lath, &web).success();
+        assert_eq!(output.all().contains("passwords that others can read"), is_told, "{output}");
+    }
+}
+
+#[test]
+fn a_layer_with_an_address_of_its_own_comes_from_the_registry() {
+    if !needs(HERE) {
+        return;
+    }
+    let other = Web::start(|_| ask_for_password());
+    let url = other.url("/layer");
+    let shelf = super::edited(|text| {
+        let at = text.rfind("\"size\":").unwrap();
+        format!("{}\"urls\":[\"{url}\"],{}", &text[..at], &text[at..])
+    });
+    let wanted = id(&shelf);
+    let web = shelf.serve();
+    super::pulled(&web, &wanted);
+    assert_eq!(other.take().len(), 0);
+}
+
+#[test]
+fn a_tag_that_moves_meanwhile_is_asked_for_once() {
+    if !needs(HERE) {
+        return;
+    }
+    let (first, second) = (Shelf::of(&[small()]), Shelf::of(&[large()]));
+    let wanted = id(&first);
+    let count = AtomicUsize::new(0);
+    let web = first.serve_but(move |_, asked| {
+        let has_moved = asked.target() == LATEST && count.fetch_add(1, Ordering::Relaxed) > 0;
+        has_moved.then(|| second.answer(asked))
+    });
+    super::pulled(&web, &wanted);
+    assert_eq!(web.take().iter().filter(|asked| asked.target() == LATEST).count(), 1);
+}

@@ -1,8 +1,8 @@
 //! Connections that break, servers that are busy, and a process that is killed: the image comes
 //! all the same, and nothing comes twice that need not.
 
-use super::harness::{Asked, Lath, Running, Shelf, Web, needs, status};
-use super::{HERE, id, is_empty, large, name, pull, pulled};
+use super::harness::{Asked, Lath, Member, Running, Shelf, Web, needs, status, tar_of};
+use super::{HERE, id, is_empty, large, name, pull, pulled, small};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
@@ -142,6 +142,84 @@ fn a_server_that_gives_nothing_any_more_is_given_up() {
     let error = lath.fails(&["pull", &name(&web)]);
     assert!(error.contains("layer 1 of 1: ") && error.contains("after 0 of "), "{error}");
     super::has_nothing(&lath);
+}
+
+#[test]
+fn what_is_small_is_asked_for_again_too() {
+    if !needs(HERE) {
+        return;
+    }
+    let shelf = Shelf::of(&[small()]);
+    let wanted = id(&shelf);
+    let seen = std::sync::Mutex::new(Vec::new());
+    let web = shelf.serve_but(move |shelf, asked| {
+        let mut seen = seen.lock().unwrap();
+        let target = asked.target().to_owned();
+        let is_first = target != "/v2/" && !seen.contains(&target);
+        seen.push(target);
+        is_first.then(|| cut(shelf.answer(asked), 30))
+    });
+    pulled(&web, &wanted);
+    assert_eq!(web.take().len(), 7);
+}
+
+#[test]
+fn layers_come_side_by_side() {
+    if !needs(HERE) {
+        return;
+    }
+    let layer = |name: &'static str| tar_of(&[Member::File(name, "text\n")]);
+    let shelf = Shelf::of(&["a", "b", "c", "d", "e"].map(layer));
+    let wanted = id(&shelf);
+    let config = wanted.clone();
+    // No layer comes before three have been asked for: all of the first three, then with each one
+    // that is done another.
+    let count = AtomicUsize::new(0);
+    let web = Web::stream(move |asked, stream| {
+        if asked.target().contains("/blobs/") && !asked.target().ends_with(&config) {
+            count.fetch_add(1, Ordering::Relaxed);
+            while count.load(Ordering::Relaxed) < 3 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        drop(stream.write_all(&shelf.answer(asked)));
+    });
+    let lath = pulled(&web, &wanted);
+    assert!(!fs::exists(lath.store().join("partial")).unwrap(), "nothing was written twice");
+}
+
+/// How many connections a web server has seen.
+fn connections(web: &Web) -> usize {
+    let mut numbers: Vec<_> = web.take().iter().map(|asked| asked.connection).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.len()
+}
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    if !needs(HERE) {
+        return;
+    }
+    let shelf = Shelf::of(&[small()]);
+    let wanted = id(&shelf);
+    let web = shelf.clone().serve();
+    pulled(&web, &wanted);
+    assert_eq!(connections(&web), 1);
+    // A server that says that it closes it, or closes it without a word, is asked over another.
+    for says in [true, false] {
+        let shelf = shelf.clone();
+        let web = Web::stream(move |asked, stream| {
+            let mut answer = shelf.answer(asked);
+            if says {
+                let line = answer.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+                answer.splice(line..line, *b"Connection: Keep-Alive, CLOSE\r\n");
+            }
+            drop(stream.write_all(&answer));
+        });
+        pulled(&web, &wanted);
+        assert_eq!(connections(&web), 4);
+    }
 }
 
 #[test]

@@ -15,9 +15,11 @@ mod harness;
 mod auth;
 mod formats;
 mod links;
+mod mirrors;
 mod places;
 mod real;
 mod refused;
+mod safe;
 
 use harness::{Lath, Member, Need, Output, Shelf, Web, finish, hex, tar_of};
 use std::fs;

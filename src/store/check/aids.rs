@@ -33,6 +33,13 @@ impl Check<'_> {
             Digest::parse_hex(hex).is_some() && start.bytes().all(|b| b.is_ascii_digit())
         };
         self.each("partial", &is_part, &mut |_, _| Ok(()))?;
+        self.each("lists", &is_hash, &mut |check, name| {
+            let path = format!("lists/{name}");
+            check.file(&path, "a list of manifests", &|store| {
+                let text = store.plain(&path, json::MAX_BYTES)?;
+                Ok(text.map(|text| json::Value::parse(&text).is_ok()))
+            })
+        })?;
         let is_digest = |name: &str| Digest::parse_hex(name).is_some();
         self.each(manifests::FOLDER, &is_digest, &mut |check, name| {
             let path = format!("{}/{name}", manifests::FOLDER);

@@ -92,7 +92,7 @@ pub struct Counts {
 pub type Content<'a> = dyn FnMut(&Layer) -> Result<Option<(String, String)>> + 'a;
 
 /// Names in the root that are no directory of each store's.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 12] = [
     "VERSION",
     "lock",
     "mounts",
@@ -102,6 +102,9 @@ const OTHERS: [&str; 10] = [
     "mountpoints",
     super::manifests::FOLDER,
     "partial",
+    "lists",
+    // What the user says of registries.
+    "registries",
     // Of a file system that is the store's own.
     "lost+found",
 ];
