@@ -44,7 +44,7 @@ fuzz_target!(|text: &[u8]| {
             panic!("not one: {printed:?}")
         };
         assert_eq!(again.keyword(), statement.keyword());
-        assert_eq!(again.flags, statement.flags);
+        assert_eq!(again.flags(), statement.flags());
         assert_eq!(again.rest(), statement.rest());
         assert_eq!(again.original, statement.original);
         assert_eq!(again.heredocs, statement.heredocs);

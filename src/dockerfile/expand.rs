@@ -46,12 +46,17 @@ impl<'a> Expander<'a> {
         if !text.contains(['$', '\'', '"', self.escape]) {
             return Ok(text.to_owned());
         }
-        self.expand(text, false).map(|output| output.text)
+        self.expand(text, None).map(|output| output.text)
     }
 
     /// The text with its variables put in, then split at blanks that are not quoted.
     pub fn words(&self, text: &str) -> Result<Vec<String>> {
-        self.expand(text, true).map(Output::into_words)
+        self.words_that(text, |_, _| true)
+    }
+
+    /// The words that are wanted, of all those.
+    pub(super) fn words_that(&self, text: &str, is_wanted: IsWanted) -> Result<Vec<String>> {
+        self.expand(text, Some(is_wanted)).map(Output::into_words)
     }
 
     /// The text of a here-document: variables and escapes count, quotes do not.
@@ -64,10 +69,10 @@ impl<'a> Expander<'a> {
             skip_quotes: true,
             keep_unset: self.keep_unset,
         };
-        quiet.expand(text, false).map(|output| output.text)
+        quiet.expand(text, None).map(|output| output.text)
     }
 
-    fn expand(&self, text: &str, splits: bool) -> Result<Output> {
+    fn expand(&self, text: &str, splits: Option<IsWanted>) -> Result<Output> {
         let mut run = Run { rules: self, rest: text.chars(), depth: 0, size: 0, work: 0 };
         run.until(None, self.raw_escapes, splits).map_err(|problem| {
             // The whole of a huge word would drown what is said about it.
@@ -77,10 +82,13 @@ impl<'a> Expander<'a> {
     }
 }
 
+/// Whether a word is kept, when so many are already.
+type IsWanted = fn(&str, usize) -> bool;
+
 /// A result: one text, or its words. Words take many times the memory, so only on demand.
 #[derive(Default)]
 struct Output {
-    splits: bool,
+    splits: Option<IsWanted>,
     /// The whole text; the word that is not finished when it is split.
     text: String,
     words: Vec<String>,
@@ -88,17 +96,24 @@ struct Output {
 
 impl Output {
     fn plain(&mut self, c: char) {
-        if !self.splits || !c.is_whitespace() {
+        if self.splits.is_none() || !c.is_whitespace() {
             self.text.push(c);
-        } else if !self.text.is_empty() {
-            self.words.push(std::mem::take(&mut self.text));
+        } else {
+            self.end_word();
         }
     }
 
-    fn into_words(mut self) -> Vec<String> {
-        if !self.text.is_empty() {
-            self.words.push(self.text);
+    fn end_word(&mut self) {
+        if !self.text.is_empty()
+            && self.splits.is_some_and(|is_wanted| is_wanted(&self.text, self.words.len()))
+        {
+            self.words.push(std::mem::take(&mut self.text));
         }
+        self.text.clear();
+    }
+
+    fn into_words(mut self) -> Vec<String> {
+        self.end_word();
         self.words
     }
 }
@@ -128,7 +143,12 @@ impl Run<'_, '_> {
     }
 
     /// Reads up to `stop`, or to the end when there is none.
-    fn until(&mut self, stop: Option<char>, raw_escapes: bool, splits: bool) -> Outcome<Output> {
+    fn until(
+        &mut self,
+        stop: Option<char>,
+        raw_escapes: bool,
+        splits: Option<IsWanted>,
+    ) -> Outcome<Output> {
         let mut out = Output { splits, ..Output::default() };
         while let Some(c) = self.peek() {
             if stop == Some(c) {
@@ -328,7 +348,7 @@ impl Run<'_, '_> {
     }
 
     fn modifier_word(&mut self, stop: char, raw_escapes: bool) -> Outcome<String> {
-        match self.until(Some(stop), raw_escapes, false) {
+        match self.until(Some(stop), raw_escapes, None) {
             Ok(output) => Ok(output.text),
             Err(_) if self.rest.as_str().is_empty() && stop == '}' => Err(MISSING_BRACE.to_owned()),
             Err(_) if self.rest.as_str().is_empty() => {
@@ -399,7 +419,7 @@ mod tests {
     fn a_text_is_not_kept_as_words_too() {
         let expander = Expander::new('\\', &lookup);
         let text = "a b ${U:-c d} ${F//-/ } \"e f\"";
-        let whole = expander.expand(text, false).unwrap();
+        let whole = expander.expand(text, None).unwrap();
         assert_eq!((whole.text.as_str(), whole.words.len()), ("a b c d foo bar foo e f", 0));
         let words = expander.words(text).unwrap();
         assert_eq!(words, ["a", "b", "c", "d", "foo", "bar", "foo", "e f"]);

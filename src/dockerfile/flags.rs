@@ -14,38 +14,62 @@ pub struct Flag {
 /// How many flags a statement may have.
 pub(super) const MAX_FLAGS: usize = 1000;
 
-/// Takes the flags off the front; gives them and what is left, without blanks in front.
-pub(super) fn split(text: &str) -> (Vec<Flag>, &str) {
-    let mut flags = Vec::new();
+/// How many flags there are in front, and what follows them, without blanks in front. The flags are
+/// added to `into` if that is given.
+pub(super) fn split<'a>(text: &'a str, mut into: Option<&mut Vec<Flag>>) -> (usize, &'a str) {
+    let mut count = 0;
     let mut rest = scan::start(text);
-    while matches!(rest.as_bytes(), [b'-', b'-', ..]) && flags.len() <= MAX_FLAGS {
-        let (word, after) = word(rest);
+    while matches!(rest.as_bytes(), [b'-', b'-', ..]) && count <= MAX_FLAGS {
+        let mut flag = String::new();
+        let (length, after) = word(rest, into.is_some().then_some(&mut flag));
         rest = scan::start(after);
         // A bare `--` ends the flags. It is taken off, as BuildKit does.
-        let Some(body) = word.strip_prefix("--").filter(|body| !body.is_empty()) else { break };
-        flags.push(match body.split_once('=') {
-            Some((name, value)) => Flag { name: name.to_owned(), value: Some(value.to_owned()) },
-            None => Flag { name: body.to_owned(), value: None },
-        });
+        if length <= 2 {
+            break;
+        }
+        count += 1;
+        if let Some(into) = &mut into {
+            let body = flag.get(2..).unwrap_or_default();
+            into.push(match body.split_once('=') {
+                Some((name, value)) => {
+                    Flag { name: name.to_owned(), value: Some(value.to_owned()) }
+                }
+                None => Flag { name: body.to_owned(), value: None },
+            });
+        }
     }
-    (flags, rest)
+    (count, rest)
 }
 
-/// One word with its quotes and backslashes taken off, and what follows it.
-fn word(text: &str) -> (String, &str) {
-    let mut word = String::new();
+/// The length of one word with its quotes and backslashes taken off, and what follows it. The word
+/// itself is added to `into` if that is given.
+fn word<'a>(text: &'a str, mut into: Option<&mut String>) -> (usize, &'a str) {
+    let mut length = 0;
     let mut quote = None;
     let mut chars = text.chars();
     loop {
         let here = chars.as_str();
-        let Some(c) = chars.next() else { return (word, here) };
-        match (c, quote) {
-            (c, None) if c.is_whitespace() => return (word, here),
-            ('\'' | '"', None) => quote = Some(c),
-            (c, Some(open)) if c == open => quote = None,
+        let Some(c) = chars.next() else { return (length, here) };
+        let letter = match (c, quote) {
+            (c, None) if c.is_whitespace() => return (length, here),
+            ('\'' | '"', None) => {
+                quote = Some(c);
+                continue;
+            }
+            (c, Some(open)) if c == open => {
+                quote = None;
+                continue;
+            }
             // Always the backslash: the escape directive has no say inside flags.
-            ('\\', _) => word.extend(chars.next()),
-            (c, _) => word.push(c),
+            ('\\', _) => match chars.next() {
+                Some(next) => next,
+                None => continue,
+            },
+            (c, _) => c,
+        };
+        length += letter.len_utf8();
+        if let Some(into) = &mut into {
+            into.push(letter);
         }
     }
 }
@@ -67,9 +91,13 @@ mod tests {
             ("--a=b=c d", &["a=b=c"], "d"),
             ("--a= d", &["a="], "d"),
             ("--a=\\", &["a="], ""),
+            ("--'' --a", &[], "--a"),
             ("", &[], ""),
         ] {
-            let (flags, left) = split(text);
+            let mut flags = Vec::new();
+            let (count, left) = split(text, Some(&mut flags));
+            assert_eq!(split(text, None), (count, left), "{text}");
+            assert_eq!(count, flags.len(), "{text}");
             let written: Vec<String> = flags
                 .iter()
                 .map(|flag| match &flag.value {

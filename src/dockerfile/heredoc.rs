@@ -57,9 +57,14 @@ pub fn opens(word: &str) -> Option<Heredoc<'_>> {
         return None;
     }
     let fd = word.get(..digits)?.parse().unwrap_or_default();
-    if is_plain(written) && !written.bytes().any(scan::is_blank) {
-        let name = Cow::Borrowed(written);
-        return Some(Heredoc { name, content: Cow::default(), expand: true, strip_tabs, fd });
+    let bare = match written.as_bytes() {
+        [quote @ (b'\'' | b'"'), .., last] if quote == last => written.get(1..written.len() - 1)?,
+        _ => written,
+    };
+    let expand = bare.len() == written.len();
+    if is_plain(bare) && !bare.is_empty() && !(expand && bare.bytes().any(scan::is_blank)) {
+        let name = Cow::Borrowed(bare);
+        return Some(Heredoc { name, content: Cow::default(), expand, strip_tabs, fd });
     }
     // A word with quotes is one from which taking the quotes off takes something away.
     let mut lex = Expander::new('\\', &|_| None);
@@ -75,23 +80,54 @@ pub fn opens(word: &str) -> Option<Heredoc<'_>> {
     Some(Heredoc { name: name.into(), content: Cow::default(), expand, strip_tabs, fd })
 }
 
-/// Adds all here-documents that a line opens, in order.
+/// Whether a word of a line may begin as one does that opens a here-document.
+pub(super) fn may_be_opened_by(line: &str) -> bool {
+    let (mut is_begin, mut is_sign) = (true, false);
+    for byte in line.bytes() {
+        if is_sign && byte == b'<' {
+            return true;
+        }
+        is_sign = is_begin && byte == b'<';
+        is_begin = scan::is_blank(byte) || !byte.is_ascii() || is_begin && byte.is_ascii_digit();
+    }
+    // The lexer takes escapes out of variables' defaults: what is a word then is not seen here.
+    line.contains('$') && line.contains('\\')
+}
+
+/// Gives all here-documents that a line opens, in order, or one more than it may.
 pub(super) fn opened_by<'a>(line: &'a str, into: &mut Vec<Heredoc<'a>>) {
-    if is_plain(line) {
-        let words = line.as_bytes().split(|byte| scan::is_blank(*byte));
-        let words = words.filter(|word| word.contains(&b'<'));
-        let words = words.filter_map(|word| std::str::from_utf8(word).ok());
-        into.extend(words.filter_map(opens).take(MAX_HEREDOCS + 1));
+    // Else the words are parts of the line.
+    let needs_lexer = |byte| matches!(byte, b'\\' | b'{' | 0x80..);
+    if !line.bytes().any(needs_lexer) {
+        let (mut quote, mut begin) = (None, 0);
+        for (at, byte) in line.bytes().chain([b' ']).enumerate() {
+            match quote {
+                None if scan::is_blank(byte) => {
+                    let word = line.get(begin..at).unwrap_or_default();
+                    if into.len() <= MAX_HEREDOCS {
+                        into.extend(opens(word));
+                    }
+                    begin = at + 1;
+                }
+                None if matches!(byte, b'\'' | b'"') => quote = Some(byte),
+                Some(open) if open == byte => quote = None,
+                _ => {}
+            }
+        }
+        // A line whose quotes do not close is the shell's to complain about.
+        if quote.is_some() {
+            into.clear();
+        }
         return;
     }
     let mut lex = Expander::new('\\', &|_| None);
     lex.raw_quotes = true;
     lex.raw_escapes = true;
     lex.keep_unset = true;
-    // A line whose quotes do not close is the shell's to complain about.
-    let words = lex.words(line).unwrap_or_default();
-    let found = words.iter().filter_map(|word| opens(word).map(Heredoc::into_owned));
-    into.extend(found.take(MAX_HEREDOCS + 1));
+    let words = lex.words_that(line, |word, n| n <= MAX_HEREDOCS && opens(word).is_some());
+    for word in words.unwrap_or_default() {
+        into.extend(opens(&word).map(Heredoc::into_owned));
+    }
 }
 
 /// ASCII, and nothing in it means anything to the lexer, but blanks.
@@ -140,9 +176,14 @@ mod tests {
             ("COPY <<a.txt <<b.txt /d/", &["a.txt", "b.txt"]),
             ("RUN cat 3<<EOF <&3", &["EOF"]),
             ("RUN echo ${X:-<<EOF}", &[]),
+            ("RUN echo ${X:- <\\<EOF }", &["EOF"]),
+            ("RUN 'a b'<<X '<<A'<<B \"<<C\"\u{3000}4<<D", &["D"]),
+            ("RUN <<'A B' <<\"\" <<C\"'\"D", &["A B", "C'D"]),
+            ("RUN <<A \"", &[]),
         ] {
             let mut found = Vec::new();
             opened_by(line, &mut found);
+            assert!(found.is_empty() || may_be_opened_by(line), "{line}");
             let found: Vec<&str> = found.iter().map(|doc| doc.name.as_ref()).collect();
             assert_eq!(found, names, "{line}");
         }

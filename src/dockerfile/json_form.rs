@@ -25,17 +25,30 @@ pub enum JsonForm {
 
 /// Tells what the text is.
 pub fn parse(text: &str) -> JsonForm {
-    let Some(inside) = scan::start(text).strip_prefix('[') else { return JsonForm::NotJson };
-    let mut reader = Reader { rest: inside };
-    match reader.array() {
+    match read(text, true) {
         Some((strings, true)) => JsonForm::Strings(strings),
         Some((_, false)) => JsonForm::NotStrings,
         None => JsonForm::NotJson,
     }
 }
 
+/// Whether the text is an array, of strings or not.
+pub(super) fn is_array(text: &str) -> bool {
+    read(text, false).is_some()
+}
+
+fn read(text: &str, keeps: bool) -> Option<(Vec<String>, bool)> {
+    let text = scan::start(text);
+    match text.as_bytes() {
+        [b'[', ..] => Reader { rest: text.get(1..)?, keeps }.array(),
+        _ => None,
+    }
+}
+
 struct Reader<'a> {
     rest: &'a str,
+    /// The strings are wanted.
+    keeps: bool,
 }
 
 impl Reader<'_> {
@@ -47,7 +60,10 @@ impl Reader<'_> {
             loop {
                 self.blanks();
                 if self.rest.starts_with('"') {
-                    strings.push(self.string()?);
+                    let string = self.string()?;
+                    if self.keeps {
+                        strings.push(string);
+                    }
                 } else {
                     only_strings = false;
                     self.value(0)?;

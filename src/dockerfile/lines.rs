@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::str::from_utf8;
 
 use super::{
-    Document, Fault, Flag, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc,
+    Document, Fault, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc,
     json_form, scan,
 };
 
@@ -22,10 +22,13 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     while let Some(line) = parser.logical_line() {
         is_empty = false;
         // Else no fault is left to find: no here-document is opened, and few flags fit.
-        if (line.text.len() > flags::MAX_FLAGS || parser.has_sign(&line.text))
-            && let Some(statement) = parser.statement(line)
+        if (parser.has_sign || line.text.len() > flags::MAX_FLAGS)
+            && let Some(parts) = parser.parts(&line)
         {
-            parser.spare = statement.heredocs;
+            parser.spare = parts.heredocs;
+        }
+        if let Cow::Owned(text) = line.text {
+            parser.spare_text = text;
         }
     }
     if is_empty && parser.faults.is_empty() {
@@ -51,6 +54,8 @@ pub(super) struct Parser<'a> {
     checks_only: bool,
     /// Memory for the here-documents of the next statement.
     spare: Vec<Heredoc<'a>>,
+    /// Memory for the next line that is continued.
+    spare_text: String,
     /// The number of the line that was read last.
     line: usize,
     top: directives::Reader,
@@ -69,15 +74,32 @@ struct LogicalLine<'a> {
     empty_continuation: Option<usize>,
 }
 
+/// What a statement is made of.
+struct Parts<'a> {
+    heredocs: Vec<Heredoc<'a>>,
+    keyword_end: usize,
+    rest_start: usize,
+}
+
 impl<'a> Iterator for Parser<'a> {
     type Item = Statement<'a>;
 
     fn next(&mut self) -> Option<Statement<'a>> {
         loop {
             let line = self.logical_line()?;
-            if let Some(statement) = self.statement(line) {
-                return Some(statement);
-            }
+            let Some(Parts { heredocs, keyword_end, rest_start }) = self.parts(&line) else {
+                continue;
+            };
+            return Some(Statement {
+                original: line.text,
+                heredocs,
+                line: line.first,
+                last_line: self.line,
+                empty_continuation: line.empty_continuation,
+                comments: line.comments,
+                keyword_end,
+                rest_start,
+            });
         }
     }
 }
@@ -88,11 +110,6 @@ impl<'a> Parser<'a> {
         let valid = from_utf8(rest).ok();
         let (has_nul, has_sign) = (rest.contains(&0), rest.contains(&b'<'));
         Parser { rest, valid, has_nul, has_sign, ..Parser::default() }
-    }
-
-    /// Whether a line may open here-documents, by their sign.
-    fn has_sign(&self, line: &str) -> bool {
-        self.has_sign && line.as_bytes().contains(&b'<')
     }
 
     /// The next line with its end.
@@ -111,6 +128,12 @@ impl<'a> Parser<'a> {
     fn logical_line(&mut self) -> Option<LogicalLine<'a>> {
         while self.faults.len() < MAX_FAULTS {
             let from = self.rest;
+            if let ([b'\n', after @ ..], true) = (from, self.top.done) {
+                // What stands apart says nothing about the statement below.
+                (self.rest, self.comments) = (after, None);
+                self.line += 1;
+                continue;
+            }
             let raw = self.next_line()?;
             if self.line == 1 && raw.starts_with(b"#!") {
                 continue;
@@ -146,7 +169,6 @@ impl<'a> Parser<'a> {
                 return None;
             }
             [] => {
-                // What stands apart says nothing about the statement below.
                 self.comments = None;
                 return None;
             }
@@ -167,24 +189,25 @@ impl<'a> Parser<'a> {
     }
 
     /// Takes a line apart, and reads its here-documents; nothing if it is wrong.
-    fn statement(&mut self, line: LogicalLine<'a>) -> Option<Statement<'a>> {
-        let LogicalLine { text: original, first, comments, empty_continuation } = line;
-        let (flags, keyword_end, rest_start) = split(&original);
-        if flags.len() > flags::MAX_FLAGS {
+    fn parts(&mut self, line: &LogicalLine<'a>) -> Option<Parts<'a>> {
+        let first = line.first;
+        let (flags, keyword_end, rest_start) = split(&line.text);
+        if flags > flags::MAX_FLAGS {
             let most = flags::MAX_FLAGS;
             self.faults.push(Fault::new(first, format!("more than {most} flags in a line")));
             return None;
         }
         let mut heredocs = Vec::new();
-        if self.has_sign(&original)
+        if self.has_sign
+            && heredoc::may_be_opened_by(&line.text)
             && may_open_heredocs(
-                original.get(..keyword_end).unwrap_or_default(),
-                original.get(rest_start..).unwrap_or_default(),
+                line.text.get(..keyword_end).unwrap_or_default(),
+                line.text.get(rest_start..).unwrap_or_default(),
             )
         {
             heredocs = std::mem::take(&mut self.spare);
             heredocs.clear();
-            match &original {
+            match &line.text {
                 Cow::Borrowed(line) => heredoc::opened_by(line, &mut heredocs),
                 Cow::Owned(line) => {
                     let mut found = Vec::new();
@@ -201,17 +224,7 @@ impl<'a> Parser<'a> {
                 self.fill(document, first)?;
             }
         }
-        Some(Statement {
-            original,
-            flags,
-            heredocs,
-            line: first,
-            last_line: self.line,
-            empty_continuation,
-            comments,
-            keyword_end,
-            rest_start,
-        })
+        Some(Parts { heredocs, keyword_end, rest_start })
     }
 
     /// The statement that begins with this line, with all lines that continue it, and its last line
@@ -221,7 +234,10 @@ impl<'a> Parser<'a> {
         let Some(head) = continued(first_line, escape) else {
             return Some((Cow::Borrowed(scan::end(first_line)), None));
         };
-        let mut joined = head.to_owned();
+        let mut joined = std::mem::take(&mut self.spare_text);
+        joined.clear();
+        joined.reserve(head.len() + scan::line_length(self.rest));
+        joined.push_str(head);
         let first = self.line;
         let (mut empty, mut intact) = (false, true);
         loop {
@@ -332,11 +348,11 @@ fn continued(line: &str, escape: char) -> Option<&str> {
     }
 }
 
-/// The flags of a statement on one line that is trimmed; where its keyword ends, and where the rest
-/// begins.
-fn split(line: &str) -> (Vec<Flag>, usize, usize) {
+/// How many flags a statement on one line that is trimmed has; where its keyword ends, and where the
+/// rest begins.
+fn split(line: &str) -> (usize, usize, usize) {
     let keyword_end = line.bytes().position(scan::is_blank).unwrap_or(line.len());
-    let (flags, rest) = flags::split(line.get(keyword_end..).unwrap_or_default());
+    let (flags, rest) = flags::split(line.get(keyword_end..).unwrap_or_default(), None);
     (flags, keyword_end, line.len() - rest.len())
 }
 
@@ -346,7 +362,7 @@ fn may_open_heredocs(keyword: &str, rest: &str) -> bool {
     }
     let is = |name: &str| keyword.eq_ignore_ascii_case(name);
     if is("RUN") || is("COPY") || is("ADD") {
-        return matches!(json_form::parse(rest), json_form::JsonForm::NotJson);
+        return !json_form::is_array(rest);
     }
     let (_, end, start) = split(rest);
     let trigger = rest.get(..end).unwrap_or_default();

@@ -54,8 +54,6 @@ impl<'a> Document<'a> {
 pub struct Statement<'a> {
     /// The whole statement on one line as written, here-documents left out.
     pub original: Cow<'a, str>,
-    /// The flags in front of the arguments.
-    pub flags: Vec<Flag>,
     /// The here-documents that the line opens, in order.
     pub heredocs: Vec<Heredoc<'a>>,
     /// First line, from 1.
@@ -85,6 +83,14 @@ impl<'a> Statement<'a> {
     /// The same as it was written.
     pub fn keyword_written(&self) -> &str {
         self.original.get(..self.keyword_end).unwrap_or_default()
+    }
+
+    /// The flags in front of the arguments.
+    pub fn flags(&self) -> Vec<Flag> {
+        let mut flags = Vec::new();
+        let after = self.original.get(self.keyword_end..).unwrap_or_default();
+        flags::split(after, Some(&mut flags));
+        flags
     }
 
     /// What follows the flags, on one line and trimmed.

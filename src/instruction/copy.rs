@@ -104,7 +104,7 @@ impl Meaning for Copy {
 
 impl Files {
     /// Checks what follows the flags.
-    pub(super) fn parse(statement: &Statement<'_>, flags: &Flags<'_>) -> Result<Files> {
+    pub(super) fn parse(statement: &Statement<'_>, flags: &Flags) -> Result<Files> {
         let keyword = statement.keyword();
         let mut words = list(statement.rest())?;
         let dest = words.pop().filter(|_| !words.is_empty());

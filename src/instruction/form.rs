@@ -17,15 +17,12 @@ pub(super) enum Takes {
 }
 
 /// The flags of a statement, all of them known and well-formed.
-pub(super) struct Flags<'a>(&'a [Flag]);
+pub(super) struct Flags(Vec<Flag>);
 
-impl<'a> Flags<'a> {
+impl Flags {
     /// Checks the flags of a statement against those that its instruction knows.
-    pub(super) fn check(
-        statement: &'a Statement<'_>,
-        known: &[(&str, Takes)],
-    ) -> Result<Flags<'a>> {
-        let flags = &statement.flags;
+    pub(super) fn check(statement: &Statement<'_>, known: &[(&str, Takes)]) -> Result<Flags> {
+        let flags = statement.flags();
         for (at, flag) in flags.iter().enumerate() {
             let name = &flag.name;
             let Some((_, takes)) = known.iter().find(|(known, _)| known == name) else {

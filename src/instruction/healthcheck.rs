@@ -66,7 +66,7 @@ impl Meaning for Healthcheck {
     }
 }
 
-fn retries(flags: &Flags<'_>) -> Result<u64> {
+fn retries(flags: &Flags) -> Result<u64> {
     let Some(text) = flags.text("retries") else { return Ok(0) };
     let Ok(number) = text.parse::<i32>() else {
         return Err(Error::input(format!("invalid value for --retries: {text:?} is no number")));
@@ -75,7 +75,7 @@ fn retries(flags: &Flags<'_>) -> Result<u64> {
         .map_err(|_| Error::input(format!("--retries cannot be negative ({number})")))
 }
 
-fn interval(flags: &Flags<'_>, name: &str) -> Result<u64> {
+fn interval(flags: &Flags, name: &str) -> Result<u64> {
     let Some(text) = flags.text(name) else { return Ok(0) };
     match duration(&text) {
         None => Err(Error::input(format!("time: invalid duration {text:?}"))

@@ -26,7 +26,7 @@ impl Run {
 
 impl Meaning for Run {
     fn parse(statement: &Statement<'_>, _: char) -> Result<Run> {
-        if statement.flags.iter().any(|flag| flag.name == "device") {
+        if statement.flags().iter().any(|flag| flag.name == "device") {
             return Err(
                 Error::input("unknown flag: --device").hint("lath hands no devices to build steps")
             );

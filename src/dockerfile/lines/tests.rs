@@ -46,7 +46,7 @@ fn lines_comments_and_names_are_kept() {
     assert_eq!((run.line, run.last_line), (7, 8));
     assert_eq!(run.comments().collect::<Vec<_>>(), ["kept"]);
     assert_eq!(run.original, "RuN --a=b c  d");
-    assert_eq!((run.flags.len(), run.rest()), (1, "c  d"));
+    assert_eq!((run.flags().len(), run.rest()), (1, "c  d"));
     let document = parse(b"RUN a\\\n\n b\n").unwrap();
     assert_eq!(document.statements().next().unwrap().empty_continuation, Some(3));
 }
