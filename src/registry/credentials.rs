@@ -74,15 +74,16 @@ pub fn exposed() -> Option<String> {
 /// The entry of a registry, by its whole name.
 fn entry<'a>(auths: &'a [(String, Value)], registry: &str) -> Option<&'a Value> {
     let own = auths.iter().find(|(name, _)| name == key_of(registry));
-    let own = own.or_else(|| auths.iter().find(|(name, _)| host_of(name) == registry));
+    let own = own.or_else(|| auths.iter().find(|(name, _)| host_of(name) == Some(registry)));
     own.map(|(_, entry)| entry)
 }
 
 /// Old files have whole addresses in the place of hosts.
-fn host_of(name: &str) -> &str {
+fn host_of(name: &str) -> Option<&str> {
     let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://"));
-    let host = name.and_then(|name| name.split('/').next()).unwrap_or_default();
-    if matches!(host, "index.docker.io" | "registry-1.docker.io") { "docker.io" } else { host }
+    let host = name?.split('/').next()?;
+    let is_hub = matches!(host, "index.docker.io" | "registry-1.docker.io");
+    Some(if is_hub { "docker.io" } else { host })
 }
 
 fn read(entry: &Value) -> Option<Credentials> {
@@ -198,10 +199,10 @@ mod tests {
 
     #[test]
     fn old_keys_are_addresses() {
-        assert_eq!(host_of("https://reg.example:5000/v2/"), "reg.example:5000");
-        assert_eq!(host_of("http://reg.example"), "reg.example");
-        assert_eq!(host_of("https://index.docker.io/v1/"), "docker.io");
+        assert_eq!(host_of("https://reg.example:5000/v2/"), Some("reg.example:5000"));
+        assert_eq!(host_of("http://reg.example"), Some("reg.example"));
+        assert_eq!(host_of("https://index.docker.io/v1/"), Some("docker.io"));
         // One without a scheme is compared as it stands.
-        assert_eq!(host_of("reg.example"), "");
+        assert_eq!(host_of("reg.example"), None);
     }
 }
