@@ -303,17 +303,24 @@ fn squash_knows_what_the_base_of_the_last_stage_is() {
     assert_eq!(lath.id("same"), lath.id("label"));
 }
 
-#[test]
-fn steps_are_shared_by_a_registry() {
+/// Two stores, and a registry that has the steps of the first under a name.
+fn steps_in_a_registry() -> Option<(Lath, Lath, RealRegistry, String)> {
     let more = [Need::Bases, Need::Program("skopeo"), Need::Program("docker-registry")];
     if !needs(HERE) || !needs(&more) {
-        return;
+        return None;
     }
     let (one, other) = two("max");
     let registry = RealRegistry::start(&one.path("registry"), &[]);
     let name = registry.name("team/cache:1");
     let to = format!("type=registry,ref={name},mode=max");
     one.run(&["build", "-t", "x", "--cache-to", &to, "c"]).success();
+    Some((one, other, registry, name))
+}
+
+#[test]
+fn steps_are_shared_by_a_registry() {
+    let Some((one, other, registry, name)) = steps_in_a_registry() else { return };
+    let to = format!("type=registry,ref={name},mode=max");
     let sent = registry.asked("PATCH /v2/team/cache/");
     let from = format!("type=registry,ref={name}");
     let context = one.text("c");
@@ -363,15 +370,7 @@ fn a_name_without_steps_is_told_and_no_error() {
 
 #[test]
 fn a_layer_in_a_registry_that_is_another_is_not_used() {
-    let more = [Need::Bases, Need::Program("skopeo"), Need::Program("docker-registry")];
-    if !needs(HERE) || !needs(&more) {
-        return;
-    }
-    let (one, other) = two("max");
-    let registry = RealRegistry::start(&one.path("registry"), &[]);
-    let name = registry.name("team/cache:1");
-    let to = format!("type=registry,ref={name},mode=max");
-    one.run(&["build", "-t", "x", "--cache-to", &to, "c"]).success();
+    let Some((one, other, _registry, name)) = steps_in_a_registry() else { return };
     // One bit of every blob but the JSON ones.
     let blobs = one.path("registry");
     let found =

@@ -35,6 +35,17 @@ impl<'a> Stack<'a> {
         Stack { store, scratch, chain, layers, bad, new }
     }
 
+    /// Layers of the store; an error when it lacks one.
+    pub fn on(store: &'a Store, scratch: &'a Scratch, below: &[DiffId]) -> Result<Stack<'a>> {
+        let mut stack = Stack::new(store, scratch);
+        for below in below {
+            if !stack.reuse(below)? {
+                return Err(Error::not_found("a layer below it is not in the store"));
+            }
+        }
+        Ok(stack)
+    }
+
     /// Puts the layer on top if the store has it there; whether it has.
     pub fn reuse(&mut self, diff_id: &DiffId) -> Result<bool> {
         let chain = Digest::chain(self.chain.as_ref(), diff_id);

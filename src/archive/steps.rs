@@ -57,12 +57,7 @@ impl Steps {
         below: &[DiffId],
         diff_id: &DiffId,
     ) -> Result<Vec<NewLayer>> {
-        let mut stack = Stack::new(store, scratch);
-        for below in below {
-            if !stack.reuse(below)? {
-                return Err(Error::not_found("a layer below it is not in the store"));
-            }
-        }
+        let mut stack = Stack::on(store, scratch, below)?;
         if !stack.reuse(diff_id)? {
             stack.add(&mut self.read(diff_id)?, Some(diff_id))?;
         }

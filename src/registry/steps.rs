@@ -82,12 +82,7 @@ impl CacheImage {
         below: &[DiffId],
         diff_id: &DiffId,
     ) -> Result<Vec<NewLayer>> {
-        let mut stack = Stack::new(store, scratch);
-        for below in below {
-            if !stack.reuse(below)? {
-                return Err(Error::not_found("a layer below it is not in the store"));
-            }
-        }
+        let mut stack = Stack::on(store, scratch, below)?;
         if !stack.reuse(diff_id)? {
             let layer = self.layers.iter().find(|(known, _)| known == diff_id);
             let (_, layer) = layer.ok_or_else(|| Error::not_found("its layer is not there"))?;
