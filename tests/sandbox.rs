@@ -10,7 +10,7 @@
 
 mod harness;
 
-use harness::{Lath, Need, gone, needs};
+use harness::{Lath, Need, gone, host, needs};
 use std::fs;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
@@ -240,4 +240,88 @@ fn standard_input_goes_in_when_asked_for() {
     let streams =
         lath.run(&["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2"]).success();
     assert_eq!((streams.stdout.as_str(), streams.stderr.as_str()), ("out\n", "err\n"));
+}
+
+/// Asks for one system call a line: `NUMBER ARGUMENT`, the other five arguments being -1, and prints
+/// the errno of each.
+const ASKER: &str = r#"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    long number, argument;
+    while (scanf("%ld %ld", &number, &argument) == 2) {
+        pid_t child = fork();
+        if (child == 0) {
+            long got = syscall(number, argument, -1L, -1L, -1L, -1L, -1L);
+            _exit(got == -1 ? errno : 0);
+        }
+        int status;
+        waitpid(child, &status, 0);
+        printf("%d\n", WEXITSTATUS(status));
+        fflush(stdout);
+    }
+}
+"#;
+
+#[test]
+fn system_calls_that_have_opened_containers_are_refused() {
+    if !needs(&[Need::Root, Need::Busybox, Need::Program("cc")]) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let source = lath.write("t/asker.c", ASKER);
+    let folder = source.parent().unwrap();
+    let asker = lath.path("t/asker");
+    host("cc", &["-static", "-o", asker.to_str().unwrap(), source.to_str().unwrap()]);
+    const REFUSED: [libc::c_long; 14] = [
+        libc::SYS_keyctl,
+        libc::SYS_add_key,
+        libc::SYS_io_uring_setup,
+        libc::SYS_userfaultfd,
+        libc::SYS_bpf,
+        libc::SYS_perf_event_open,
+        libc::SYS_open_by_handle_at,
+        libc::SYS_unshare,
+        libc::SYS_setns,
+        libc::SYS_mount,
+        libc::SYS_pivot_root,
+        libc::SYS_init_module,
+        libc::SYS_swapon,
+        libc::SYS_settimeofday,
+    ];
+    let mut asked = String::new();
+    for number in REFUSED {
+        asked.push_str(&format!("{number} 0\n"));
+    }
+    // What is newer than lath, clone3, AF_ALG and AF_VSOCK; a new user namespace by clone.
+    let rest = [
+        (600, 0, libc::ENOSYS),
+        (libc::SYS_clone3, 0, libc::ENOSYS),
+        (libc::SYS_socket, 38, libc::EPERM),
+        (libc::SYS_socket, 40, libc::EPERM),
+        (libc::SYS_clone, i64::from(libc::CLONE_NEWUSER), libc::EPERM),
+        (libc::SYS_personality, 0x0004_0000, libc::EPERM),
+        (libc::SYS_personality, 0xffff_ffff, 0),
+        (libc::SYS_getpid, 0, 0),
+    ];
+    for (number, argument, _) in rest {
+        asked.push_str(&format!("{number} {argument}\n"));
+    }
+    let expected: Vec<String> = REFUSED
+        .iter()
+        .map(|_| libc::EPERM)
+        .chain(rest.iter().map(|(.., errno)| *errno))
+        .map(|errno| errno.to_string())
+        .collect();
+    lath.write("t/asked", &asked);
+    let volume = format!("{}:/t", folder.display());
+    let words = ["run", "--rm", "-v", &volume, "busybox", "sh", "-c", "/t/asker < /t/asked"];
+    let out = lath.ok(&words);
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    // And in a step, by a program of the image's own.
+    for status in both(&lath, "cat /proc/self/status") {
+        assert!(status.contains("Seccomp:\t2"), "{status}");
+    }
 }

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::instruction::RunEffect;
-use crate::sandbox::{self, Bind, Identity, Limits, Network, NetworkFiles, Running, Spec};
+use crate::sandbox::{self, Bind, Identity, Limits, Network, NetworkFiles, Powers, Running, Spec};
 
 /// What a step's process needs besides its effect.
 pub struct Surroundings<'a> {
@@ -49,8 +49,8 @@ impl Started {
 
 /// Starts the process; it runs when this returns.
 pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
-    let is_privileged = run.security == "insecure";
-    if is_privileged && !around.may_be_insecure {
+    let is_insecure = run.security == "insecure";
+    if is_insecure && !around.may_be_insecure {
         return Err(Error::new(Kind::Denied, "security.insecure is not allowed")
             .hint("allow it with --allow security.insecure"));
     }
@@ -79,7 +79,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
         binds: around.binds,
         scripts: &run.scripts,
         limits: around.limits,
-        is_privileged,
+        powers: if is_insecure { Powers::all()? } else { Powers::default() },
         stdio: [null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()],
     })?;
     Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)] })

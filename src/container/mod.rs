@@ -9,7 +9,7 @@ use crate::catalog::resolve::resolve;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::DEFAULT_PATH;
 pub use crate::sandbox::Limits;
-use crate::sandbox::{self, Bind, Content, Identity, Network, NetworkFiles, Spec};
+use crate::sandbox::{self, Bind, Content, Identity, Network, NetworkFiles, Powers, Spec};
 use crate::session::Session;
 use crate::snapshot::{Chain, Snapshot};
 use crate::sys::fs::random_id;
@@ -98,7 +98,7 @@ pub fn run(session: &Session, request: &Request) -> Result<i32> {
         binds: &binds,
         scripts: &[],
         limits: &request.limits,
-        is_privileged: false,
+        powers: Powers::default(),
         stdio: [
             if request.interactive { input.as_fd() } else { null.as_fd() },
             output.as_fd(),

@@ -14,12 +14,13 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::proc::Masks;
-use super::{Bind, Content, Network, Spec, dev, proc};
+use super::{Bind, Content, Network, Spec, dev, proc, seccomp};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::DEFAULT_PATH;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
-use crate::sys::identity::{DEFAULT_CAPABILITIES, become_user};
+use crate::sys::identity::become_user;
 use crate::sys::mount::{attach, bind, fd_path, mount_onto};
+use crate::sys::seccomp::{Instruction, confine};
 use crate::sys::{network, process};
 
 /// The words of the command as execve wants them.
@@ -27,6 +28,8 @@ pub struct Program {
     argv: Vec<CString>,
     env: Vec<CString>,
     candidates: Vec<CString>,
+    /// Which system calls it may make; nothing for all.
+    filter: Option<Vec<Instruction>>,
     /// lath itself, for as long as it lives (pidfd_open(2), kernel 5.3).
     parent: OwnedFd,
 }
@@ -56,7 +59,9 @@ impl Program {
         };
         let parent =
             pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
-        Ok(Program { argv, env, candidates, parent })
+        let powers = &spec.powers;
+        let filter = (!powers.any_call).then(|| seccomp::filter(powers.capabilities));
+        Ok(Program { argv, env, candidates, filter, parent })
     }
 }
 
@@ -119,13 +124,19 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     rustix::stdio::dup2_stderr(errors).context(|| "dup2")?;
     process::hide_descriptors();
     let who = spec.identity;
-    let held = match spec.is_privileged {
-        true => rustix::thread::capabilities(None).context(|| "read capabilities")?.permitted,
-        false => DEFAULT_CAPABILITIES,
-    };
     // Late, so that they hold for the program alone, and while it is still allowed.
     spec.limits.apply()?;
-    become_user(who.uid, who.gid, &who.groups, held)?;
+    if let Some(filter) = &program.filter {
+        match confine(filter) {
+            // A kernel without filters: `info` says so.
+            Err(Errno::NOSYS | Errno::INVAL) => {}
+            other => other.context(|| "filter system calls")?,
+        }
+    }
+    become_user(who.uid, who.gid, &who.groups, spec.powers.capabilities)?;
+    if spec.powers.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).context(|| "no_new_privs")?;
+    }
     // Whoever was killed before the death signal was asked for sends none.
     let mut watched = [PollFd::new(&program.parent, PollFlags::IN)];
     match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
@@ -139,7 +150,7 @@ fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 fn mount_proc(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
-    if spec.is_privileged {
+    if spec.powers.sees_kernel {
         return proc::mount(spec.tree, None);
     }
     const NOTHING: &str = ".nothing";

@@ -1,5 +1,5 @@
 //! A process in its own world: namespaces, its own root, /proc, /dev and /sys as docker gives
-//! them, docker's capabilities, nothing of the host's descriptors, environment or terminals.
+//! them, docker's capabilities and system calls, nothing of the host's descriptors, environment or terminals.
 
 mod dev;
 mod enter;
@@ -8,7 +8,9 @@ mod identity;
 mod limits;
 mod mountpoint;
 mod output;
+mod powers;
 mod proc;
+mod seccomp;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ pub use identity::{Identity, group_id, parse_id};
 pub use limits::Limits;
 pub use mountpoint::{DIRS, FILES};
 pub use output::{pump, supervise};
+pub use powers::Powers;
 
 use crate::error::{Error, Result};
 use crate::sys::process::{Namespaces, spawn};
@@ -96,8 +99,8 @@ pub struct Spec<'a> {
     pub stdio: [BorrowedFd<'a>; 3],
     /// What it may use at most.
     pub limits: &'a Limits,
-    /// All of the caller's capabilities, and nothing of /proc and /sys masked or read-only.
-    pub is_privileged: bool,
+    /// What it may do.
+    pub powers: Powers,
 }
 
 /// A running process. `clean` must be called when it has ended.

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod mount;
 pub mod network;
 pub mod process;
+pub mod seccomp;
 pub mod signal;
 #[cfg(all(target_env = "musl", not(debug_assertions)))]
 mod thread_name;
