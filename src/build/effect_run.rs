@@ -10,7 +10,9 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::event::Stream;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::instruction::RunEffect;
-use crate::sandbox::{self, Bind, Identity, Limits, Network, NetworkFiles, Powers, Running, Spec};
+use crate::sandbox::{
+    self, Bind, Guest, Identity, Limits, Network, NetworkFiles, Powers, Running, Spec, Streams,
+};
 
 /// What a step's process needs besides its effect.
 pub struct Surroundings<'a> {
@@ -69,18 +71,21 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
     let running = sandbox::start(&Spec {
         tree: around.tree,
         staging: around.staging,
-        argv: &run.argv,
-        env: &env,
-        cwd: &run.cwd,
-        identity: &identity,
+        guest: Guest {
+            argv: &run.argv,
+            env: &env,
+            cwd: &run.cwd,
+            identity: &identity,
+            limits: around.limits,
+            powers: if is_insecure { Powers::all()? } else { Powers::default() },
+            streams: Streams::Files([null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()]),
+        },
         hostname: around.hostname,
         network,
         files: around.files,
         binds: around.binds,
         scripts: &run.scripts,
-        limits: around.limits,
-        powers: if is_insecure { Powers::all()? } else { Powers::default() },
-        stdio: [null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()],
+        is_read_only: false,
     })?;
     Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)] })
 }

@@ -123,7 +123,11 @@ impl Maker<'_> {
             let (upper, work) =
                 (workspace.make_dir("diff", 0o755)?, workspace.make_dir("work", 0o700)?);
             let writable = Some((upper.as_fd(), work.as_fd()));
-            Content::Tree(overlay(&Overlay { lowers: &[lower.as_fd()], writable })?)
+            Content::Tree(overlay(&Overlay {
+                lowers: &[lower.as_fd()],
+                writable,
+                is_volatile: true,
+            })?)
         } else {
             let copy = workspace.make_dir("copy", 0o755)?;
             copy_from(self.store, tree, found, copy.as_fd())?;

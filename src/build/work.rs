@@ -51,7 +51,7 @@ impl Lazy {
         let scratch = Arc::new(session.scratch()?);
         scratch.uses(&state.found.join("\n"))?;
         let committer = Committer::start(session.store.clone(), scratch.clone())?;
-        let mountpoints = session.store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
+        let mountpoints = session.store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
         let files = NetworkFiles::of_host(hosts);
         let made = Arc::new(Work { mountpoints, scratch, committer, files });
         state.work = Some(made.clone());

@@ -23,6 +23,18 @@ pub fn one_at_most(command: &str, given: Vec<String>) -> Result<Option<String>> 
     Ok(given.into_iter().next())
 }
 
+/// A signal by its name or number.
+pub fn signal(word: &str) -> Result<i32> {
+    crate::container::signal_number(word).ok_or_else(|| {
+        Error::usage(format!("invalid signal: {word}")).hint("name one as SIGTERM or 15")
+    })
+}
+
+/// A time in seconds.
+pub fn seconds(word: &str) -> Result<u64> {
+    word.parse().map_err(|_| Error::usage(format!("{word:?} is not a number of seconds")))
+}
+
 fn wrong(command: &str, bound: &str, count: usize) -> Error {
     let plural = if count == 1 { "" } else { "s" };
     Error::usage(format!("\"lath {command}\" requires {bound} {count} argument{plural}"))

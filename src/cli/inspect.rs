@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::image::json::Value;
 use crate::session::Session;
 
-/// Show all that is known of images
+/// Show all that is known of images and containers
 #[derive(FromArgs)]
 #[argh(subcommand, name = "inspect")]
 pub struct Args {
     /// print by a template, e.g. "{{.Config.Cmd}}", or "json"
     #[argh(option, short = 'f', arg_name = "template")]
     format: Option<String>,
-    /// what the names mean: image
+    /// what the names mean: image or container
     #[argh(option, long = "type", arg_name = "type")]
     kind: Option<String>,
     /// names or ids
@@ -47,7 +47,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let mut found = Vec::new();
     let mut errors = Vec::new();
     for name in &args.names {
-        match object(&session, name) {
+        match object(&session, name, noun) {
             Ok(Some(value)) => found.push(value),
             Ok(None) => errors.push(Error::not_found(format!("No such {noun}: {name}"))),
             Err(error) => errors.push(error),
@@ -81,6 +81,7 @@ fn noun(kind: &str) -> Result<&'static str> {
     match kind {
         "" => Ok("object"),
         "image" => Ok("image"),
+        "container" if cfg!(feature = "containers") => Ok("container"),
         "container" | "volume" | "network" | "node" | "service" | "secret" | "config"
         | "plugin" | "task" => {
             Err(Error::unsupported(format!("inspect --type={kind} is not supported yet")))
@@ -89,7 +90,16 @@ fn noun(kind: &str) -> Result<&'static str> {
     }
 }
 
-fn object(session: &Session, name: &str) -> Result<Option<Value>> {
+fn object(session: &Session, name: &str, noun: &str) -> Result<Option<Value>> {
+    #[cfg(feature = "containers")]
+    if noun != "image"
+        && let Some(container) = crate::container::control::find_one(session, name)?
+    {
+        return crate::container::inspect::inspect(&container).map(Some);
+    }
+    if noun == "container" {
+        return Ok(None);
+    }
     match catalog::resolve::find(&session.store, name)? {
         Some(found) => catalog::inspect::inspect(&session.store, &found.image).map(Some),
         None => Ok(None),

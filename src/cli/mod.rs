@@ -4,6 +4,8 @@
 //! what a build or a container does, and nothing below prints.
 
 pub mod arguments;
+#[cfg(feature = "containers")]
+pub mod each;
 pub mod exit;
 pub mod findings;
 pub mod listing;
@@ -142,6 +144,28 @@ macro_rules! row {
 commands! {
     build,
     run,
+    #[cfg(feature = "containers")]
+    create,
+    #[cfg(feature = "containers")]
+    start,
+    #[cfg(feature = "containers")]
+    stop,
+    #[cfg(feature = "containers")]
+    restart,
+    #[cfg(feature = "containers")]
+    kill,
+    #[cfg(feature = "containers")]
+    exec,
+    #[cfg(feature = "containers")]
+    logs,
+    #[cfg(feature = "containers")]
+    ps,
+    #[cfg(feature = "containers")]
+    wait,
+    #[cfg(feature = "containers")]
+    rename,
+    #[cfg(feature = "containers")]
+    rm,
     images,
     history,
     inspect,

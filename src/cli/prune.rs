@@ -52,6 +52,8 @@ pub const SHAPE: Shape = Shape {
 /// Asks, and removes.
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
     let (of_images, of_cache) = match args.kind.as_deref() {
+        #[cfg(feature = "containers")]
+        Some("container") => return containers::run(args.force, &args.filter, globals, out),
         None => (true, true),
         Some("image") => (true, false),
         Some("cache") => (false, true),
@@ -77,7 +79,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         false => ("all dangling images", "unused build cache"),
     };
     let question = match (of_images, wanted.is_some()) {
-        (true, true) => format!(":\n  - {of_image}\n  - {of_cache}\n"),
+        (true, true) => format!(":\n{STOPPED}  - {of_image}\n  - {of_cache}\n"),
         (true, false) => format!(" {of_image}."),
         _ if args.all => " all build cache.".to_owned(),
         _ => " all dangling build cache.".to_owned(),
@@ -87,6 +89,10 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     }
     let session = globals.open()?;
     let mut bytes = 0;
+    #[cfg(feature = "containers")]
+    if is_all {
+        bytes += containers::remove(&session, &args.filter, out)?;
+    }
     if of_images {
         let removal = images(&session, &Images { all: args.all, filters: args.filter })?;
         let named = removal.untagged.iter().map(|name| format!("untagged: {name}"));
@@ -101,6 +107,60 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         bytes += pruned.bytes;
     }
     reclaimed(bytes, out)
+}
+
+/// What system prune removes besides.
+#[cfg(feature = "containers")]
+const STOPPED: &str = "  - all stopped containers\n";
+#[cfg(not(feature = "containers"))]
+const STOPPED: &str = "";
+
+#[cfg(feature = "containers")]
+mod containers {
+    use super::{Globals, Output, Result, exit, is_wanted, reclaimed, tell};
+    use crate::container::{Record, control};
+    use crate::error::Error;
+    use crate::image::time::parse_until;
+    use crate::session::Session;
+
+    type Test = Box<dyn Fn(&Record) -> bool>;
+
+    /// `container prune`.
+    pub fn run(force: bool, filters: &[String], globals: &Globals, out: &mut Output) -> Result<i32> {
+        if !force && !is_wanted(" all stopped containers.", out)? {
+            return Ok(exit::SUCCESS);
+        }
+        let bytes = remove(&globals.open()?, filters, out)?;
+        reclaimed(bytes, out)
+    }
+
+    /// Removes what the filters take; the bytes.
+    pub fn remove(session: &Session, filters: &[String], out: &mut Output) -> Result<u64> {
+        let (now, _) = crate::sys::fs::now();
+        let mut tests: Vec<Test> = Vec::new();
+        for word in filters {
+            let wrong = || Error::usage(format!("invalid filter {word:?}: until=TIME, label=NAME[=VALUE], label!=NAME"));
+            let (name, value) = word.split_once('=').ok_or_else(wrong)?;
+            let value = value.to_owned();
+            let has = move |record: &Record| {
+                let is_it = |label: &String| *label == value || label.split('=').next() == Some(value.as_str());
+                record.labels.iter().any(is_it)
+            };
+            match name {
+                "until" => {
+                    let until = parse_until(word.trim_start_matches("until="), now).ok_or_else(wrong)?;
+                    tests.push(Box::new(move |record| record.created.0 < until));
+                }
+                "label" => tests.push(Box::new(has)),
+                "label!" => tests.push(Box::new(move |record| !has(record))),
+                _ => return Err(wrong()),
+            }
+        }
+        let taken = |record: &Record| tests.iter().all(|test| test(record));
+        let (ids, bytes) = control::prune(session, &taken)?;
+        tell("Deleted Containers:", ids, out)?;
+        Ok(bytes)
+    }
 }
 
 fn tell(title: &str, lines: Vec<String>, out: &mut Output) -> Result<()> {

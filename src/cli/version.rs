@@ -25,6 +25,7 @@ pub const SHAPE: Shape = Shape { options: &[Opt::value("format", Some('f'))], ..
 /// What may be left out of a binary, and whether it is in this one.
 const FEATURES: &[(&str, bool)] = &[
     ("bzip2", cfg!(feature = "bzip2")),
+    ("containers", cfg!(feature = "containers")),
     ("fsck", cfg!(feature = "fsck")),
     ("lint", cfg!(feature = "lint")),
     ("net", cfg!(feature = "net")),

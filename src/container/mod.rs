@@ -1,19 +1,46 @@
-//! A container's life: its writable view, its process, its end.
+//! A container's life: its files, its process, its end.
+//!
+//! `start` makes it run; `keeper` looks after one in the background, `relay` after one with a
+//! terminal; `control` is for the others that want something of it; `record` and `state` are what
+//! lies in the store.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+#[cfg(feature = "containers")]
+pub mod control;
+#[cfg(feature = "containers")]
+pub mod exec;
+#[cfg(feature = "containers")]
+pub mod inspect;
+#[cfg(feature = "containers")]
+mod keeper;
+#[cfg(feature = "containers")]
+pub mod log;
+mod record;
+#[cfg(feature = "containers")]
+mod relay;
+mod restart;
+mod start;
+mod state;
+
 use std::path::PathBuf;
 
-use rustix::fs::{FileType, Mode, OFlags};
+pub use record::{Flags, Record};
+pub use restart::Restart;
+pub use start::run;
+#[cfg(feature = "containers")]
+pub use start::{Side, create, detach};
+pub use state::State;
 
 use crate::catalog::resolve::resolve;
-use crate::error::{Context, Error, Kind, Result};
-use crate::image::config::DEFAULT_PATH;
+use crate::error::{Error, Result};
+use crate::image::config::{ContainerConfig, DEFAULT_PATH};
+use crate::image::digest::Digest;
+pub use crate::instruction::signal_number;
 pub use crate::sandbox::Limits;
-use crate::sandbox::{self, Bind, Content, Identity, Network, NetworkFiles, Powers, Spec};
+use crate::sandbox::Powers;
 use crate::session::Session;
-use crate::snapshot::{Chain, Snapshot};
-use crate::sys::fs::random_id;
-use crate::sys::mount::clone_tree;
+use crate::snapshot::{Chain, kept};
+use crate::store::Folder;
+use crate::sys::fs::{now, random_bytes};
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
@@ -32,14 +59,30 @@ pub struct Request {
     pub user: Option<String>,
     /// `-v`: host path, path inside, read-only.
     pub volumes: Vec<Volume>,
-    /// `--network none`.
-    pub no_network: bool,
     /// `--hostname`.
     pub hostname: Option<String>,
-    /// `--shm-size` and `--ulimit`.
-    pub limits: Limits,
-    /// `-i`: standard input stays open.
-    pub interactive: bool,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--label`.
+    pub labels: Vec<String>,
+    /// `--add-host`: name and address.
+    pub hosts: Vec<(String, String)>,
+    /// `--shm-size`.
+    pub shm_size: Option<String>,
+    /// `--ulimit`.
+    pub ulimits: Vec<String>,
+    /// `--cap-add`.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop`.
+    pub cap_drop: Vec<String>,
+    /// What one word each says.
+    pub flags: Flags,
+    /// `--restart`.
+    pub restart: Restart,
+    /// `--stop-signal`, by its number; else the image's.
+    pub stop_signal: Option<i32>,
+    /// `--stop-timeout`, seconds.
+    pub stop_timeout: Option<u64>,
 }
 
 /// A directory or file of the host that appears inside.
@@ -53,71 +96,133 @@ pub struct Volume {
     pub readonly: bool,
 }
 
-/// Runs a container until its process ends; gives the exit code. Its changes are gone afterwards.
-/// Errors before the process runs have the kinds by which `run`'s exit codes are told apart:
-/// `NotFound` for a program that is not there, `Denied` for one that cannot be executed.
-pub fn run(session: &Session, request: &Request) -> Result<i32> {
+/// A container.
+pub struct Container {
+    /// What it is.
+    pub record: Record,
+    folder: Folder,
+}
+
+/// Makes a container, and holds it.
+fn make(session: &Session, request: &Request) -> Result<Container> {
     let store = &session.store;
+    // Nobody removes the image before the container has said that it uses it.
     let look = store.look()?;
     let found = resolve(store, &request.image)?;
     let image = store
         .config(&found.image)?
         .ok_or_else(|| Error::not_found(format!("No such image: {}", request.image)))?;
     let config = &image.config;
-    let argv = command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?;
-    let scratch = session.scratch()?;
-    scratch.uses(&found.image.hex())?;
-    let chain = Chain::open(store, Some(&scratch), &image.chains())?;
+    let id = Digest::of(&random_bytes::<32>()?).hex();
+    let short = id.get(..12).unwrap_or_default();
+    let hostname = request.hostname.as_deref().unwrap_or(short);
+    let chains = image.chains();
+    let record = Record {
+        name: request.name.clone().unwrap_or_else(|| short.to_owned()),
+        image_name: request.image.clone(),
+        chains: chains.iter().map(Digest::hex).collect(),
+        created: now(),
+        argv: command(request, config.entrypoint.as_deref(), config.cmd.as_deref())?,
+        env: environment(request, &config.env, hostname),
+        cwd: request.workdir.clone().unwrap_or_else(|| config.working_dir.clone()),
+        user: request.user.clone().unwrap_or_else(|| config.user.clone()),
+        hostname: hostname.to_owned(),
+        labels: labels(request, config),
+        volumes: request.volumes.clone(),
+        hosts: request.hosts.clone(),
+        shm_size: request.shm_size.clone(),
+        ulimits: request.ulimits.clone(),
+        cap_add: request.cap_add.clone(),
+        cap_drop: request.cap_drop.clone(),
+        flags: request.flags,
+        restart: request.restart,
+        stop_signal: stop_signal(request, config),
+        stop_timeout: request.stop_timeout.unwrap_or(10),
+        id,
+        ..Record::empty(found.image)
+    };
+    // What is wrong with these is said now, and not at each start.
+    limits(&record)?;
+    powers(&record)?;
+    let mut uses = record.chains.join("\n");
+    uses.push('\n');
+    uses.push_str(&found.image.hex());
+    uses.push('\n');
+    let folder = store.new_container(&record.id, &uses, &record.to_text(), record.flags.remove)?;
     drop(look);
-    let snapshot = Snapshot::prepare(&scratch, &chain)?;
-    let under = store.mountpoints(&scratch, sandbox::DIRS, sandbox::FILES)?;
-    let tree = snapshot.mount(Some(under.as_fd()))?;
-    let identity =
-        Identity::resolve(tree.as_fd(), request.user.as_deref().unwrap_or(&config.user))?;
-    let id = random_id()?;
-    let env =
-        environment(request, &config.env, &identity, request.hostname.as_deref().unwrap_or(&id));
-    let binds = request.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
-    let null = sandbox::null()?;
-    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let given = request.interactive.then_some(input.as_fd());
-    for stream in given.into_iter().chain([output.as_fd(), errors.as_fd()]) {
-        refuse_directory(stream)?;
-    }
-    let files = NetworkFiles::of_host(&[]);
-    let spec = Spec {
-        tree: tree.as_fd(),
-        staging: &store.path().join("tmp"),
-        argv: &argv,
-        env: &env,
-        cwd: request.workdir.as_deref().unwrap_or(&config.working_dir),
-        identity: &identity,
-        hostname: request.hostname.as_deref().unwrap_or(&id),
-        network: if request.no_network { Network::None } else { Network::Host },
-        files: &files,
-        binds: &binds,
-        scripts: &[],
-        limits: &request.limits,
-        powers: Powers::default(),
-        stdio: [
-            if request.interactive { input.as_fd() } else { null.as_fd() },
-            output.as_fd(),
-            errors.as_fd(),
-        ],
-    };
-    let running = match sandbox::start(&spec) {
-        Ok(running) => running,
+    let container = Container { record, folder };
+    let made = Chain::open(store, None, &chains)
+        .and_then(|chain| kept::make(container.folder.dir(), &chain))
+        .and_then(|()| container.is_only(session, request.name.is_some()));
+    match made {
+        Ok(()) => Ok(container),
         Err(error) => {
-            drop(tree);
-            snapshot.discard(&scratch)?;
-            return Err(image.platform.explain(error));
+            container.folder.remove()?;
+            Err(error)
         }
+    }
+}
+
+impl Container {
+    /// Says how it is doing.
+    fn says(&self, state: &State) -> Result<()> {
+        self.folder.write_state(&state.to_text())
+    }
+
+    /// No other container has its name; two that are made at once see each other.
+    fn is_only(&self, session: &Session, is_chosen: bool) -> Result<()> {
+        #[cfg(feature = "containers")]
+        if is_chosen {
+            let others = control::all(session)?;
+            let mine = |other: &&Container| other.record.name == self.record.name;
+            if let Some(other) =
+                others.iter().filter(mine).find(|other| other.record.id != self.record.id)
+            {
+                let text = format!(
+                    "Conflict. The container name \"/{}\" is already in use by container \"{}\"",
+                    self.record.name, other.record.id
+                );
+                return Err(Error::new(crate::error::Kind::Conflict, text).hint(
+                    "remove or rename that container, or choose another name, to be able to use \
+                     this one",
+                ));
+            }
+        }
+        let _ = (session, is_chosen);
+        Ok(())
+    }
+}
+
+/// What it may use.
+fn limits(record: &Record) -> Result<Limits> {
+    Limits::parse(record.shm_size.as_deref(), &record.ulimits)
+}
+
+/// What it may do.
+fn powers(record: &Record) -> Result<Powers> {
+    let mut powers = match record.flags.privileged {
+        true => Powers::all()?,
+        false => Powers::default(),
     };
-    let ended = sandbox::supervise(running.pid);
-    // The changes are thrown away, so what was mounted over needs no tidying.
-    drop((running, tree));
-    snapshot.discard(&scratch)?;
-    ended
+    if !record.flags.privileged {
+        powers.change(&record.cap_add, &record.cap_drop)?;
+    }
+    powers.any_call |= record.flags.any_call;
+    powers.no_new_privileges = record.flags.no_new_privileges;
+    Ok(powers)
+}
+
+fn labels(request: &Request, config: &ContainerConfig) -> Vec<String> {
+    let name = |label: &String| label.split('=').next().unwrap_or_default().to_owned();
+    let own: Vec<String> = request.labels.iter().map(name).collect();
+    let image = config.labels.iter().filter(|(name, _)| !own.contains(name));
+    let image = image.map(|(name, value)| format!("{name}={value}"));
+    image.chain(request.labels.iter().cloned()).collect()
+}
+
+fn stop_signal(request: &Request, config: &ContainerConfig) -> i32 {
+    let image = config.stop_signal.as_deref().and_then(signal_number);
+    request.stop_signal.or(image).unwrap_or(libc::SIGTERM)
 }
 
 /// ENTRYPOINT and CMD as docker joins them: another entrypoint takes the image's CMD away.
@@ -141,17 +246,14 @@ fn command(
     Ok(argv)
 }
 
-/// The image's environment, then the caller's choices; PATH, HOSTNAME and HOME are always there.
-fn environment(
-    request: &Request,
-    image: &[String],
-    identity: &Identity,
-    hostname: &str,
-) -> Vec<String> {
-    let mut config =
-        crate::image::config::ContainerConfig { env: Vec::new(), ..Default::default() };
+/// The image's environment, then the caller's choices; PATH and HOSTNAME are always there.
+fn environment(request: &Request, image: &[String], hostname: &str) -> Vec<String> {
+    let mut config = ContainerConfig::default();
     config.set_env("PATH", DEFAULT_PATH);
     config.set_env("HOSTNAME", hostname);
+    if request.flags.tty {
+        config.set_env("TERM", "xterm");
+    }
     for entry in image.iter().chain(&request.env) {
         match entry.split_once('=') {
             Some((name, value)) => config.set_env(name, value),
@@ -162,49 +264,7 @@ fn environment(
             },
         }
     }
-    if config.env_value("HOME").is_none() {
-        config.set_env("HOME", identity.home.as_deref().unwrap_or("/"));
-    }
     config.env
-}
-
-fn bind(volume: &Volume) -> Result<Bind> {
-    let source = &volume.source;
-    let open = || rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let opened: OwnedFd = match open() {
-        // As docker does for a directory that is not there yet.
-        Err(rustix::io::Errno::NOENT) => {
-            std::fs::create_dir_all(source).context(|| format!("mkdir {source:?}"))?;
-            open().context(|| format!("open {source:?}"))?
-        }
-        other => other.context(|| format!("open {source:?}"))?,
-    };
-    let mode = rustix::fs::fstat(&opened)?.st_mode;
-    let is_dir = FileType::from_raw_mode(mode) == FileType::Directory;
-    if !volume.target.starts_with('/') || volume.target == "/" {
-        let text = format!(
-            "invalid volume: destination {:?} must be an absolute path below /",
-            volume.target
-        );
-        return Err(Error::new(Kind::Usage, text));
-    }
-    let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
-    let content = Content::Tree(tree);
-    // A single device that the caller has named is meant to be one.
-    let target = volume.target.clone();
-    Ok(Bind { content, target, is_dir, readonly: volume.readonly, is_device: !is_dir })
-}
-
-/// A directory of the host as a stream would be a way out of the container: from it `..` leads up
-/// to the host's root.
-fn refuse_directory(stream: BorrowedFd<'_>) -> Result<()> {
-    match rustix::fs::fstat(stream) {
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-            Err(Error::input("a standard stream is a directory")
-                .hint("give a directory to a container with -v"))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

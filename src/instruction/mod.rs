@@ -44,7 +44,7 @@ pub use onbuild::Onbuild;
 pub use run::Run;
 pub use run_mount::parse_size;
 pub use shell::Shell;
-pub use stopsignal::Stopsignal;
+pub use stopsignal::{Stopsignal, signal_number};
 pub use table::{Instruction, KEYWORDS, parse, parse_trigger};
 pub use user::User;
 pub use volume::Volume;

@@ -13,12 +13,16 @@ pub struct Stopsignal {
     pub signal: String,
 }
 
-/// The names of Linux's signals without `SIG`.
-const NAMES: &[&str] = &[
-    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
-    "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
-    "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+/// The names of Linux's signals without `SIG`, from 1 on (signal(7), all but MIPS and the like).
+#[rustfmt::skip]
+const NAMES: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+    "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+    "WINCH", "IO", "PWR", "SYS",
 ];
+/// Other names of some, and the two ends of the real-time signals as a C library numbers them.
+const OTHERS: [(&str, i32); 5] =
+    [("IOT", 6), ("CLD", 17), ("POLL", 29), ("RTMIN", 34), ("RTMAX", 64)];
 
 impl Meaning for Stopsignal {
     fn parse(statement: &Statement<'_>, _: char) -> Result<Stopsignal> {
@@ -27,7 +31,7 @@ impl Meaning for Stopsignal {
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
         let signal = scope.word(&self.signal)?;
-        if !is_signal(&signal) {
+        if signal_number(&signal).is_none() {
             return Err(Error::input(format!("invalid signal: {signal}"))
                 .hint("name one as SIGTERM, SIGRTMIN+3 or 15"));
         }
@@ -37,20 +41,26 @@ impl Meaning for Stopsignal {
     }
 }
 
-fn is_signal(text: &str) -> bool {
+/// The number of a signal that is named as docker takes it: `SIGTERM`, `term`, `RTMIN+3`, `15`.
+pub fn signal_number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=64).contains(&number);
+        return Some(number).filter(|number| (1..=64).contains(number));
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let offset = |number: &str, max: u32| {
-        !number.starts_with(['0', '+']) && number.parse().is_ok_and(|n: u32| n <= max)
+    let offset = |number: &str, most: i32| {
+        let number = number.parse().ok().filter(|_| !number.starts_with(['0', '+', '-']));
+        number.filter(|number: &i32| (0..=most).contains(number))
     };
-    match (name.strip_prefix("RTMIN+"), name.strip_prefix("RTMAX-")) {
-        (Some(number), _) => offset(number, 15),
-        (_, Some(number)) => offset(number, 14),
-        _ => NAMES.contains(&name),
+    if let Some(number) = name.strip_prefix("RTMIN+") {
+        return offset(number, 15).map(|number| 34 + number);
     }
+    if let Some(number) = name.strip_prefix("RTMAX-") {
+        return offset(number, 14).map(|number| 64 - number);
+    }
+    let other = OTHERS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
+    let at = NAMES.iter().position(|known| *known == name);
+    at.and_then(|at| i32::try_from(at + 1).ok()).or(other)
 }
 
 #[cfg(test)]

@@ -8,13 +8,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::proc::Masks;
-use super::{Bind, Content, Network, Spec, dev, proc, seccomp};
+#[cfg(feature = "containers")]
+use super::terminal;
+use super::{Bind, Content, Guest, Network, Spec, Streams, dev, proc, seccomp};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::DEFAULT_PATH;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
@@ -37,16 +39,21 @@ pub struct Program {
 impl Program {
     /// Prepares the words; the places where the program may be come from the PATH of its own
     /// environment.
-    pub fn new(spec: &Spec<'_>) -> Result<Program> {
+    pub fn new(guest: &Guest<'_>) -> Result<Program> {
+        for word in guest.argv.iter().chain(guest.env).map(String::as_str).chain([guest.cwd]) {
+            if word.contains('\0') {
+                return Err(Error::input(format!("{word:?} has a NUL byte")));
+            }
+        }
         let text = |word: &String| {
             CString::new(word.as_str())
                 .map_err(|_| Error::input(format!("{word:?} has a NUL byte")))
         };
-        let argv = spec.argv.iter().map(text).collect::<Result<Vec<_>>>()?;
-        let env = spec.env.iter().map(text).collect::<Result<Vec<_>>>()?;
-        let name = spec.argv.first().filter(|name| !name.is_empty());
+        let argv = guest.argv.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let env = guest.env.iter().map(text).collect::<Result<Vec<_>>>()?;
+        let name = guest.argv.first().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Error::input("no command specified"))?;
-        let path = spec.env.iter().find_map(|entry| entry.strip_prefix("PATH="));
+        let path = guest.env.iter().find_map(|entry| entry.strip_prefix("PATH="));
         let candidates = if name.contains('/') {
             vec![text(name)?]
         } else {
@@ -59,7 +66,7 @@ impl Program {
         };
         let parent =
             pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
-        let powers = &spec.powers;
+        let powers = &guest.powers;
         let filter = (!powers.any_call).then(|| seccomp::filter(powers.capabilities));
         Ok(Program { argv, env, candidates, filter, parent })
     }
@@ -71,11 +78,12 @@ const PLAIN_DIR: NewDir = NewDir { mode: 0o755, owner: (0, 0) };
 pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {
     match set_up(spec, program) {
         Err(error) => error,
-        Ok(()) => execute(spec, program),
+        Ok(()) => execute(&spec.guest, program),
     }
 }
 
 fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
+    let guest = &spec.guest;
     // Nothing that is mounted from now on is seen outside, and the other way round.
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context(|| "make mounts private")?;
@@ -95,7 +103,12 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
             .context(|| "mount the root without devices")?;
     }
     rustix::process::umask(Mode::empty());
-    let dev = dev::mount(spec.tree, spec.scripts, spec.limits.shm_bytes)?;
+    let dev = dev::mount(spec.tree, spec.scripts, guest.limits.shm_bytes)?;
+    let terminal = match guest.streams {
+        Streams::Files(_) => None,
+        #[cfg(feature = "containers")]
+        Streams::Terminal(socket) => Some(terminal::open(dev.as_fd(), socket, true)?),
+    };
     bind_files(spec, dev.as_fd())?;
     mount_proc(spec, dev.as_fd())?;
     for one in spec.binds {
@@ -111,11 +124,31 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     if spec.network == Network::None {
         network::raise_loopback()?;
     }
+    enter_cwd(guest)?;
+    if spec.is_read_only {
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV;
+        rustix::mount::mount_remount("/", flags, c"").context(|| "mount the root read-only")?;
+    }
+    take_on(guest, program, terminal)
+}
+
+/// Becomes whom the program shall run as, with its streams; from then on there is no way back.
+pub fn take_on(guest: &Guest<'_>, program: &Program, terminal: Option<OwnedFd>) -> Result<()> {
     // Away from the caller's terminal, so that nothing can be typed into it (CVE-2017-5226).
     rustix::process::setsid().context(|| "setsid")?;
     process::leave_keyring();
-    enter_cwd(spec)?;
-    let [input, output, errors] = spec.stdio;
+    let who = guest.identity;
+    let [input, output, errors] = match (&guest.streams, &terminal) {
+        (_, Some(terminal)) => {
+            rustix::process::ioctl_tiocsctty(terminal).context(|| "take the terminal")?;
+            rustix::fs::fchown(terminal, Some(Uid::from_raw(who.uid)), None)
+                .context(|| "chown the terminal")?;
+            [terminal.as_fd(); 3]
+        }
+        (Streams::Files(files), None) => *files,
+        #[cfg(feature = "containers")]
+        (Streams::Terminal(_), None) => return Err(Error::unsupported("there is no terminal")),
+    };
     // Copies first: a stream may itself be one of the three numbers.
     let copies = [copy(input)?, copy(output)?, copy(errors)?];
     let [input, output, errors] = &copies;
@@ -123,9 +156,8 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     rustix::stdio::dup2_stdout(output).context(|| "dup2")?;
     rustix::stdio::dup2_stderr(errors).context(|| "dup2")?;
     process::hide_descriptors();
-    let who = spec.identity;
     // Late, so that they hold for the program alone, and while it is still allowed.
-    spec.limits.apply()?;
+    guest.limits.apply()?;
     if let Some(filter) = &program.filter {
         match confine(filter) {
             // A kernel without filters: `info` says so.
@@ -133,8 +165,8 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
             other => other.context(|| "filter system calls")?,
         }
     }
-    become_user(who.uid, who.gid, &who.groups, spec.powers.capabilities)?;
-    if spec.powers.no_new_privileges {
+    become_user(who.uid, who.gid, &who.groups, guest.powers.capabilities)?;
+    if guest.powers.no_new_privileges {
         rustix::thread::set_no_new_privs(true).context(|| "no_new_privs")?;
     }
     // Whoever was killed before the death signal was asked for sends none.
@@ -150,7 +182,7 @@ fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 fn mount_proc(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
-    if spec.powers.sees_kernel {
+    if spec.guest.powers.sees_kernel {
         return proc::mount(spec.tree, None);
     }
     const NOTHING: &str = ".nothing";
@@ -269,8 +301,8 @@ fn kept_flags(mounted: BorrowedFd<'_>) -> rustix::io::Result<MountFlags> {
 
 /// The working directory, made when it is missing. Checked to be inside: a descriptor of the
 /// host's that leaked would be a way out (CVE-2024-21626).
-fn enter_cwd(spec: &Spec<'_>) -> Result<()> {
-    let cwd = if spec.cwd.is_empty() { "/" } else { spec.cwd };
+pub fn enter_cwd(guest: &Guest<'_>) -> Result<()> {
+    let cwd = if guest.cwd.is_empty() { "/" } else { guest.cwd };
     let says = || format!("working directory {cwd:?}");
     let root = rustix::fs::open("/", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     // Without the magic links of /proc, so that no descriptor is a way anywhere.
@@ -284,7 +316,8 @@ fn enter_cwd(spec: &Spec<'_>) -> Result<()> {
     Ok(())
 }
 
-fn execute(spec: &Spec<'_>, program: &Program) -> Error {
+/// Executes it. Returns only with the reason why that was not possible.
+pub fn execute(guest: &Guest<'_>, program: &Program) -> Error {
     let mut worst = Errno::NOENT;
     for candidate in &program.candidates {
         let errno = process::exec(
@@ -301,7 +334,7 @@ fn execute(spec: &Spec<'_>, program: &Program) -> Error {
             }
         }
     }
-    let name = spec.argv.first().map(String::as_str).unwrap_or_default();
+    let name = guest.argv.first().map(String::as_str).unwrap_or_default();
     match worst {
         Errno::NOENT if name.contains('/') => {
             Error::new(Kind::NotFound, format!("exec: {name:?}: no such file or directory"))

@@ -5,12 +5,16 @@ mod dev;
 mod enter;
 mod files;
 mod identity;
+#[cfg(feature = "containers")]
+mod join;
 mod limits;
 mod mountpoint;
 mod output;
 mod powers;
 mod proc;
 mod seccomp;
+#[cfg(feature = "containers")]
+mod terminal;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,12 +23,16 @@ use rustix::process::Pid;
 
 pub use files::NetworkFiles;
 pub use identity::{Identity, group_id, parse_id};
+#[cfg(feature = "containers")]
+pub use join::World;
 pub use limits::Limits;
 pub use mountpoint::{DIRS, FILES};
 pub use output::{pump, supervise};
 pub use powers::Powers;
+#[cfg(feature = "containers")]
+pub use terminal::receive;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sys::process::{Namespaces, spawn};
 use mountpoint::Mountpoints;
 
@@ -70,13 +78,8 @@ pub enum Content {
     },
 }
 
-/// What to run and what it sees.
-pub struct Spec<'a> {
-    /// The root: a detached mount.
-    pub tree: BorrowedFd<'a>,
-    /// A directory of the host that always exists; the root is mounted there in the new mount
-    /// namespace for a moment.
-    pub staging: &'a Path,
+/// What to run, as whom and how.
+pub struct Guest<'a> {
     /// The words; the first is looked up in the PATH of `env`.
     pub argv: &'a [String],
     /// The whole environment.
@@ -85,6 +88,32 @@ pub struct Spec<'a> {
     pub cwd: &'a str,
     /// As whom.
     pub identity: &'a Identity,
+    /// What it may use at most.
+    pub limits: &'a Limits,
+    /// What it may do.
+    pub powers: Powers,
+    /// Its streams.
+    pub streams: Streams<'a>,
+}
+
+/// Where a program reads and writes.
+pub enum Streams<'a> {
+    /// Standard input, output and error.
+    Files([BorrowedFd<'a>; 3]),
+    /// A terminal of its own; whoever holds the other end of this socket gets its other side.
+    #[cfg(feature = "containers")]
+    Terminal(BorrowedFd<'a>),
+}
+
+/// A program and the world that is made for it.
+pub struct Spec<'a> {
+    /// The root: a detached mount.
+    pub tree: BorrowedFd<'a>,
+    /// A directory of the host that always exists; the root is mounted there in the new mount
+    /// namespace for a moment.
+    pub staging: &'a Path,
+    /// The program.
+    pub guest: Guest<'a>,
     /// Host name.
     pub hostname: &'a str,
     /// Network.
@@ -95,12 +124,8 @@ pub struct Spec<'a> {
     pub binds: &'a [Bind],
     /// Files at /dev/pipes: name and content, executable.
     pub scripts: &'a [(String, String)],
-    /// Standard input, output and error.
-    pub stdio: [BorrowedFd<'a>; 3],
-    /// What it may use at most.
-    pub limits: &'a Limits,
-    /// What it may do.
-    pub powers: Powers,
+    /// Nothing of the root can be written to; mounts in it can.
+    pub is_read_only: bool,
 }
 
 /// A running process. `clean` must be called when it has ended.
@@ -119,11 +144,6 @@ impl Running {
 
 /// Starts a process. When this returns it has been executed; an error says why it could not be.
 pub fn start(spec: &Spec<'_>) -> Result<Running> {
-    for word in spec.argv.iter().chain(spec.env).map(String::as_str).chain([spec.cwd]) {
-        if word.contains('\0') {
-            return Err(Error::input(format!("{word:?} has a NUL byte")));
-        }
-    }
     let mountpoints = match Mountpoints::make(spec) {
         Ok(mountpoints) => mountpoints,
         Err((error, made)) => {
@@ -131,8 +151,8 @@ pub fn start(spec: &Spec<'_>) -> Result<Running> {
             return Err(error);
         }
     };
-    let namespaces = Namespaces { network: spec.network == Network::None, cgroup: false };
-    let program = match enter::Program::new(spec) {
+    let namespaces = Namespaces::New { network: spec.network == Network::None };
+    let program = match enter::Program::new(&spec.guest) {
         Ok(program) => program,
         Err(error) => {
             mountpoints.remove()?;

@@ -8,6 +8,7 @@ mod commit;
 mod compare;
 mod copy;
 mod index;
+pub mod kept;
 mod overlay;
 mod queue;
 mod root;
@@ -98,9 +99,10 @@ impl Chain {
             [] => return Ok(None),
             // The view of one is the one; a detached copy of its mount needs no overlayfs.
             [one] => (one.try_clone_to_owned()?, None),
-            lowers if self.driver == Driver::Overlay => {
-                (mount::overlay(&mount::Overlay { lowers, writable: None })?, None)
-            }
+            lowers if self.driver == Driver::Overlay => (
+                mount::overlay(&mount::Overlay { lowers, writable: None, is_volatile: false })?,
+                None,
+            ),
             _ => {
                 let root = self.slot.look(&|| self.copied(store.scratch()?))?;
                 (root.dir.try_clone()?, Some(root))

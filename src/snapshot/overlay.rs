@@ -55,7 +55,7 @@ impl Snapshot {
             lowers.push(empty.as_fd());
         }
         let writable = Some((self.upper.as_fd(), self.work.as_fd()));
-        overlay(&Overlay { lowers: &lowers, writable })
+        overlay(&Overlay { lowers: &lowers, writable, is_volatile: true })
     }
 
     /// See `super::Snapshot::finish`.

@@ -206,7 +206,8 @@ mod tests {
             let (up, work) = (self.open("up"), self.open("work"));
             let lowers = [mid.as_fd(), low.as_fd()];
             let writable = Some((up.as_fd(), work.as_fd()));
-            let mounted = overlay(&Overlay { lowers: &lowers, writable }).unwrap();
+            let mounted =
+                overlay(&Overlay { lowers: &lowers, writable, is_volatile: true }).unwrap();
             change(Path::new(&crate::sys::mount::fd_path(mounted.as_fd())));
             drop(mounted);
             let is_empty = settle(up.as_fd(), &lowers, self.newest).unwrap();

@@ -37,7 +37,7 @@ pub fn squash(
     let view = |chain: &Chain| {
         let mut lowers = chain.highest_first();
         lowers.push(empty.as_fd());
-        overlay(&Overlay { lowers: &lowers, writable: None })
+        overlay(&Overlay { lowers: &lowers, writable: None, is_volatile: true })
     };
     let (whole, own) = (view(&whole)?, view(&own)?);
     let mounted = snapshot.mount(None)?;

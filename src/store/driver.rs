@@ -78,7 +78,7 @@ impl Store {
         let make = |name| place.make_dir(name, 0o700);
         let (lower, upper, work) = (make("lower")?, make("upper")?, make("work")?);
         let writable = Some((upper.as_fd(), work.as_fd()));
-        let mounted = overlay(&Overlay { lowers: &[lower.as_fd()], writable })?;
+        let mounted = overlay(&Overlay { lowers: &[lower.as_fd()], writable, is_volatile: true })?;
         Ok(rustix::fs::mkdirat(&mounted, "new", Mode::RWXU)?)
     }
 }

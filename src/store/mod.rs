@@ -6,6 +6,7 @@ mod cache;
 #[cfg(feature = "fsck")]
 mod check;
 mod collect;
+mod containers;
 mod contents;
 pub mod context;
 mod driver;
@@ -39,6 +40,7 @@ pub use cache::{CacheKey, Record};
 #[cfg(feature = "fsck")]
 pub use check::{Checked, Counts, Fault, Lost, Remedy};
 pub use collect::Freed;
+pub use containers::Folder;
 pub use contents::checksum;
 pub use driver::{Choice, Driver};
 pub use layers::{Layer, LayerName};

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FlockOperation, Mode};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Scratch, Store};
+use super::{DIRECTORY, Store};
 use crate::error::{Context, Result};
 use crate::sys::fs::{NewDir, make_dir, make_dirs_in_root, open_dir, write_new};
 use crate::sys::signal;
@@ -43,12 +43,13 @@ fn make_dir_all(at: BorrowedFd<'_>, path: &Path) -> Result<()> {
 impl Store {
     /// Opens the folder that has nothing but the places where a sandbox mounts something; made
     /// once. Put under a view, it spares making them in each new layer and removing them again.
-    pub fn mountpoints(&self, scratch: &Scratch, dirs: &[&str], files: &[&str]) -> Result<OwnedFd> {
+    pub fn mountpoints(&self, dirs: &[&str], files: &[&str]) -> Result<OwnedFd> {
         const NAME: &str = "mountpoints";
         let says = || "make the store's mountpoints";
         if let Ok(found) = open_dir(self.fd(), NAME) {
             return Ok(found);
         }
+        let scratch = self.scratch()?;
         let made = scratch.workspace()?;
         for dir in dirs {
             make_dir_all(made.dir.as_fd(), Path::new(dir)).context(says)?;

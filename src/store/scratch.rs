@@ -56,6 +56,9 @@ impl Store {
         if !super::is_dir(self.fd(), "tmp") {
             self.lay_out()?;
         }
+        if let Err(error) = self.sweep_containers() {
+            log::warn!("left a container behind: {error}");
+        }
         let tmp = self.dir("tmp")?;
         let (mut has_swept, mut has_removed) = (false, false);
         self.each_name("tmp", &mut |name| {
@@ -104,6 +107,9 @@ impl Store {
                 layers.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
             }
             Ok(true)
+        })?;
+        self.used_by_containers(&mut |name| {
+            layers.insert(name.to_owned());
         })?;
         Ok(layers)
     }

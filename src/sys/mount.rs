@@ -20,11 +20,13 @@ pub struct Overlay<'a> {
     pub lowers: &'a [BorrowedFd<'a>],
     /// The upper and the empty work directory; none for a read-only view.
     pub writable: Option<(BorrowedFd<'a>, BorrowedFd<'a>)>,
+    /// Nobody needs what is written after a power cut before somebody has synced it from outside:
+    /// the file system makes no sync of its own.
+    pub is_volatile: bool,
 }
 
 /// Mounts an overlay that is attached nowhere and goes with its descriptor (fsopen(2), kernel
-/// 5.2). `volatile`: no sync of its own, the committer makes the one that counts. `nodev`: the
-/// device nodes of an image are data, not doors.
+/// 5.2). `nodev`: the device nodes of an image are data, not doors.
 pub fn overlay(parts: &Overlay<'_>) -> Result<OwnedFd> {
     let context =
         rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| {
@@ -60,8 +62,10 @@ pub fn overlay(parts: &Overlay<'_>) -> Result<OwnedFd> {
     if let Some((upper, work)) = parts.writable {
         set("upperdir", &fd_path(upper)).map_err(|errno| explain(errno, "upperdir"))?;
         set("workdir", &fd_path(work)).map_err(|errno| explain(errno, "workdir"))?;
-        // Since 5.10; without it the unmount syncs, which is only slower.
-        let _ = rustix::mount::fsconfig_set_flag(fs, "volatile");
+        if parts.is_volatile {
+            // Since 5.10; without it the unmount syncs, which is only slower.
+            let _ = rustix::mount::fsconfig_set_flag(fs, "volatile");
+        }
     }
     // A kernel without one of these does not do what it turns off.
     if set("redirect_dir", "nofollow").is_err() {

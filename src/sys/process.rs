@@ -13,13 +13,16 @@ use crate::error::{Context, Error, Result};
 /// Enough for a child's few frames.
 const STACK: usize = 256 << 10;
 
-/// New namespaces of a child (clone(2), CLONE_NEW*).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Namespaces {
-    /// Its own network: none but a loopback.
-    pub network: bool,
-    /// Its own cgroup root.
-    pub cgroup: bool,
+/// The namespaces of a child (clone(2), CLONE_NEW*).
+#[derive(Clone, Copy, Debug)]
+pub enum Namespaces {
+    /// Those of this process, and the pid namespace that it has chosen for its children.
+    Same,
+    /// New ones: mount, pid, ipc and uts.
+    New {
+        /// Its own network too: none but a loopback.
+        network: bool,
+    },
 }
 
 struct Job<'a> {
@@ -40,24 +43,16 @@ extern "C" fn enter(job: *mut c_void) -> c_int {
     127
 }
 
-/// Starts a child in new mount, pid, ipc and uts namespaces, as pid 1 there. `child` runs in it,
+/// Starts a child, in new namespaces as pid 1 there. `child` runs in it,
 /// sharing this process's memory until it execs; it returns only when it could not, and says why.
 /// Signals are blocked until `exec`; the caller is suspended meanwhile. (clone(2): CLONE_VM and
 /// CLONE_VFORK, which save copying the page tables.)
 pub fn spawn(namespaces: Namespaces, child: &mut dyn FnMut() -> Error) -> Result<Pid> {
     let mut stack = vec![0u8; STACK];
-    let mut flags = libc::CLONE_VM
-        | libc::CLONE_VFORK
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::SIGCHLD;
-    if namespaces.network {
-        flags |= libc::CLONE_NEWNET;
-    }
-    if namespaces.cgroup {
-        flags |= libc::CLONE_NEWCGROUP;
+    let mut flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    if let Namespaces::New { network } = namespaces {
+        flags |= libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        flags |= if network { libc::CLONE_NEWNET } else { 0 };
     }
     let mut job = Job { child, error: None };
     let blocked = signal::Blocked::new();
@@ -85,6 +80,73 @@ pub fn spawn(namespaces: Namespaces, child: &mut dyn FnMut() -> Error) -> Result
             Err(error)
         }
     }
+}
+
+/// Divides this process in two (fork(2)): the child gets `None`. The caller has no other threads.
+/// The child hears of its own signals only.
+#[cfg(feature = "containers")]
+pub fn fork() -> Result<Option<Pid>> {
+    // SAFETY: with one thread the child is a whole copy, whose locks are all free; the caller
+    // promises that there is one.
+    match unsafe { libc::fork() } {
+        0 => signal::renew().map(|()| None),
+        pid if pid > 0 => Ok(Pid::from_raw(pid)),
+        _ => Err(std::io::Error::last_os_error()).context(|| "fork"),
+    }
+}
+
+/// Closes what this process has got from whoever started it, but the three streams: lath's own
+/// descriptors are all close-on-exec.
+#[cfg(feature = "containers")]
+pub fn close_inherited() {
+    const MANY: i32 = 4096;
+    for fd in 3..MANY {
+        // SAFETY: asks for a number's flags; closes only what no owner in this program has.
+        unsafe {
+            if libc::fcntl(fd, libc::F_GETFD) == 0 {
+                libc::close(fd);
+            }
+        }
+    }
+}
+
+/// Gives the memory back that holds the program's code; what is needed again is read again
+/// (madvise(2), MADV_DONTNEED). For a process that does little for long.
+#[cfg(feature = "containers")]
+pub fn let_go_of_code() {
+    #[cfg(target_env = "musl")]
+    {
+        // Where the linker has put the code (ld's PROVIDE symbols).
+        unsafe extern "C" {
+            static __executable_start: u8;
+            static etext: u8;
+        }
+        let page = rustix::param::page_size();
+        let start = (&raw const __executable_start).addr().next_multiple_of(page);
+        let end = (&raw const etext).addr();
+        let length = end.saturating_sub(start) / page * page;
+        // SAFETY: whole pages of a private mapping of a file that nobody writes to: they are read
+        // from the file again. On failure they only stay.
+        unsafe { libc::madvise(start as *mut c_void, length, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Keeps others from looking into this process's memory and files through /proc, root in a container
+/// among them (prctl(2), PR_SET_DUMPABLE). A program that it executes can be looked at again.
+#[cfg(feature = "containers")]
+pub fn hide_from_proc() {
+    // SAFETY: numbers only.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) };
+}
+
+/// When a process began, in ticks after boot (proc(5), the 22nd field of stat); `None` when there is
+/// no such process.
+pub fn began(pid: Pid) -> Option<u64> {
+    let text = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    // The second field is the program's name and may have anything in it, also `)`.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// How a process ended: its exit code, or 128 and the signal's number.
@@ -179,7 +241,7 @@ mod tests {
     #[test]
     fn a_child_is_pid_1_and_its_exit_code_comes_back() {
         let words = ["/bin/sh", "-c", "exit $((40 + $$))"].map(|word| CString::new(word).unwrap());
-        let pid = spawn(Namespaces::default(), &mut || {
+        let pid = spawn(Namespaces::New { network: false }, &mut || {
             Error::from(exec(&words[0], &words, &[])).during("exec")
         })
         .unwrap();
@@ -189,7 +251,7 @@ mod tests {
     #[test]
     fn a_child_that_cannot_exec_says_why() {
         let words = [CString::new("/nothing/here").unwrap()];
-        let error = spawn(Namespaces { network: true, cgroup: true }, &mut || {
+        let error = spawn(Namespaces::New { network: true }, &mut || {
             Error::from(exec(&words[0], &words, &[])).during("exec")
         })
         .unwrap_err();

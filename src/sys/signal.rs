@@ -62,6 +62,25 @@ pub fn watch() -> Result<()> {
     Ok(())
 }
 
+/// After a fork: a pipe of this process's own in place of the one that it shares with its parent.
+#[cfg(feature = "containers")]
+pub(super) fn renew() -> Result<()> {
+    use std::os::fd::FromRawFd;
+    let Some((reader, writer)) = PIPE.get() else { return Ok(()) };
+    let new =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).context(|| "pipe")?;
+    for (from, onto) in [(&new.0, reader), (&new.1, writer)] {
+        // SAFETY: the number belongs to `PIPE`, which lives as long as the process; the second
+        // owner of it, which dup3 wants, is forgotten and closes nothing.
+        let mut onto =
+            std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(onto.as_raw_fd()) });
+        rustix::io::dup3(from, &mut onto, rustix::io::DupFlags::CLOEXEC).context(|| "dup3")?;
+    }
+    INTERRUPTED.store(0, Ordering::Relaxed);
+    TIMES.store(0, Ordering::Relaxed);
+    Ok(())
+}
+
 /// Becomes readable when a watched signal has come.
 pub fn pipe() -> Option<BorrowedFd<'static>> {
     PIPE.get().map(|(reader, _)| reader.as_fd())

@@ -41,6 +41,16 @@ pub fn unmount(home: &Path) {
     }
 }
 
+/// Kills what a broken test has left running in this store, so that no other test meets it.
+pub fn kill(home: &Path) {
+    for line in processes(home) {
+        let pid = line.strip_prefix("process ").and_then(|rest| rest.split(':').next());
+        if let Some(pid) = pid.and_then(|pid| Pid::from_raw(pid.parse().ok()?)) {
+            drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        }
+    }
+}
+
 /// The processes of this machine with this command line.
 pub fn pids_of(command: &str) -> Vec<i32> {
     let mut found = Vec::new();
@@ -91,7 +101,9 @@ fn processes(home: &Path) -> Vec<String> {
         };
         let names_it = || read("environ").contains(&home) || read("mountinfo").contains(&home);
         let is_me = pid == std::process::id().cast_signed();
-        if !is_me && (names_it() || is_orphan(pid, &read("stat"))) {
+        // The keeper of a container is another test's when it has another store.
+        let is_lost = || is_orphan(pid, &read("stat")) && !read("environ").contains("LATH_ROOT=");
+        if !is_me && (names_it() || is_lost()) {
             found.push(format!("process {pid}: {}", read("cmdline")));
         }
     }

@@ -197,6 +197,9 @@ impl Lath {
 impl Drop for Lath {
     fn drop(&mut self) {
         let left = leak::of(&self.home, &self.store());
+        if std::thread::panicking() {
+            leak::kill(&self.home);
+        }
         leak::unmount(&self.home);
         let removed = fs::remove_dir_all(&self.home);
         if std::thread::panicking() {

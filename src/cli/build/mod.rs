@@ -12,7 +12,7 @@ mod output;
 #[cfg(feature = "lint")]
 mod page;
 mod settled;
-mod words;
+pub(super) mod words;
 
 use std::io::Write;
 use std::mem::take;

@@ -1,21 +1,43 @@
-//! `lath run`: a program in a container of its own, until it ends.
+//! `lath run`: a program in a container of its own, until it ends or in the background. `create` has
+//! the same words.
 
 mod env_file;
+mod security;
 mod volume;
 mod wish;
+
+use std::io::Write as _;
 
 use argh::FromArgs;
 
 use super::normalize::{CONTENT_TRUST, Opt, Shape, Tail};
 use super::{Globals, Output, exit, report};
+use crate::container::{self, Flags, Limits, Request, Restart};
+#[cfg(feature = "containers")]
+use crate::container::Side;
+use crate::error::{Context, Error, Kind, Result};
+use crate::session::Session;
 use wish::Wish;
-use crate::container::{self, Limits, Request};
-use crate::error::{Error, Kind, Result};
 
 /// Run a program in a container
 #[derive(FromArgs)]
 #[argh(subcommand, name = "run")]
 pub struct Args {
+    /// a line of /etc/hosts
+    #[argh(option, arg_name = "name:address")]
+    add_host: Vec<String>,
+    /// a capability more, or ALL
+    #[argh(option, arg_name = "capability")]
+    cap_add: Vec<String>,
+    /// a capability less, or ALL
+    #[argh(option, arg_name = "capability")]
+    cap_drop: Vec<String>,
+    /// write the container's id to a new file
+    #[argh(option, arg_name = "file")]
+    pub(super) cidfile: Option<String>,
+    /// in the background: print the id and return
+    #[argh(switch, short = 'd')]
+    pub(super) detach: bool,
     /// instead of the image's entrypoint; "" takes it away
     #[argh(option, arg_name = "program")]
     entrypoint: Option<String>,
@@ -31,6 +53,12 @@ pub struct Args {
     /// keep standard input open
     #[argh(switch, short = 'i')]
     interactive: bool,
+    /// a label
+    #[argh(option, short = 'l', arg_name = "name=value")]
+    label: Vec<String>,
+    /// the container's name
+    #[argh(option, arg_name = "name")]
+    name: Option<String>,
     /// host (the default) or none
     #[argh(option, arg_name = "mode")]
     network: Option<String>,
@@ -40,15 +68,36 @@ pub struct Args {
     /// which one of an image for several platforms, when it is pulled
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
+    /// all capabilities and system calls, nothing of /proc and /sys masked
+    #[argh(switch)]
+    privileged: bool,
     /// when to ask the registry: missing (the default), always, never
     #[argh(option, arg_name = "when")]
     pull: Option<String>,
-    /// remove the container at its end (always so)
+    /// the container's root cannot be written to
+    #[argh(switch)]
+    read_only: bool,
+    /// no (the default), on-failure[:times], always, unless-stopped
+    #[argh(option, arg_name = "policy")]
+    restart: Option<String>,
+    /// remove the container at its end
     #[argh(switch)]
     rm: bool,
+    /// no-new-privileges, seccomp=unconfined
+    #[argh(option, arg_name = "option")]
+    security_opt: Vec<String>,
     /// size of /dev/shm, e.g. 64m
     #[argh(option, arg_name = "bytes")]
     shm_size: Option<String>,
+    /// what asks the program to end
+    #[argh(option, arg_name = "signal")]
+    stop_signal: Option<String>,
+    /// how long it may take then; it is killed after that
+    #[argh(option, arg_name = "seconds")]
+    stop_timeout: Option<String>,
+    /// a terminal of its own
+    #[argh(switch, short = 't')]
+    tty: bool,
     /// a limit: name=soft[:hard], e.g. nofile=1024
     #[argh(option, arg_name = "limit")]
     ulimit: Vec<String>,
@@ -69,17 +118,31 @@ pub struct Args {
 /// The options, for the normaliser.
 pub const SHAPE: Shape = Shape {
     options: &[
+        Opt::values("add-host", None),
+        Opt::values("cap-add", None),
+        Opt::values("cap-drop", None),
+        Opt::value("cidfile", None),
+        Opt::switch("detach", Some('d')),
         Opt::value("entrypoint", None),
         Opt::values("env", Some('e')),
         Opt::values("env-file", None),
         Opt::value("hostname", Some('h')),
         Opt::switch("interactive", Some('i')),
+        Opt::values("label", Some('l')),
+        Opt::value("name", None),
         Opt::value("network", None),
         Opt::value("net", None),
         Opt::value("platform", None),
+        Opt::switch("privileged", None),
         Opt::value("pull", None),
+        Opt::switch("read-only", None),
+        Opt::value("restart", None),
         Opt::switch("rm", None),
+        Opt::values("security-opt", None),
         Opt::value("shm-size", None),
+        Opt::value("stop-signal", None),
+        Opt::value("stop-timeout", None),
+        Opt::switch("tty", Some('t')),
         Opt::values("ulimit", None),
         Opt::value("user", Some('u')),
         Opt::values("volume", Some('v')),
@@ -93,31 +156,69 @@ pub const SHAPE: Shape = Shape {
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "add-host", "annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cap-add",
-    "cap-drop", "cgroup-parent", "cgroupns", "cidfile", "cpu-count", "cpu-percent", "cpu-period",
-    "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "c", "cpus", "cpuset-cpus",
-    "cpuset-mems", "detach", "d", "detach-keys", "device", "device-cgroup-rule",
-    "device-read-bps", "device-read-iops", "device-write-bps", "device-write-iops",
-    "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
+    "annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cgroup-parent",
+    "cgroupns", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period",
+    "cpu-rt-runtime", "cpu-shares", "c", "cpus", "cpuset-cpus", "cpuset-mems", "detach-keys",
+    "device", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
+    "device-write-iops", "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
     "gpus", "group-add", "health-cmd", "health-interval", "health-retries",
     "health-start-interval", "health-start-period", "health-timeout", "init", "io-maxbandwidth",
-    "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label", "l", "label-file",
-    "link", "link-local-ip", "log-driver", "log-opt", "mac-address", "memory", "m",
-    "memory-reservation", "memory-swap", "memory-swappiness", "mount", "name", "net-alias",
-    "network-alias", "no-healthcheck", "oom-kill-disable", "oom-score-adj", "pid", "pids-limit",
-    "privileged", "publish", "p", "publish-all", "P", "quiet", "q",
-    "read-only", "restart", "runtime", "security-opt", "sig-proxy", "stop-signal",
-    "stop-timeout", "storage-opt", "sysctl", "tmpfs", "tty", "t", "use-api-socket",
+    "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
+    "link-local-ip", "log-driver", "log-opt", "mac-address", "memory", "m", "memory-reservation",
+    "memory-swap", "memory-swappiness", "mount", "net-alias", "network-alias", "no-healthcheck",
+    "oom-kill-disable", "oom-score-adj", "pid", "pids-limit", "publish", "p", "publish-all", "P",
+    "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "tmpfs", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
 
-/// Runs the program and ends with its exit code.
-pub fn run(args: Args, tail: Vec<String>, globals: &Globals, _: &mut Output) -> Result<i32> {
+/// Runs the program and ends with its exit code; in the background, prints the container's id.
+pub fn run(args: Args, tail: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
+    let (detach, cidfile) = (args.detach, args.cidfile.clone());
+    let (session, request) = ask(args, tail, globals)?;
+    let cidfile = cidfile.map(CidFile::new).transpose()?;
+    if detach {
+        return started(background(&session, &request, cidfile, out));
+    }
+    started(container::run(&session, &request, &mut |container| match &cidfile {
+        Some(file) => file.write(&container.record.id),
+        None => Ok(()),
+    }))
+}
+
+/// The words as a request, and the image, which may have to come first.
+pub(super) fn ask(args: Args, tail: Vec<String>, globals: &Globals) -> Result<(Session, Request)> {
     let wish = Wish::parse(args.pull.as_deref(), args.platform.as_deref())?;
     let mut request = request(args, tail)?;
     let session = globals.open()?;
     request.image = wish.obtain(&session, &request.image)?;
-    match container::run(&session, &request) {
+    Ok((session, request))
+}
+
+#[cfg(feature = "containers")]
+fn background(
+    session: &Session,
+    request: &Request,
+    cidfile: Option<CidFile>,
+    out: &mut Output,
+) -> Result<i32> {
+    let container = container::create(session, request)?;
+    if let Some(file) = cidfile {
+        file.write(&container.record.id)?;
+    }
+    if let Side::Caller = container::detach(session, &container)? {
+        writeln!(out, "{}", container.record.id)?;
+    }
+    Ok(exit::SUCCESS)
+}
+
+#[cfg(not(feature = "containers"))]
+fn background(_: &Session, _: &Request, _: Option<CidFile>, _: &mut Output) -> Result<i32> {
+    Err(Error::built_without("containers"))
+}
+
+/// What could not be executed has docker's exit codes.
+pub(super) fn started(ended: Result<i32>) -> Result<i32> {
+    match ended {
         Ok(code) => Ok(code),
         Err(error) => match not_executed(&error) {
             Some(code) => {
@@ -149,8 +250,26 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         let text = format!("the working directory {dir:?} is invalid, it needs to be absolute");
         return Err(Error::usage(text));
     }
-    // A container never outlives its program here, so there is nothing to choose.
-    let _ = args.rm;
+    let restart = Restart::parse(args.restart.as_deref().unwrap_or_default())?;
+    if args.rm && restart != Restart::No {
+        return Err(Error::usage("conflicting options: --restart and --rm"));
+    }
+    if cfg!(not(feature = "containers")) && (args.tty || args.name.is_some() || restart != Restart::No)
+    {
+        return Err(Error::built_without("containers"));
+    }
+    let mut flags = Flags {
+        no_network: no_network(args.network.or(args.net).as_deref())?,
+        tty: args.tty,
+        interactive: args.interactive,
+        // Nobody could name it afterwards.
+        remove: args.rm || cfg!(not(feature = "containers")),
+        read_only: args.read_only,
+        privileged: args.privileged,
+        ..Flags::default()
+    };
+    security::parse(&args.security_opt, &mut flags)?;
+    Limits::parse(args.shm_size.as_deref(), &args.ulimit)?;
     Ok(Request {
         image,
         command,
@@ -159,11 +278,52 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         workdir: args.workdir,
         user: args.user,
         volumes: volume::parse_all(&args.volume)?,
-        no_network: no_network(args.network.or(args.net).as_deref())?,
         hostname: args.hostname,
-        limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
-        interactive: args.interactive,
+        name: args.name.map(|name| checked_name(&name)).transpose()?,
+        labels: args.label,
+        hosts: args.add_host.iter().map(|word| super::build::words::host(word)).collect::<Result<_>>()?,
+        shm_size: args.shm_size,
+        ulimits: args.ulimit,
+        cap_add: args.cap_add,
+        cap_drop: args.cap_drop,
+        flags,
+        restart,
+        stop_signal: args.stop_signal.as_deref().map(super::arguments::signal).transpose()?,
+        stop_timeout: args.stop_timeout.as_deref().map(super::arguments::seconds).transpose()?,
     })
+}
+
+/// `--cidfile`: a file that must not be there yet.
+pub(super) struct CidFile(String);
+
+impl CidFile {
+    pub fn new(path: String) -> Result<CidFile> {
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) => Err(Error::input(format!("container ID file found: {path:?}"))
+                .hint("make sure the other container isn't running, or delete the file")),
+            Err(_) => Ok(CidFile(path)),
+        }
+    }
+
+    pub fn write(&self, id: &str) -> Result<()> {
+        let says = || format!("write the container ID file {:?}", self.0);
+        std::fs::File::create_new(&self.0).and_then(|mut file| file.write_all(id.as_bytes())).context(says)
+    }
+}
+
+/// A container's name as docker allows it.
+pub(super) fn checked_name(name: &str) -> Result<String> {
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let is_right = bare.len() > 1
+        && bare.len() <= 255
+        && bare.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && bare.chars().all(is_inner);
+    match is_right {
+        true => Ok(bare.to_owned()),
+        false => Err(Error::usage(format!("invalid container name ({name:?})"))
+            .hint("only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")),
+    }
 }
 
 fn no_network(mode: Option<&str>) -> Result<bool> {
@@ -235,7 +395,8 @@ mod tests {
         assert_eq!(request.command, ["sh", "-c"]);
         assert_eq!(request.env, ["A=1", "HOME"]);
         assert_eq!(request.entrypoint.as_deref(), Some(""));
-        assert_eq!((request.no_network, request.interactive), (true, true));
+        assert_eq!((request.flags.no_network, request.flags.interactive), (true, true));
+        assert!(request.flags.remove && !request.flags.tty);
         assert_eq!(request.volumes.len(), 1);
         assert_eq!(request.user.as_deref(), Some("1:2"));
     }

@@ -1,0 +1,85 @@
+//! One more program in a container that runs.
+
+use std::os::fd::AsFd;
+
+use super::relay::{Own, pair};
+use super::{Container, keeper, powers};
+use crate::error::Result;
+use crate::sandbox::{self, Guest, Limits, Powers, Streams, World};
+use crate::sys::process::began;
+
+/// What to run there.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The program and its words.
+    pub argv: Vec<String>,
+    /// `-e`, over the container's own.
+    pub env: Vec<String>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `-u`.
+    pub user: Option<String>,
+    /// `-i`.
+    pub interactive: bool,
+    /// `-t`.
+    pub tty: bool,
+    /// `--privileged`.
+    pub privileged: bool,
+}
+
+/// Runs it until it ends; the exit code.
+pub fn exec(container: &Container, request: &Request) -> Result<i32> {
+    let record = &container.record;
+    let (is_running, state) = container.state()?;
+    let Some(leader) = keeper::process_of(state.pid).filter(|_| is_running) else {
+        return Err(container.is_not_running());
+    };
+    let world = World::of(leader)?;
+    // What was opened is that process's: it lives, and so does whoever looks after it.
+    if began(leader) != Some(state.began) || !container.is_kept()? {
+        return Err(container.is_not_running());
+    }
+    let identity = world.identity(request.user.as_deref().unwrap_or(&record.user))?;
+    let mut config =
+        crate::image::config::ContainerConfig { env: record.env.clone(), ..Default::default() };
+    if request.tty {
+        config.set_env("TERM", "xterm");
+    }
+    for entry in &request.env {
+        match entry.split_once('=') {
+            Some((name, value)) => config.set_env(name, value),
+            None => {
+                if let Ok(value) = std::env::var(entry) {
+                    config.set_env(entry, &value);
+                }
+            }
+        }
+    }
+    if config.env_value("HOME").is_none() {
+        config.set_env("HOME", identity.home.as_deref().unwrap_or("/"));
+    }
+    let powers = if request.privileged { Powers::all()? } else { powers(record)? };
+    let limits = Limits::default();
+    let guest = |streams| Guest {
+        argv: &request.argv,
+        env: &config.env,
+        cwd: request.workdir.as_deref().unwrap_or(&record.cwd),
+        identity: &identity,
+        limits: &limits,
+        powers,
+        streams,
+    };
+    if request.tty {
+        let own = Own::look(request.interactive)?;
+        let (here, there) = pair()?;
+        let pid = world.start(&guest(Streams::Terminal(there.as_fd())))?;
+        let terminal = sandbox::receive(here.as_fd())?;
+        return own.relay(&terminal, pid);
+    }
+    let null = sandbox::null()?;
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let input = if request.interactive { input.as_fd() } else { null.as_fd() };
+    let streams = Streams::Files([input, output.as_fd(), errors.as_fd()]);
+    let pid = world.start(&guest(streams))?;
+    sandbox::supervise(pid)
+}

@@ -1,0 +1,96 @@
+//! What `inspect` shows of a container: docker's fields under docker's names, those that lath has
+//! something to say about.
+
+use super::Container;
+use crate::error::Result;
+use crate::image::json::Value;
+use crate::image::time::rfc3339;
+
+/// A container as `docker inspect` shows it.
+pub fn inspect(container: &Container) -> Result<Value> {
+    let record = &container.record;
+    let (is_running, state) = container.state()?;
+    let text = |text: &str| Some(Value::string(text));
+    let words = |words: &[String]| Some(Value::strings(words));
+    let flag = |flag: bool| Some(Value::Bool(flag));
+    let time = |(seconds, nanoseconds): (i64, u32)| match seconds {
+        0 => "0001-01-01T00:00:00Z".to_owned(),
+        seconds => rfc3339(seconds, nanoseconds),
+    };
+    let mut status = Value::default();
+    status.set("Status", text(self::status(container)?));
+    status.set("Running", flag(is_running));
+    status.set("Restarting", flag(!is_running && container.is_kept()?));
+    status.set("Pid", Some(Value::number(if is_running { state.pid } else { 0 })));
+    status.set("ExitCode", Some(Value::number(if is_running { 0 } else { code(&state) })));
+    status.set("Error", text(&state.error));
+    status.set("StartedAt", text(&time(state.started)));
+    status.set("FinishedAt", text(&time(state.finished)));
+    let (program, arguments) =
+        record.argv.split_first().map_or(("", &[][..]), |(one, rest)| (one.as_str(), rest));
+    let mut labels = Value::default();
+    for label in &record.labels {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        labels.set(name, text(value));
+    }
+    let mut config = Value::default();
+    config.set("Hostname", text(&record.hostname));
+    config.set("User", text(&record.user));
+    config.set("Tty", flag(record.flags.tty));
+    config.set("OpenStdin", flag(record.flags.interactive));
+    config.set("Env", words(&record.env));
+    config.set("Cmd", words(&record.argv));
+    config.set("Image", text(&record.image_name));
+    config.set("WorkingDir", text(&record.cwd));
+    config.set("Labels", Some(labels));
+    let mut policy = Value::default();
+    let restart = record.restart.to_text();
+    let (name, times) = restart.split_once(':').unwrap_or((&restart, "0"));
+    policy.set("Name", text(name));
+    policy.set("MaximumRetryCount", Some(Value::number(times.parse::<u32>().unwrap_or(0))));
+    let mut host = Value::default();
+    host.set("NetworkMode", text(if record.flags.no_network { "none" } else { "host" }));
+    host.set("RestartPolicy", Some(policy));
+    host.set("AutoRemove", flag(record.flags.remove));
+    host.set("CapAdd", words(&record.cap_add));
+    host.set("CapDrop", words(&record.cap_drop));
+    host.set("Privileged", flag(record.flags.privileged));
+    host.set("ReadonlyRootfs", flag(record.flags.read_only));
+    let mounts = record.volumes.iter().map(|volume| {
+        let mut mount = Value::default();
+        mount.set("Type", text("bind"));
+        mount.set("Source", text(&volume.source.to_string_lossy()));
+        mount.set("Destination", text(&volume.target));
+        mount.set("RW", flag(!volume.readonly));
+        mount
+    });
+    let mut out = Value::default();
+    out.set("Id", text(&record.id));
+    out.set("Created", text(&time(record.created)));
+    out.set("Path", text(program));
+    out.set("Args", words(arguments));
+    out.set("State", Some(status));
+    out.set("Image", text(&record.image.to_string()));
+    out.set("Name", text(&format!("/{}", record.name)));
+    out.set("RestartCount", Some(Value::number(state.restarts)));
+    out.set("HostConfig", Some(host));
+    out.set("Mounts", Some(Value::Array(mounts.collect())));
+    out.set("Config", Some(config));
+    Ok(out)
+}
+
+/// docker's word for how it is doing.
+pub fn status(container: &Container) -> Result<&'static str> {
+    let (is_running, state) = container.state()?;
+    Ok(match (is_running, container.is_kept()?) {
+        (true, _) => "running",
+        (false, true) if state.restarts > 0 || state.finished.0 > 0 => "restarting",
+        _ if state.started.0 == 0 || !state.error.is_empty() && state.pid == 0 => "created",
+        _ => "exited",
+    })
+}
+
+/// The exit code of one that does not run. A keeper that was killed, or a power cut, wrote none.
+pub fn code(state: &super::State) -> i32 {
+    if state.pid > 0 { 255 } else { state.code }
+}

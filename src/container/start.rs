@@ -1,0 +1,201 @@
+//! Starting a container: here, with the caller's streams, or under a keeper in the background.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::{Container, Request, State, Volume, limits, make, powers};
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::digest::Digest;
+use crate::sandbox::{
+    self, Bind, Content, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
+};
+use crate::session::Session;
+use crate::snapshot::{Chain, kept};
+use crate::sys::fs::now;
+use crate::sys::mount::clone_tree;
+use crate::sys::process::began;
+
+/// Runs a container until its program ends; gives the exit code. With `--rm` it is gone afterwards.
+/// Errors before the program runs have the kinds by which `run`'s exit codes are told apart:
+/// `NotFound` for a program that is not there, `Denied` for one that cannot be executed. `made`
+/// hears of the container before it runs.
+pub fn run(
+    session: &Session,
+    request: &Request,
+    made: &mut dyn FnMut(&Container) -> Result<()>,
+) -> Result<i32> {
+    let container = make(session, request)?;
+    let ended = made(&container).and_then(|()| container.run_here(session));
+    if container.record.flags.remove {
+        container.folder.remove()?;
+    }
+    ended
+}
+
+/// Makes a container that does not run yet. It is on the medium when this returns.
+#[cfg(feature = "containers")]
+pub fn create(session: &Session, request: &Request) -> Result<Container> {
+    let container = make(session, request)?;
+    container.folder.sync()?;
+    Ok(container)
+}
+
+/// Who comes back from `detach`.
+#[cfg(feature = "containers")]
+pub enum Side {
+    /// The caller; the container runs.
+    Caller,
+    /// The keeper, when all is over. It has nothing more to say to anybody.
+    Keeper,
+}
+
+/// Starts a container under a keeper of its own, which nobody waits for. An error says why it does
+/// not run. The caller holds the container and has no threads.
+#[cfg(feature = "containers")]
+pub fn detach(session: &Session, container: &Container) -> Result<Side> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context(|| "pipe")?;
+    if crate::sys::process::fork()?.is_none() {
+        drop(reader);
+        super::keeper::keep(session, container, writer);
+        return Ok(Side::Keeper);
+    }
+    drop(writer);
+    super::keeper::hear(reader).map(|()| Side::Caller)
+}
+
+impl Container {
+    /// Runs it with the streams of this process.
+    pub fn run_here(&self, session: &Session) -> Result<i32> {
+        #[cfg(feature = "containers")]
+        if self.record.flags.tty {
+            return super::relay::run(self, session);
+        }
+        let null = sandbox::null()?;
+        let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+        let given = self.record.flags.interactive.then_some(input.as_fd());
+        for stream in given.into_iter().chain([output.as_fd(), errors.as_fd()]) {
+            refuse_directory(stream)?;
+        }
+        let input = given.unwrap_or(null.as_fd());
+        let streams = Streams::Files([input, output.as_fd(), errors.as_fd()]);
+        let (running, mut state) = self.launch(session, streams, &State::default())?;
+        let ended = sandbox::supervise(running.pid);
+        state.code = *ended.as_ref().unwrap_or(&1);
+        self.ended(&mut state)?;
+        ended
+    }
+
+    /// Starts its program and writes down that it runs.
+    pub(super) fn launch(
+        &self,
+        session: &Session,
+        streams: Streams<'_>,
+        before: &State,
+    ) -> Result<(Running, State)> {
+        let mut state = State { started: now(), restarts: before.restarts, ..State::default() };
+        match self.start(session, streams) {
+            Ok(running) => {
+                state.pid = running.pid.as_raw_nonzero().get();
+                state.began = began(running.pid).unwrap_or(0);
+                self.says(&state)?;
+                Ok((running, state))
+            }
+            Err(error) => {
+                state.error = error.text().to_owned();
+                state.code = match error.kind() {
+                    Kind::NotFound => 127,
+                    Kind::Denied => 126,
+                    _ => 128,
+                };
+                self.ended(&mut state)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down that its program has ended.
+    pub(super) fn ended(&self, state: &mut State) -> Result<()> {
+        state.pid = 0;
+        state.finished = now();
+        self.says(state)
+    }
+
+    fn start(&self, session: &Session, streams: Streams<'_>) -> Result<Running> {
+        let (record, store) = (&self.record, &session.store);
+        let chains = record.chains.iter().filter_map(|hex| Digest::parse_hex(hex));
+        let chain = Chain::open(store, None, &chains.collect::<Vec<_>>())?;
+        let under = store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
+        let is_brief = record.flags.remove;
+        let tree = kept::mount(self.folder.dir(), &chain, under.as_fd(), is_brief)?;
+        let identity = Identity::resolve(tree.as_fd(), &record.user)?;
+        let mut env = record.env.clone();
+        if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+            env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
+        }
+        let binds = record.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
+        let running = sandbox::start(&Spec {
+            tree: tree.as_fd(),
+            staging: &store.path().join("tmp"),
+            guest: Guest {
+                argv: &record.argv,
+                env: &env,
+                cwd: &record.cwd,
+                identity: &identity,
+                limits: &limits(record)?,
+                powers: powers(record)?,
+                streams,
+            },
+            hostname: &record.hostname,
+            network: if record.flags.no_network { Network::None } else { Network::Host },
+            files: &NetworkFiles::of_host(&record.hosts),
+            binds: &binds,
+            scripts: &[],
+            is_read_only: record.flags.read_only,
+        });
+        running.map_err(|error| match store.config(&record.image) {
+            Ok(Some(image)) => image.platform.explain(error),
+            _ => error,
+        })
+    }
+}
+
+fn bind(volume: &Volume) -> Result<Bind> {
+    let source = &volume.source;
+    let open = || rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let opened: OwnedFd = match open() {
+        // As docker does for a directory that is not there yet.
+        Err(rustix::io::Errno::NOENT) => {
+            std::fs::create_dir_all(source).context(|| format!("mkdir {source:?}"))?;
+            open().context(|| format!("open {source:?}"))?
+        }
+        other => other.context(|| format!("open {source:?}"))?,
+    };
+    let mode = rustix::fs::fstat(&opened)?.st_mode;
+    let is_dir = FileType::from_raw_mode(mode) == FileType::Directory;
+    if !volume.target.starts_with('/') || volume.target == "/" {
+        let text = format!(
+            "invalid volume: destination {:?} must be an absolute path below /",
+            volume.target
+        );
+        return Err(Error::new(Kind::Usage, text));
+    }
+    let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
+    let content = Content::Tree(tree);
+    // A single device that the caller has named is meant to be one.
+    let target = volume.target.clone();
+    Ok(Bind { content, target, is_dir, readonly: volume.readonly, is_device: !is_dir })
+}
+
+/// A directory of the host as a stream would be a way out of the container: from it `..` leads up
+/// to the host's root.
+fn refuse_directory(stream: BorrowedFd<'_>) -> Result<()> {
+    match rustix::fs::fstat(stream) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Err(Error::input("a standard stream is a directory")
+                .hint("give a directory to a container with -v"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,82 @@
+//! How a container is doing, as its keeper wrote it down last.
+
+use crate::container::record::{line, time_text};
+#[cfg(feature = "containers")]
+use crate::container::record::{lines, parse_time};
+
+/// What the keeper knows. Whether it still runs is for the folder's lock to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The program's process, in the pid namespace of whoever wrote it; 0 when there is none.
+    pub pid: i32,
+    /// When that process began, in ticks after boot (proc(5), stat): no other has the same pid and
+    /// the same beginning.
+    pub began: u64,
+    /// Its last start, seconds since 1970 and nanoseconds; 0 before the first.
+    pub started: (i64, u32),
+    /// Its last end; 0 while it runs.
+    pub finished: (i64, u32),
+    /// The exit code of its last end.
+    pub code: i32,
+    /// Why it could not be started.
+    pub error: String,
+    /// How often it was started again.
+    pub restarts: u32,
+}
+
+impl State {
+    /// As it is written.
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        let mut add = |name: &str, value: String| line(&mut out, name, &value);
+        add("pid", self.pid.to_string());
+        add("began", self.began.to_string());
+        add("started", time_text(self.started));
+        add("finished", time_text(self.finished));
+        add("code", self.code.to_string());
+        add("restarts", self.restarts.to_string());
+        if !self.error.is_empty() {
+            add("error", self.error.clone());
+        }
+        out
+    }
+
+    /// Reads it; what is not there is zero.
+    #[cfg(feature = "containers")]
+    pub fn parse(text: &str) -> State {
+        let mut state = State::default();
+        for (name, value) in lines(text) {
+            match name {
+                "pid" => state.pid = value.parse().unwrap_or(0),
+                "began" => state.began = value.parse().unwrap_or(0),
+                "started" => state.started = parse_time(&value),
+                "finished" => state.finished = parse_time(&value),
+                "code" => state.code = value.parse().unwrap_or(0),
+                "restarts" => state.restarts = value.parse().unwrap_or(0),
+                "error" => state.error = value,
+                _ => {}
+            }
+        }
+        state
+    }
+}
+
+#[cfg(all(test, feature = "containers"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_as_it_was_written() {
+        let state = State {
+            pid: 12,
+            began: 99,
+            started: (5, 6),
+            finished: (-7, 8),
+            code: 137,
+            error: "a\nb".to_owned(),
+            restarts: 3,
+        };
+        assert_eq!(State::parse(&state.to_text()), state);
+        assert_eq!(State::parse(""), State::default());
+    }
+}

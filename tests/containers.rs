@@ -1,0 +1,364 @@
+//! Containers that outlive the command that has made them: in the background, with names and logs,
+//! stopped, started again, entered, removed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
+mod harness;
+
+use harness::{Lath, Need, needs, pids_of};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const HERE: &[Need] = &[Need::Root, Need::Busybox];
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// One field of a container.
+fn field(lath: &Lath, name: &str, template: &str) -> String {
+    lath.ok(&["inspect", "-f", template, name]).trim().to_owned()
+}
+
+fn status(lath: &Lath, name: &str) -> String {
+    field(lath, name, "{{.State.Status}}")
+}
+
+/// The process on the host of a container's program.
+fn pid(lath: &Lath, name: &str) -> i32 {
+    field(lath, name, "{{.State.Pid}}").parse().unwrap()
+}
+
+fn parent_of(pid: i32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn names(lath: &Lath, more: &[&str]) -> Vec<String> {
+    let words = [&["ps", "--format", "{{.Names}}"], more].concat();
+    let mut names: Vec<String> = lath.ok(&words).lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_container_in_the_background_runs_speaks_stops_and_starts_again() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let script =
+        "trap 'echo bye; exit 5' TERM; echo out; echo err >&2; while :; do sleep 0.1; done";
+    let id = lath.ok(&["run", "-d", "--name", "web", "busybox", "sh", "-c", script]);
+    let id = id.trim();
+    assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    until("it speaks", || lath.run(&["logs", "web"]).success().all().lines().count() == 2);
+    let said = lath.run(&["logs", "web"]).success();
+    assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("out\n", "err\n"));
+    assert_eq!(
+        (names(&lath, &[]), status(&lath, "web")),
+        (vec!["web".to_owned()], "running".into())
+    );
+    assert_eq!(lath.ok(&["ps", "-q"]).trim(), &id[..12]);
+    let taken = lath.run(&["run", "-d", "--name", "web", "busybox", "true"]).failure(125);
+    assert!(taken.contains("is already in use by container"), "{taken}");
+    let refused = lath.fails(&["rm", "web"]);
+    assert!(refused.contains("container is running"), "{refused}");
+    let refused = lath.fails(&["start", "nobody"]);
+    assert!(refused.contains("No such container: nobody"), "{refused}");
+
+    assert_eq!(lath.ok(&["stop", "web"]), "web\n");
+    assert_eq!((status(&lath, "web"), names(&lath, &[])), ("exited".into(), vec![]));
+    assert_eq!(field(&lath, "web", "{{.State.ExitCode}}"), "5");
+    assert!(lath.ok(&["logs", "web"]).ends_with("bye\n"));
+    assert_eq!(lath.ok(&["logs", "-n", "1", "web"]), "bye\n");
+    assert_eq!(lath.ok(&["wait", "web"]), "5\n");
+
+    assert_eq!(lath.ok(&["start", &id[..6]]), format!("{}\n", &id[..6]));
+    until("it runs again", || status(&lath, "web") == "running");
+    lath.ok(&["kill", "web"]);
+    assert_eq!(lath.ok(&["wait", "web"]), "137\n");
+    lath.ok(&["rename", "web", "other"]);
+    assert_eq!(names(&lath, &["-a"]), ["other"]);
+    lath.ok(&["rm", "other"]);
+    assert_eq!(names(&lath, &["-a"]), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_container_has_changed_stays_until_it_is_removed() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    for driver in ["overlay", "copy"] {
+        let ok = |words: &[&str]| lath.ok(&[&["--driver", driver], words].concat());
+        let script = "echo x >> /count; cat /count | wc -l; exit 3";
+        let first =
+            lath.run(&["--driver", driver, "run", "--name", "c1", "busybox", "sh", "-c", script]);
+        assert_eq!((first.code, first.stdout.trim()), (3, "1"), "{driver}");
+        ok(&["start", "c1"]);
+        ok(&["wait", "c1"]);
+        assert_eq!(ok(&["logs", "c1"]).trim(), "2", "{driver}");
+        ok(&["rm", "c1"]);
+        let gone =
+            lath.run(&["--driver", driver, "run", "--rm", "--name", "c2", "busybox", "true"]);
+        assert_eq!(gone.code, 0);
+        assert_eq!(names(&lath, &["-a"]), Vec::<String>::new(), "{driver}");
+    }
+    assert_eq!(fs::read_dir(lath.store().join("containers")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_is_told_at_once() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    for (program, code, text) in [
+        ("nosuch", 127, "executable file not found in $PATH"),
+        ("/etc/passwd", 126, "permission denied"),
+    ] {
+        let out = lath.run(&["run", "-d", "--name", "bad", "busybox", program]);
+        assert_eq!(out.code, code);
+        assert!(out.stderr.contains(text), "{}", out.stderr);
+        assert_eq!(status(&lath, "bad"), "created");
+        lath.ok(&["rm", "bad"]);
+        assert_eq!(lath.run(&["run", "-d", "--rm", "busybox", program]).code, code);
+        assert_eq!(names(&lath, &["-a"]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_program_is_started_again_as_its_policy_says() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let again = ["run", "-d", "--name", "few", "--restart", "on-failure:2", "busybox"];
+    lath.ok(&[&again[..], &["sh", "-c", "echo try; exit 4"]].concat());
+    lath.ok(&["wait", "few"]);
+    assert_eq!(lath.ok(&["logs", "few"]), "try\ntry\ntry\n");
+    assert_eq!(field(&lath, "few", "{{.RestartCount}} {{.State.ExitCode}}"), "2 4");
+    let always = ["run", "-d", "--name", "always", "--restart", "always", "busybox"];
+    lath.ok(&[&always[..], &["sh", "-c", "echo on; sleep 0.1"]].concat());
+    until("it has begun anew", || lath.ok(&["logs", "always"]).lines().count() > 2);
+    lath.ok(&["stop", "-t", "0", "always"]);
+    assert_eq!(status(&lath, "always"), "exited");
+    // After a power cut: nobody runs any more, and an init script has those started that shall run.
+    let stays = ["run", "-d", "--name", "stays", "--restart", "unless-stopped", "busybox"];
+    lath.ok(&[&stays[..], &["sleep", "1234"]].concat());
+    let keeper = parent_of(pid(&lath, "stays"));
+    kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
+    until("it has gone with its keeper", || pids_of("sleep 1234").is_empty());
+    assert_eq!(
+        (status(&lath, "stays"), field(&lath, "stays", "{{.State.ExitCode}}")),
+        ("exited".into(), "255".into())
+    );
+    lath.ok(&["start", "--all"]);
+    until("it is back", || status(&lath, "stays") == "running");
+    for name in ["always", "few"] {
+        assert!(["running", "restarting"].contains(&status(&lath, name).as_str()), "{name}");
+    }
+    lath.ok(&["rm", "-f", "stays", "always", "few"]);
+}
+
+#[test]
+fn another_program_runs_in_a_container_that_runs() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-e",
+        "A=1",
+        "--network",
+        "none",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
+    let exec = |words: &[&str]| lath.ok(&[&["exec"], words].concat());
+    assert_eq!(exec(&["box", "sh", "-c", "echo $A $HOME; pwd; id -u"]), "1 /root\n/\n0\n");
+    let words =
+        ["-e", "B=2", "-w", "/tmp", "-u", "app", "box", "sh", "-c", "echo $A$B; pwd; id -un"];
+    assert_eq!(exec(&words), "12\n/tmp\napp\n");
+    assert!(exec(&["box", "ps"]).contains("sleep 1000"));
+    // The same world, and as little power.
+    let own = exec(&["box", "sh", "-c", "cat /proc/self/status; ls /sys/class/net"]);
+    for line in ["CapEff:\t00000000a80425fb", "Seccomp:\t2", "NoNewPrivs:\t0"] {
+        assert!(own.contains(line), "{line} is not in {own}");
+    }
+    assert!(own.trim_end().ends_with("lo"), "{own}");
+    assert_eq!(exec(&["box", "ls", "/proc/self/fd"]).trim(), "0\n1\n2\n3");
+    assert_eq!(lath.run(&["exec", "box", "sh", "-c", "exit 9"]).code, 9);
+    assert_eq!(lath.run(&["exec", "box", "nosuch"]).code, 127);
+    let given = lath.give(&["exec", "-i", "box", "cat"], b"through\n").success();
+    assert_eq!(given.stdout, "through\n");
+    lath.ok(&["stop", "-t", "0", "box"]);
+    let refused = lath.run(&["exec", "box", "true"]);
+    assert!(refused.stderr.contains("container box is not running"), "{}", refused.stderr);
+    assert_eq!(refused.code, 1);
+    lath.ok(&["rm", "box"]);
+}
+
+#[test]
+fn a_log_never_takes_more_than_its_share() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let script = "yes 0123456789abcdefghijklmnopqrstuvwxyz | head -c 20000000; echo; echo last";
+    let id = lath.ok(&["run", "-d", "--name", "loud", "busybox", "sh", "-c", script]);
+    lath.ok(&["wait", "loud"]);
+    let folder = lath.store().join("containers").join(id.trim());
+    let size = |name: &str| fs::metadata(folder.join(name)).map_or(0, |data| data.len());
+    let (new, old) = (size("log"), size("log.1"));
+    assert!(new <= 2 << 20 && old <= 2 << 20 && new + old > 2 << 20, "{new} {old}");
+    assert_eq!(lath.ok(&["logs", "--tail", "2", "loud"]).lines().last(), Some("last"));
+    assert_eq!(lath.ok(&["logs", "--tail", "0", "loud"]), "");
+    lath.ok(&["rm", "loud"]);
+}
+
+#[test]
+fn a_log_is_followed_to_the_end() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let script = "for i in 1 2 3 4 5; do echo $i; sleep 0.1; done; printf end";
+    lath.ok(&["run", "-d", "--name", "slow", "busybox", "sh", "-c", script]);
+    assert_eq!(lath.ok(&["logs", "-f", "slow"]), "1\n2\n3\n4\n5\nend");
+    let timed = lath.ok(&["logs", "-t", "slow"]);
+    let first = timed.lines().next().unwrap();
+    // 2026-12-01T03:21:27.586064155Z, without zeros at its end.
+    assert!(first.ends_with("Z 1") && first.contains("T") && first.contains('.'), "{first}");
+    assert_eq!(lath.ok(&["logs", "--until", "2000-01-01", "slow"]), "");
+    lath.ok(&["rm", "slow"]);
+}
+
+#[test]
+fn an_image_and_its_layers_stay_for_their_containers() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.build("own", "FROM busybox\nRUN echo kept > /kept\nCMD [\"cat\", \"/kept\"]\n");
+    lath.ok(&["create", "--name", "reader", "own"]);
+    assert_eq!(status(&lath, "reader"), "created");
+    lath.run(&["rmi", "-f", "own"]);
+    lath.run(&["builder", "prune", "-af"]);
+    lath.ok(&["start", "reader"]);
+    lath.ok(&["wait", "reader"]);
+    assert_eq!(lath.ok(&["logs", "reader"]), "kept\n");
+    lath.ok(&["rm", "reader"]);
+}
+
+#[test]
+fn what_is_asked_of_the_sandbox_holds() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let run = |options: &[&str], script: &str| {
+        let words = [&["run", "--rm"], options, &["busybox", "sh", "-c", script]].concat();
+        let out = lath.run(&words);
+        (out.code, out.stdout.trim().to_owned())
+    };
+    let caps = "grep CapEff /proc/self/status | cut -f2";
+    assert_eq!(run(&["--cap-drop", "ALL"], caps).1, "0000000000000000");
+    assert_eq!(run(&["--cap-drop", "all", "--cap-add", "CAP_CHOWN"], caps).1, "0000000000000001");
+    assert_eq!(run(&["--cap-add", "SYS_TIME"], caps).1, "00000000aa0425fb");
+    assert_eq!(run(&[], "unshare -m true 2>/dev/null"), (1, String::new()));
+    assert_eq!(run(&["--privileged"], "unshare -m true; echo $?").1, "0");
+    assert_eq!(run(&["--cap-add", "SYS_ADMIN"], "unshare -m true; echo $?").1, "0");
+    let nnp = "grep NoNewPrivs /proc/self/status | cut -f2";
+    assert_eq!(run(&["--security-opt", "no-new-privileges"], nnp).1, "1");
+    let filter = "grep Seccomp: /proc/self/status | cut -f2";
+    assert_eq!(run(&["--security-opt", "seccomp=unconfined"], filter).1, "0");
+    assert_eq!(
+        run(&["--read-only"], "touch /x 2>/dev/null; echo $?; touch /dev/shm/y; echo $?").1,
+        "1\n0"
+    );
+    assert_eq!(run(&["--add-host", "db:10.0.0.7"], "grep db /etc/hosts").1, "10.0.0.7\tdb");
+    assert_eq!(run(&["--label", "a=b"], "echo ok").1, "ok");
+    for wrong in [
+        &["--cap-add", "NOSUCH"][..],
+        &["--restart", "never"],
+        &["--restart", "always"],
+        &["--name", "../../x"],
+        &["--name", "-"],
+        &["--stop-signal", "NOPE"],
+    ] {
+        assert_eq!(run(wrong, "true").0, 125, "{wrong:?}");
+    }
+    assert_eq!(names(&lath, &["-a"]), Vec::<String>::new());
+}
+
+#[test]
+fn lists_and_prunes_take_what_their_filters_say() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    for (name, label) in [("one", "kind=a"), ("two", "kind=b"), ("three", "kind=a")] {
+        lath.ok(&["run", "--name", name, "--label", label, "busybox", "true"]);
+    }
+    lath.ok(&["run", "-d", "--name", "live", "busybox", "sleep", "1000"]);
+    assert_eq!(names(&lath, &[]), ["live"]);
+    assert_eq!(names(&lath, &["-a", "-f", "label=kind=a"]), ["one", "three"]);
+    assert_eq!(names(&lath, &["-f", "status=exited"]), ["one", "three", "two"]);
+    assert_eq!(names(&lath, &["-a", "-f", "name=t"]), ["three", "two"]);
+    assert_eq!(names(&lath, &["-l"]), ["live"]);
+    let pruned = lath.ok(&["container", "prune", "-f", "--filter", "label=kind=b"]);
+    assert!(pruned.starts_with("Deleted Containers:\n"), "{pruned}");
+    assert_eq!(names(&lath, &["-a"]), ["live", "one", "three"]);
+    lath.ok(&["system", "prune", "-f"]);
+    assert_eq!(names(&lath, &["-a"]), ["live"]);
+    lath.ok(&["rm", "-f", "live"]);
+}
+
+#[test]
+fn a_folder_that_was_never_a_container_is_swept() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&["run", "--name", "real", "busybox", "true"]);
+    let all = lath.store().join("containers");
+    let half = all.join("ab".repeat(32));
+    fs::create_dir_all(half.join("diff/x")).unwrap();
+    fs::write(half.join("uses"), "").unwrap();
+    let brief = all.join("cd".repeat(32));
+    fs::create_dir_all(brief.join("diff")).unwrap();
+    for file in ["brief", "config", "state"] {
+        fs::write(brief.join(file), "").unwrap();
+    }
+    assert_eq!(names(&lath, &["-a"]), ["real"]);
+    assert!(!half.exists() && !brief.exists());
+    // A damaged record is one container's, and named.
+    let id = field(&lath, "real", "{{.Id}}");
+    lath.ok(&["run", "--name", "other", "busybox", "true"]);
+    fs::write(all.join(&id).join("config"), "sum 0\nid x\n").unwrap();
+    let list = lath.run(&["ps", "-a", "--format", "{{.Names}}"]).success();
+    assert_eq!(list.stdout, "other\n");
+    assert!(list.stderr.contains(&id), "{}", list.stderr);
+    lath.ok(&["rm", "-f", &id, "other"]);
+    assert_eq!(fs::read_dir(all).unwrap().count(), 0);
+}
