@@ -9,6 +9,8 @@ mod idle;
 mod proxy;
 mod socks;
 #[cfg(feature = "tls")]
+mod suites;
+#[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls_missing.rs"]

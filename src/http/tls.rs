@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::Resumption;
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
@@ -21,6 +19,7 @@ use rustls::{
 
 use super::Trust;
 use super::connection::{Stream, Wire};
+use super::suites::provider;
 use crate::error::{Context, Error, Kind, Result};
 
 /// Where systems keep their list, the first that is there.
@@ -64,15 +63,7 @@ impl Tls {
         let provider = Arc::new(provider());
         let known = match trust.is_blind {
             true => None,
-            false => {
-                let roots = Arc::new(authorities(&trust.also)?);
-                let known = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
-                Some(
-                    known
-                        .build()
-                        .map_err(|error| failed(&rustls::Error::General(error.to_string())))?,
-                )
-            }
+            false => Some(authorities(&trust.also)?),
         };
         let algorithms = provider.signature_verification_algorithms;
         let verifier = Arc::new(Verifier { known, algorithms, passed: trust.passed });
@@ -128,33 +119,6 @@ impl Write for Safe {
     }
 }
 
-/// What every server on the internet speaks. Each kind that is left out is tens of kilobytes:
-/// ChaCha20 is for processors without AES instructions, which x86-64 has had for long.
-fn provider() -> CryptoProvider {
-    use ring::cipher_suite as suite;
-    let whole = ring::default_provider();
-    CryptoProvider {
-        cipher_suites: vec![
-            suite::TLS13_AES_128_GCM_SHA256,
-            suite::TLS13_AES_256_GCM_SHA384,
-            #[cfg(not(target_arch = "x86_64"))]
-            suite::TLS13_CHACHA20_POLY1305_SHA256,
-            suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-            suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-            suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-            suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-        ],
-        kx_groups: vec![
-            ring::kx_group::X25519,
-            ring::kx_group::SECP256R1,
-            ring::kx_group::SECP384R1,
-        ],
-        signature_verification_algorithms: whole.signature_verification_algorithms,
-        secure_random: whole.secure_random,
-        key_provider: whole.key_provider,
-    }
-}
-
 /// What docker's folder of certificates has for this: a chain and its key, in PEM.
 fn own(
     certificate: &Path,
@@ -179,10 +143,12 @@ fn own(
 }
 
 /// Takes the certificates of those who are known, or anybody's, of the server that has its key.
+/// Rustls's own verifier does the same with lists of what was taken back besides, which no system
+/// has: 21 KB.
 #[derive(Debug)]
 struct Verifier {
     /// Nothing: for who has asked for that.
-    known: Option<Arc<WebPkiServerVerifier>>,
+    known: Option<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
     passed: u64,
 }
@@ -193,11 +159,17 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        ocsp: &[u8],
+        _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(known) = &self.known else { return Ok(ServerCertVerified::assertion()) };
-        let at = |time| known.verify_server_cert(certificate, others, name, ocsp, time);
+        let certificate = ParsedCertificate::try_from(certificate)?;
+        let all = self.algorithms.all;
+        let at = |time| {
+            verify_server_cert_signed_by_trust_anchor(&certificate, known, others, time, all)?;
+            verify_server_name(&certificate, name)?;
+            Ok(ServerCertVerified::assertion())
+        };
         match at(now) {
             // A store that was written to later than now shows that the clock stands still. That
             // makes no certificate too old: a clock may have been wrong the other way as well.
