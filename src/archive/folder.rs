@@ -8,10 +8,11 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
+use crate::sys::flow::Outflow;
 use crate::sys::fs::{random_name, read_small};
 
 /// Writes the content of a file.
-pub type Fill<'a> = dyn FnMut(&mut dyn Write) -> Result<()> + 'a;
+pub type Fill<'a> = dyn FnMut(&mut dyn Outflow) -> Result<()> + 'a;
 
 /// An open directory.
 pub struct Folder(OwnedFd);
@@ -54,7 +55,7 @@ impl Folder {
         let says = || format!("write {path:?}");
         let file = rustix::fs::openat(&self.0, &beside, flags, Mode::from_raw_mode(0o644))
             .context(says)?;
-        let file: Box<dyn Write> = Box::new(std::fs::File::from(file));
+        let file: Box<dyn Outflow> = Box::new(std::fs::File::from(file));
         let mut file = BufWriter::with_capacity(64 << 10, file);
         let done = fill(&mut file)
             .and_then(|()| Ok(file.flush()?))

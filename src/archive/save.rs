@@ -26,6 +26,7 @@ use crate::layer::verify::HashingWriter;
 use crate::layer::writer::Writer;
 use crate::layer::{Form, pack, replay};
 use crate::store::{Layer, Scratch, Store};
+use crate::sys::flow::Outflow;
 use crate::sys::fs::copy_stream;
 
 /// How images are written.
@@ -62,7 +63,7 @@ pub enum Level {
 /// Where the archive goes.
 pub enum Target<'a> {
     /// A tar.
-    Tar(&'a mut dyn Write),
+    Tar(&'a mut dyn Outflow),
     /// A directory with the layout's files. Other images in it stay.
     Folder(&'a Folder),
 }
@@ -199,7 +200,7 @@ fn merged(folder: &Folder, mut new: Vec<Value>) -> Result<Vec<Value>> {
 }
 
 /// Writes the tar of a layer: foreign ones with the very bytes they came with.
-pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<()> {
+pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Outflow) -> Result<()> {
     if write_again(store, layer, out)?.0 == layer.diff_id {
         return Ok(());
     }
@@ -208,7 +209,7 @@ pub fn write_layer(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<
 }
 
 /// Writes the tar of a layer as its tree is now; gives its digest and its length.
-pub fn write_again(store: &Store, layer: &Layer, out: &mut dyn Write) -> Result<(DiffId, u64)> {
+pub fn write_again(store: &Store, layer: &Layer, out: &mut dyn Outflow) -> Result<(DiffId, u64)> {
     let mut hashing = HashingWriter::new(out);
     let Some(name) = &layer.name else {
         hashing.write_all(&[0; 1024])?;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
@@ -14,6 +13,7 @@ use crate::layer::verify::HashingReader;
 use crate::layer::{Record, outline, unpack};
 use crate::snapshot::Chain;
 use crate::store::{Announced, Layer, NewLayer, Scratch, Store};
+use crate::sys::flow::Inflow;
 use crate::sys::fs::write_new;
 
 /// Layers under way.
@@ -64,7 +64,7 @@ impl<'a> Stack<'a> {
 
     /// Unpacks a layer's tar, decompressed already, and puts it on top. It must have the diff id,
     /// if one is given.
-    pub fn add(&mut self, tar: &mut dyn Read, expected: Option<&DiffId>) -> Result<DiffId> {
+    pub fn add(&mut self, tar: &mut dyn Inflow, expected: Option<&DiffId>) -> Result<DiffId> {
         let workspace = self.scratch.workspace()?;
         let diff = workspace.make_dir("diff", 0o755)?;
         let kept = workspace.make_dir("kept", 0o700)?;

@@ -5,7 +5,7 @@
 //! and whoever reads a record holds it against the image that it leads to.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Write as _;
 
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -17,6 +17,7 @@ use crate::image::digest::DiffId;
 use crate::layer::compress::{Gzip, decompress};
 use crate::layer::verify::HashingReader;
 use crate::store::{CacheKey, Layer, NewLayer, Record, Scratch, Store};
+use crate::sys::flow::Inflow;
 
 /// The form of what is in there.
 const FORM: &str = "lath-1";
@@ -66,7 +67,7 @@ impl Steps {
 
     /// Writes a layer, unless it is there.
     pub fn put_layer(&self, store: &Store, layer: &Layer) -> Result<()> {
-        let is_whole = |mut tar: Box<dyn Read>| {
+        let is_whole = |mut tar: Box<dyn Inflow>| {
             HashingReader::new(&mut tar).verify(&layer.diff_id, Some(layer.tar_bytes))
         };
         if self.read(&layer.diff_id).and_then(is_whole).is_ok() {
@@ -84,7 +85,7 @@ impl Steps {
         self.0.sync()
     }
 
-    fn read(&self, diff_id: &DiffId) -> Result<Box<dyn Read>> {
+    fn read(&self, diff_id: &DiffId) -> Result<Box<dyn Inflow>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.0.fd(), tar(diff_id), flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&file)?;

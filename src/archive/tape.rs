@@ -22,6 +22,7 @@ use crate::layer::reader::{Reader, is_header};
 use crate::layer::verify::HashingReader;
 use crate::layer::writer::{BLOCK, padding};
 use crate::store::{Announced, Scratch, Store};
+use crate::sys::flow::Inflow;
 use crate::sys::fs::{copy_stream, open_in_root};
 use crate::sys::signal;
 
@@ -136,7 +137,7 @@ impl Tape {
     }
 
     /// The content of a member, as it lies there. What has a digest is to be verified before.
-    pub fn read(&self, blob: &Blob) -> Result<Box<dyn Read>> {
+    pub fn read(&self, blob: &Blob) -> Result<Box<dyn Inflow>> {
         let gone = || Error::not_found(format!("{:?} is not there any more", blob.name));
         let file = self.open_file(&blob.name)?.ok_or_else(gone)?;
         let section = Section { file, at: blob.begin, end: blob.begin + blob.size };

@@ -19,6 +19,7 @@ use crate::layer::unpack_into;
 use crate::pattern::Ignore;
 use crate::session::Session;
 use crate::store::{Scratch, Store};
+use crate::sys::flow::{Inflow, read_most};
 use crate::sys::fs::{open_in_root, read_bounded};
 
 /// Where the Dockerfile and the files for COPY are.
@@ -96,12 +97,12 @@ impl BuildContext {
     fn from_stream(
         place: &Place,
         session: Option<&Session>,
-        mut input: Box<dyn Read + '_>,
+        mut input: Box<dyn Inflow + '_>,
         what: &str,
     ) -> Result<BuildContext> {
         let says = || "read the context";
         let mut start = Vec::new();
-        input.by_ref().take(512).read_to_end(&mut start).context(says)?;
+        read_most(&mut input, 512, &mut start).context(says)?;
         if !may_be_tar(&start) {
             if place.dockerfile.as_deref().is_some_and(|file| file != "-") {
                 let text = format!("{what} is a Dockerfile, so -f names a second one");
@@ -161,7 +162,7 @@ pub fn archive(address: &str, scratch: &Scratch) -> Result<Tree> {
 }
 
 /// The files of a tar, which go with the scratch.
-fn unpacked(tar: Box<dyn Read + '_>, scratch: &Scratch) -> Result<OwnedFd> {
+fn unpacked(tar: Box<dyn Inflow + '_>, scratch: &Scratch) -> Result<OwnedFd> {
     let says = || "read the context";
     let files = scratch.workspace()?.make_dir("context", 0o755)?;
     let (_, mut tar) = decompress(tar).context(says)?;
@@ -181,7 +182,7 @@ fn archive_file(path: &str) -> Result<Option<std::fs::File>> {
         return Ok(None);
     }
     let mut start = Vec::new();
-    file.by_ref().take(512).read_to_end(&mut start).context(|| format!("read {path:?}"))?;
+    read_most(&mut file, 512, &mut start).context(|| format!("read {path:?}"))?;
     if !may_be_tar(&start) {
         let text = format!("unable to prepare context: {path:?} is neither a directory nor a tar");
         return Err(Error::input(text).hint("-f names a Dockerfile; the context is its folder"));
@@ -220,9 +221,9 @@ fn open_directory(path: &str) -> Result<OwnedFd> {
 }
 
 /// The rest of a Dockerfile that streams in.
-fn read_rest(input: &mut dyn Read, mut text: Vec<u8>) -> Result<Vec<u8>> {
+fn read_rest(input: &mut dyn Inflow, mut text: Vec<u8>) -> Result<Vec<u8>> {
     let limit = MAX_BYTES as u64 + 1;
-    input.take(limit).read_to_end(&mut text).context(|| "read the Dockerfile")?;
+    read_most(input, limit, &mut text).context(|| "read the Dockerfile")?;
     Ok(text)
 }
 

@@ -21,6 +21,7 @@ use crate::layer;
 use crate::pattern::Ignore;
 use crate::sandbox::{Identity, group_id, parse_id};
 use crate::store::PIECE;
+use crate::sys::flow::{Inflow, read_most};
 use crate::sys::fs::{
     NewDir, make_dir, make_dirs_in_root, open_dir, open_in_root, resolve_in_root, set_owner,
     write_all,
@@ -422,7 +423,7 @@ impl Job<'_> {
 
 /// Reads what is unpacked next, and says so before.
 struct Heard<'a> {
-    tar: &'a mut dyn Read,
+    tar: &'a mut dyn Inflow,
     will: Will<'a>,
 }
 
@@ -442,7 +443,7 @@ fn is_archive(tree: &Tree, found: &Found) -> Result<bool> {
     let file = std::fs::File::from(tree.open_file(&found.real)?);
     let (_, mut content) = layer::compress::decompress(Box::new(file)).map_err(as_it_is)?;
     let mut block = Vec::new();
-    match content.by_ref().take(512).read_to_end(&mut block).map_err(Error::from) {
+    match read_most(&mut content, 512, &mut block).map_err(Error::from) {
         Ok(_) => Ok(layer::reader::is_header(&block)),
         Err(error) if matches!(error.kind(), Kind::Unsupported | Kind::Input) => {
             Err(as_it_is(error))

@@ -9,6 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::error::{Error, Result};
 use crate::event::{Event, Listener, Stream};
 use crate::image::digest::Digest;
+use crate::sys::flow::{Inflow, read_most};
 
 /// What a stage may have said before it goes into a file, or before it waits to be heard.
 const PATIENCE_BYTES: usize = 64 << 10;
@@ -170,7 +171,7 @@ fn write(event: &Event<'_>, into: &mut Vec<u8>) {
 }
 
 /// Tells the events that were written, one after the other.
-fn replay(from: &mut dyn Read, listener: &mut dyn Listener) -> Result<()> {
+fn replay(from: &mut dyn Inflow, listener: &mut dyn Listener) -> Result<()> {
     let mut payload = Vec::new();
     loop {
         let mut kind = [0];
@@ -184,7 +185,7 @@ fn replay(from: &mut dyn Read, listener: &mut dyn Listener) -> Result<()> {
         };
         let (length, first, second) = (number()?, number()?, number()?);
         payload.clear();
-        from.take(length).read_to_end(&mut payload)?;
+        read_most(from, length, &mut payload)?;
         // Only `Output` and `StepDone` are not text.
         let text = std::str::from_utf8(&payload).unwrap_or_default();
         let image;

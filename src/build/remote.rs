@@ -21,6 +21,7 @@ use crate::instruction::{CopyEffect, Source};
 use crate::layer::compress::decompress;
 use crate::pattern::Ignore;
 use crate::store::Fetched;
+use crate::sys::flow::Inflow;
 use crate::sys::fs::{BUFFER, open_dir, write_all};
 
 /// The name of a file whose address has none; BuildKit's.
@@ -67,7 +68,7 @@ impl Remote {
 
 /// The bytes at an address, as they come: a context or a Dockerfile. Nothing vouches for those but
 /// the connection, so a redirect may not give up TLS.
-pub fn stream(address: &str) -> Result<Box<dyn Read>> {
+pub fn stream(address: &str) -> Result<Box<dyn Inflow>> {
     let response = Client::new().send(Request::get(Url::parse(address)?))?;
     if !(200..300).contains(&response.status) {
         return Err(response.refusal());
@@ -195,7 +196,7 @@ impl Walk<'_, '_> {
         let tree = Tree::new(dir, Ignore::default(), false);
         let held = Arc::new(Held::new(tree, scratch.clone(), workspace));
         let total = response.body.length().filter(|_| !is_coded);
-        let body: Box<dyn Read> = Box::new(response.body);
+        let body: Box<dyn Inflow> = Box::new(response.body);
         let body = if is_coded { decompress(body)?.1 } else { body };
         let digest = self
             .download(body, total, held.tree.root(), &remote.name(), time)
@@ -211,7 +212,7 @@ impl Walk<'_, '_> {
 
     fn download(
         &mut self,
-        mut body: Box<dyn Read>,
+        mut body: Box<dyn Inflow>,
         total_bytes: Option<u64>,
         dir: std::os::fd::BorrowedFd<'_>,
         name: &str,

@@ -6,13 +6,14 @@ use super::source::{Found, Tree};
 use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::instruction::{CopyEffect, Source};
+use crate::sys::flow::Inflow;
 
 fn missing() -> Error {
     Error::unsupported("this lath was built without the network")
 }
 
 /// An error.
-pub fn stream(_: &str) -> Result<Box<dyn std::io::Read>> {
+pub fn stream(_: &str) -> Result<Box<dyn Inflow>> {
     Err(missing().hint("download it first"))
 }
 

@@ -19,6 +19,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::error::{Error, Result};
 use crate::store::context::{BLOCK, BLOCK_HEAD, HEAD, MAGIC, read_block};
 use crate::store::{Scratch, Store, checksum};
+use crate::sys::flow::Outflow;
 use changes::Changes;
 
 mod changes;
@@ -150,7 +151,7 @@ impl<'a> Record<'a> {
         self.digest == digest && self.stamp.get(MODE..) == stamp.get(MODE..)
     }
 
-    fn write(&self, into: &mut dyn Write) -> std::io::Result<()> {
+    fn write(&self, into: &mut dyn Outflow) -> std::io::Result<()> {
         into.write_all(&(self.path.len() as u16).to_le_bytes())?;
         into.write_all(self.path)?;
         into.write_all(self.stamp)?;

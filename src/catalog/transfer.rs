@@ -1,7 +1,6 @@
 //! Carries images in and out: save, load, import. Here are the names and the options, as docker
 //! has them; how an archive is written and read is `archive`'s.
 
-use std::io::Write;
 use std::os::fd::OwnedFd;
 
 use super::change;
@@ -16,13 +15,14 @@ use crate::image::reference::Reference;
 use crate::image::time::stamp;
 use crate::session::Session;
 use crate::store::Name;
+use crate::sys::flow::Outflow;
 
 /// Writes images as one archive. Each word is a name, an id or its beginning; a repository
 /// without a tag means all its tags.
 pub fn save(
     session: &Session,
     words: &[String],
-    out: &mut dyn Write,
+    out: &mut dyn Outflow,
     listener: &mut dyn Listener,
 ) -> Result<()> {
     let known = session.store.names()?;

@@ -21,6 +21,7 @@ pub mod whole_file;
 
 mod output;
 
+use crate::sys::flow::Outflow;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -208,7 +209,7 @@ fn start(
     words: impl Iterator<Item = OsString>,
     commands: &'static [Command],
     out: &mut Output,
-    err: &mut dyn std::io::Write,
+    err: &mut dyn Outflow,
 ) -> i32 {
     let mut runs_program = false;
     let done = dispatch(words, commands, &mut runs_program, out);

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use super::safe::Filter;
+use crate::sys::flow::Outflow;
 
 /// Where a command's answer goes.
 ///
@@ -12,7 +13,7 @@ use super::safe::Filter;
 /// On a terminal nothing but text and colours passes, whatever an image has in its labels. What
 /// is to reach a terminal as it is (a program's own screen) does not go through here.
 pub struct Output {
-    writer: BufWriter<Box<dyn Write>>,
+    writer: BufWriter<Box<dyn Outflow>>,
     is_closed: bool,
     filter: Option<Filter>,
 }
@@ -26,7 +27,7 @@ impl Output {
     }
 
     /// Any other writer.
-    pub fn to(writer: Box<dyn Write>) -> Output {
+    pub fn to(writer: Box<dyn Outflow>) -> Output {
         Output { writer: BufWriter::new(writer), is_closed: false, filter: None }
     }
 

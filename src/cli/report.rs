@@ -6,9 +6,10 @@ use std::io::{self, Write};
 
 use super::safe;
 use crate::error::Error;
+use crate::sys::flow::Outflow;
 
 /// Prints an error, in one write.
-pub fn error(err: &mut dyn Write, error: &Error) -> io::Result<()> {
+pub fn error(err: &mut dyn Outflow, error: &Error) -> io::Result<()> {
     let mut page = String::from("lath: ");
     if let Some(place) = error.place() {
         page.push_str(&safe::text(&place.file));
@@ -30,7 +31,7 @@ pub fn error(err: &mut dyn Write, error: &Error) -> io::Result<()> {
 }
 
 /// Prints a warning.
-pub fn warning(err: &mut dyn Write, text: &str) -> io::Result<()> {
+pub fn warning(err: &mut dyn Outflow, text: &str) -> io::Result<()> {
     err.write_all(format!("lath: warning: {}\n", lines(text)).as_bytes())?;
     err.flush()
 }

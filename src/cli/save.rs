@@ -1,6 +1,6 @@
 //! `lath save`: images as one archive that docker, podman and lath load.
 
-use std::io::{IsTerminal as _, Write};
+use std::io::IsTerminal as _;
 
 use argh::FromArgs;
 
@@ -10,6 +10,7 @@ use super::whole_file::WholeFile;
 use super::{Globals, Output, arguments, exit};
 use crate::catalog::transfer;
 use crate::error::{Error, Result};
+use crate::sys::flow::Outflow;
 
 /// Save images to an archive
 #[derive(FromArgs)]
@@ -40,7 +41,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     }
     let session = globals.open()?;
     let mut whole = path.as_deref().map(|path| WholeFile::create(path, 0o600)).transpose()?;
-    let to: &mut dyn Write = match &mut whole {
+    let to: &mut dyn Outflow = match &mut whole {
         Some(file) => file,
         None => out,
     };

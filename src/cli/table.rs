@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 
 use super::safe;
+use crate::sys::flow::Outflow;
 
 const LEAST: usize = 10;
 const GAP: usize = 3;
@@ -36,7 +37,7 @@ impl Table {
     }
 
     /// Writes all rows.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn write(&self, out: &mut dyn Outflow) -> io::Result<()> {
         let widths = self.widths();
         let mut line = String::new();
         for row in &self.rows {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use crate::error::{Context, Result};
+use crate::sys::flow::Outflow;
 use crate::sys::fs::random_name;
 
 /// A file being written. Dropped before `finish`, nothing is left of it.
@@ -14,7 +15,7 @@ pub struct WholeFile {
     /// that is written as it is.
     beside: Option<String>,
     file: File,
-    writer: BufWriter<Box<dyn Write>>,
+    writer: BufWriter<Box<dyn Outflow>>,
 }
 
 impl WholeFile {
@@ -30,7 +31,7 @@ impl WholeFile {
         let file = options
             .open(beside.as_deref().unwrap_or(path))
             .context(|| format!("write to {path:?}"))?;
-        let same: Box<dyn Write> = Box::new(file.try_clone()?);
+        let same: Box<dyn Outflow> = Box::new(file.try_clone()?);
         let writer = BufWriter::with_capacity(64 << 10, same);
         Ok(WholeFile { path: path.to_owned(), beside, file, writer })
     }

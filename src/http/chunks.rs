@@ -4,12 +4,13 @@ use std::io::{self, Write};
 
 use super::Fill;
 use crate::error::Result;
+use crate::sys::flow::Outflow;
 
 /// A chunk has so many bytes, the last one less.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Sends what `fill` writes, and its end.
-pub(super) fn send(out: &mut dyn Write, fill: &mut Fill<'_>) -> Result<()> {
+pub(super) fn send(out: &mut dyn Outflow, fill: &mut Fill<'_>) -> Result<()> {
     let mut chunks = Chunks { out, waiting: Vec::with_capacity(CHUNK_BYTES) };
     fill(&mut chunks)?;
     chunks.send()?;
@@ -18,7 +19,7 @@ pub(super) fn send(out: &mut dyn Write, fill: &mut Fill<'_>) -> Result<()> {
 }
 
 struct Chunks<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     waiting: Vec<u8>,
 }
 

@@ -17,6 +17,7 @@ mod tls;
 mod tls;
 mod url;
 
+use crate::sys::flow::Outflow;
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -47,7 +48,7 @@ pub struct Request {
 }
 
 /// Writes the content of a request, once.
-pub type Fill<'a> = dyn FnMut(&mut dyn Write) -> Result<()> + 'a;
+pub type Fill<'a> = dyn FnMut(&mut dyn Outflow) -> Result<()> + 'a;
 
 impl Request {
     /// GET; with the name and password of the address, if it has them.

@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use crate::error::{Error, Result};
+use crate::sys::flow::{Inflow, read_most};
 
 mod gzip;
 #[cfg(test)]
@@ -69,12 +70,12 @@ impl Format {
 /// Finds out how `input` is compressed, and reads it decompressed. An error of kind
 /// `Unsupported`, here or from the reader, says that this lath cannot or will not read it;
 /// damage is `Corrupt`, or `Input` when it is not at the start although nothing was read yet.
-pub fn decompress<'a>(mut input: Box<dyn Read + 'a>) -> Result<(Format, Box<dyn Read + 'a>)> {
+pub fn decompress<'a>(mut input: Box<dyn Inflow + 'a>) -> Result<(Format, Box<dyn Inflow + 'a>)> {
     let mut start = Vec::with_capacity(Format::MAGIC_BYTES);
-    input.by_ref().take(Format::MAGIC_BYTES as u64).read_to_end(&mut start)?;
+    read_most(&mut input, Format::MAGIC_BYTES as u64, &mut start)?;
     let format = Format::detect(&start);
-    let whole: Box<dyn Read + 'a> = Box::new(io::Cursor::new(start).chain(input));
-    let plain: Box<dyn Read + 'a> = match format {
+    let whole: Box<dyn Inflow + 'a> = Box::new(io::Cursor::new(start).chain(input));
+    let plain: Box<dyn Inflow + 'a> = match format {
         Format::Plain => whole,
         Format::Gzip => Box::new(Gunzip::new(whole)),
         #[cfg(feature = "zstd")]
@@ -108,12 +109,12 @@ pub fn decompress<'a>(mut input: Box<dyn Read + 'a>) -> Result<(Format, Box<dyn 
 struct Foreign<'a> {
     format: Format,
     /// Nothing after an error.
-    reader: Option<Box<dyn Read + 'a>>,
+    reader: Option<Box<dyn Inflow + 'a>>,
 }
 
 #[cfg(any(feature = "xz", feature = "bzip2"))]
 impl<'a> Foreign<'a> {
-    fn new(format: Format, reader: Box<dyn Read + 'a>) -> Self {
+    fn new(format: Format, reader: Box<dyn Inflow + 'a>) -> Self {
         Foreign { format, reader: Some(reader) }
     }
 

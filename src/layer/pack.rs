@@ -4,7 +4,7 @@
 //! image-spec, layer.md, "Whiteouts"). Sockets are left out, as every builder does.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::FileType;
@@ -18,6 +18,7 @@ use crate::layer::node;
 use crate::layer::verify::HashingWriter;
 use crate::layer::walk::{Found, Visit, Walk};
 use crate::layer::writer::Writer;
+use crate::sys::flow::Outflow;
 use crate::sys::signal;
 
 /// What went into a tar.
@@ -31,7 +32,7 @@ pub struct Packed {
 
 /// Writes the tree under `root`, whose marks have the form, as a layer tar. The root itself has no
 /// entry.
-pub fn pack(root: BorrowedFd<'_>, form: Form, out: &mut dyn Write) -> Result<Packed> {
+pub fn pack(root: BorrowedFd<'_>, form: Form, out: &mut dyn Outflow) -> Result<Packed> {
     run(root, root, &Kind::Layer(form), out)
 }
 
@@ -46,7 +47,7 @@ pub struct View<'a> {
 }
 
 /// Writes a whole tree as a tar. The root itself has no entry.
-pub fn pack_view(view: &View<'_>, out: &mut dyn Write) -> Result<Packed> {
+pub fn pack_view(view: &View<'_>, out: &mut dyn Outflow) -> Result<Packed> {
     run(view.root, view.spill, &Kind::Whole(view.newest), out)
 }
 
@@ -73,7 +74,7 @@ fn run(
     root: BorrowedFd<'_>,
     spill: BorrowedFd<'_>,
     kind: &Kind,
-    out: &mut dyn Write,
+    out: &mut dyn Outflow,
 ) -> Result<Packed> {
     let mut writer = Writer::new(out);
     let mut links = Links::new(spill);

@@ -16,6 +16,7 @@ use crate::layer::pax;
 use crate::layer::recipe::Recipe;
 use crate::layer::writer::{BLOCK, padding};
 use crate::sort::sort;
+use crate::sys::flow::{Inflow, read_most};
 
 /// Go's limit too. Names and attributes of one entry are in memory.
 const MAX_HEADER: u64 = 1 << 20;
@@ -23,7 +24,7 @@ const BUFFER: usize = 64 << 10;
 
 /// Reads a tar.
 pub struct Reader<'a> {
-    input: BufReader<&'a mut dyn Read>,
+    input: BufReader<&'a mut dyn Inflow>,
     recipe: Option<Recipe<'a>>,
     /// Bytes of content, and of padding after it, that have not been read.
     left: u64,
@@ -49,7 +50,7 @@ struct Said {
 impl<'a> Reader<'a> {
     /// A tar that begins at the next byte of `input`. All that is not content of a file goes
     /// into the recipe.
-    pub fn new(input: &'a mut dyn Read, recipe: Option<Recipe<'a>>) -> Reader<'a> {
+    pub fn new(input: &'a mut dyn Inflow, recipe: Option<Recipe<'a>>) -> Reader<'a> {
         let input = BufReader::with_capacity(BUFFER, input);
         Reader { input, recipe, left: 0, padding: 0, at_end: false, taken: 0 }
     }
@@ -176,7 +177,7 @@ impl<'a> Reader<'a> {
             return Err(damaged("a header of more than 1 MiB"));
         }
         let mut bytes = Vec::new();
-        self.input.by_ref().take(size).read_to_end(&mut bytes)?;
+        read_most(&mut self.input, size, &mut bytes)?;
         if bytes.len() as u64 != size {
             return Err(cut_short());
         }
@@ -225,7 +226,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn read_some(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
+fn read_some(input: &mut dyn Inflow, buffer: &mut [u8]) -> Result<usize> {
     loop {
         match input.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

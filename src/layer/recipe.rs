@@ -22,6 +22,7 @@ use crate::image::digest::Digest;
 use crate::layer::compress::{Gunzip, Gzip};
 use crate::layer::entry::show;
 use crate::layer::node;
+use crate::sys::flow::{Inflow, Outflow, read_most};
 
 const MAGIC: &[u8] = b"lath recipe 1\n";
 const RAW: u8 = 0;
@@ -39,7 +40,7 @@ pub struct Recipe<'a> {
 
 impl<'a> Recipe<'a> {
     /// A recipe that begins at the next byte of `out`.
-    pub fn new(out: &'a mut dyn Write) -> Result<Recipe<'a>> {
+    pub fn new(out: &'a mut dyn Outflow) -> Result<Recipe<'a>> {
         let mut out = Gzip::new(out, 6)?;
         out.write_all(MAGIC)?;
         Ok(Recipe { out, raw: Vec::new() })
@@ -88,10 +89,10 @@ pub fn kept_name(path: &[u8], occurrence: u64) -> String {
 /// Writes the tar again: `diff` is the tree that came out of it, `kept` the files that later
 /// entries replaced.
 pub fn replay(
-    recipe: &mut dyn Read,
+    recipe: &mut dyn Inflow,
     diff: BorrowedFd<'_>,
     kept: Option<BorrowedFd<'_>>,
-    out: &mut dyn Write,
+    out: &mut dyn Outflow,
 ) -> Result<()> {
     let mut recipe = Gunzip::new(Box::new(recipe));
     let mut magic = [0; MAGIC.len()];
@@ -113,7 +114,7 @@ pub fn replay(
                     return Err(damaged());
                 }
                 let mut path = Vec::new();
-                recipe.by_ref().take(length).read_to_end(&mut path)?;
+                read_most(&mut recipe, length, &mut path)?;
                 let occurrence = number(&mut recipe)?;
                 let size = number(&mut recipe)?;
                 let mut file = open(diff, kept, &path, occurrence).context(|| show(&path))?;
@@ -157,7 +158,7 @@ fn open(
     Ok(File::from(node::open_file(parent, name)?))
 }
 
-fn copy(from: &mut dyn Read, size: u64, buffer: &mut [u8], out: &mut dyn Write) -> Result<()> {
+fn copy(from: &mut dyn Inflow, size: u64, buffer: &mut [u8], out: &mut dyn Outflow) -> Result<()> {
     let mut left = size;
     while left > 0 {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
@@ -183,7 +184,7 @@ fn append(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn number(from: &mut dyn Read) -> Result<u64> {
+fn number(from: &mut dyn Inflow) -> Result<u64> {
     let mut number = 0u64;
     for shift in (0..64).step_by(7) {
         let mut byte = [0];

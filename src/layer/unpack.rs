@@ -6,7 +6,7 @@
 //! docker does.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
@@ -24,6 +24,7 @@ use crate::layer::reader::Reader;
 use crate::layer::recipe::{Recipe, kept_name};
 use crate::layer::walk::is_whiteout;
 use crate::sys::copy::copy_data;
+use crate::sys::flow::{Inflow, Outflow};
 use crate::sys::fs::{copy_stream, random_name};
 use crate::sys::signal;
 
@@ -43,7 +44,7 @@ pub struct Unpacked {
 /// What is written so that `replay` can give the tar back.
 pub struct Record<'a> {
     /// Gets the recipe.
-    pub recipe: &'a mut dyn Write,
+    pub recipe: &'a mut dyn Outflow,
     /// An empty directory on the same file system; gets the files that later entries replace.
     pub kept: BorrowedFd<'a>,
 }
@@ -52,7 +53,7 @@ pub struct Record<'a> {
 /// layer of the merged view `below` (of nothing, for the lowest layer), with marks of the form.
 /// Reads `tar` to its end.
 pub fn unpack(
-    tar: &mut dyn Read,
+    tar: &mut dyn Inflow,
     into: BorrowedFd<'_>,
     below: Option<BorrowedFd<'_>>,
     form: Form,
@@ -77,7 +78,7 @@ pub fn unpack(
 /// `root`: links on the way are followed inside the root, missing directories are made (with
 /// `owner`, if there is one, as all entries), and names of whiteouts are names like others.
 pub fn unpack_into(
-    tar: &mut dyn Read,
+    tar: &mut dyn Inflow,
     root: BorrowedFd<'_>,
     dest: &str,
     owner: Option<(u32, u32)>,

@@ -4,17 +4,18 @@ use std::io::{self, Read, Write};
 
 use crate::error::{Error, Result};
 use crate::image::digest::{Digest, Hasher};
+use crate::sys::flow::{Inflow, Outflow};
 
 /// Hashes what is read through it.
 pub struct HashingReader<'a> {
-    input: &'a mut dyn Read,
+    input: &'a mut dyn Inflow,
     hasher: Hasher,
     bytes: u64,
 }
 
 impl<'a> HashingReader<'a> {
     /// Nothing read yet.
-    pub fn new(input: &'a mut dyn Read) -> HashingReader<'a> {
+    pub fn new(input: &'a mut dyn Inflow) -> HashingReader<'a> {
         HashingReader { input, hasher: Hasher::new(), bytes: 0 }
     }
 
@@ -50,14 +51,14 @@ impl Read for HashingReader<'_> {
 
 /// Hashes what is written through it.
 pub struct HashingWriter<'a> {
-    output: &'a mut dyn Write,
+    output: &'a mut dyn Outflow,
     hasher: Hasher,
     bytes: u64,
 }
 
 impl<'a> HashingWriter<'a> {
     /// Nothing written yet.
-    pub fn new(output: &'a mut dyn Write) -> HashingWriter<'a> {
+    pub fn new(output: &'a mut dyn Outflow) -> HashingWriter<'a> {
         HashingWriter { output, hasher: Hasher::new(), bytes: 0 }
     }
 

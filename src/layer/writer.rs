@@ -10,6 +10,7 @@ use tar::{EntryType, Header};
 use crate::error::{Context, Error, Result};
 use crate::layer::entry::{Entry, Node, show};
 use crate::layer::pax;
+use crate::sys::flow::{Inflow, Outflow};
 use crate::sys::signal;
 
 /// The size of a tar's blocks.
@@ -20,14 +21,14 @@ const MAX_OCTAL_7: u64 = 0o7_777_777;
 
 /// Writes a tar.
 pub struct Writer<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     buffer: Vec<u8>,
     records: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
     /// A tar that begins at the next byte of `out`.
-    pub fn new(out: &'a mut dyn Write) -> Writer<'a> {
+    pub fn new(out: &'a mut dyn Outflow) -> Writer<'a> {
         Writer { out, buffer: vec![0; BUFFER], records: Vec::new() }
     }
 
@@ -36,7 +37,7 @@ impl<'a> Writer<'a> {
         &mut self,
         entry: &Entry,
         size: u64,
-        fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+        fill: &mut dyn FnMut(&mut dyn Outflow) -> Result<()>,
     ) -> Result<()> {
         self.header(entry)?;
         let mut counted = Counted { out: self.out, bytes: 0 };
@@ -50,7 +51,7 @@ impl<'a> Writer<'a> {
 
     /// Writes an entry. `content` is read for a `Node::File`, which must have as many bytes as
     /// the node says; it is not looked at for others.
-    pub fn entry(&mut self, entry: &Entry, content: &mut dyn Read) -> Result<()> {
+    pub fn entry(&mut self, entry: &Entry, content: &mut dyn Inflow) -> Result<()> {
         self.header(entry)?;
         match entry.node {
             Node::File(size) => self.content(size, content).context(|| show(&entry.path)),
@@ -147,7 +148,7 @@ impl<'a> Writer<'a> {
         Ok(self.out.write_all(&self.records)?)
     }
 
-    fn content(&mut self, size: u64, content: &mut dyn Read) -> Result<()> {
+    fn content(&mut self, size: u64, content: &mut dyn Inflow) -> Result<()> {
         let mut left = size;
         while left > 0 {
             signal::check()?;
@@ -169,7 +170,7 @@ impl<'a> Writer<'a> {
 }
 
 struct Counted<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     bytes: u64,
 }
 

@@ -3,7 +3,7 @@
 //! Source: docker's documentation of `docker login`; the protocol of docker-credential-helpers.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use crate::base64;
 use crate::error::{Context, Error, Result};
 use crate::image::json::{self, Value};
+use crate::sys::flow::read_most;
 use crate::sys::process;
 
 /// Docker Hub's key, from its first days.
@@ -39,7 +40,7 @@ pub fn open(path: &Path) -> Result<Option<Value>> {
     let says = || format!("read {path:?}");
     let mut text = Vec::new();
     match File::open(path) {
-        Ok(file) => file.take(json::MAX_BYTES as u64).read_to_end(&mut text)?,
+        Ok(mut file) => read_most(&mut file, json::MAX_BYTES as u64, &mut text)?,
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(cause).context(says),
     };
@@ -153,8 +154,8 @@ pub fn call(helper: &str, word: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
         let _ = stdin.write_all(input);
     }
     let mut answer = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        output.take(64 << 10).read_to_end(&mut answer).context(says)?;
+    if let Some(mut output) = child.stdout.take() {
+        read_most(&mut output, 64 << 10, &mut answer).context(says)?;
     }
     let status = child.wait().context(says)?;
     log::debug!("{program} {word}: {status}");

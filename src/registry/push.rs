@@ -22,6 +22,7 @@ use crate::image::json::Value;
 use crate::image::reference::Reference;
 use crate::layer::compress::Gzip;
 use crate::store::{Layer, Publication, Scratch, Store};
+use crate::sys::flow::Outflow;
 
 /// How often a manifest is sent before it is given up.
 const TRIES: u32 = 5;
@@ -294,7 +295,7 @@ impl<'a> Work<'a> {
 }
 
 struct Counted<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     moved: &'a AtomicU64,
     is_over: &'a AtomicBool,
 }

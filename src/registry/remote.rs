@@ -1,6 +1,5 @@
 //! One repository of one registry: where it is, who asks, and what is asked again.
 
-use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::http::{Client, Fill, Patience, Request, Response, Trust, Url, encoded};
 use crate::image::json::Value;
 use crate::image::reference::Reference;
+use crate::sys::flow::read_most;
 use crate::sys::signal;
 
 /// Where the images of Docker Hub are.
@@ -147,7 +147,7 @@ impl Remote {
             let answer = self.get_once(path, headers).and_then(|mut answer| {
                 let mut bytes = Vec::new();
                 let body = &mut answer.body;
-                body.take(limit).read_to_end(&mut bytes).context(|| path)?;
+                read_most(body, limit, &mut bytes).context(|| path)?;
                 Ok((answer, bytes))
             });
             let wait = match &answer {
@@ -316,7 +316,7 @@ impl Remote {
                 }
             }
         };
-        let answer = self.client.send(request).context(says)?;
+        let mut answer = self.client.send(request).context(says)?;
         match answer.status {
             200 => {}
             // Of a login, where nothing is kept yet.
@@ -324,7 +324,7 @@ impl Remote {
             _ => return Err(denied(answer.refusal(), &self.registry).during(says())),
         }
         let mut text = Vec::new();
-        answer.body.take(MAX_TOKEN_BYTES).read_to_end(&mut text).context(says)?;
+        read_most(&mut answer.body, MAX_TOKEN_BYTES, &mut text).context(says)?;
         let value = Value::parse(&text).context(says)?;
         let token = |key: &str| value.get(key).and_then(Value::as_str);
         let token = token("token").or_else(|| token("access_token")).filter(|t| !t.is_empty());

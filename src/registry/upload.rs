@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::http::{Fill, Request, Response, Url, encoded};
 use crate::image::digest::Digest;
 use crate::layer::verify::HashingWriter;
+use crate::sys::flow::Outflow;
 
 /// How often a blob is sent on without a byte more before it is given up.
 const TRIES: u32 = 5;
@@ -138,7 +139,7 @@ fn location(answer: &Response) -> Result<Url> {
 
 /// Passes over what the registry has already.
 struct Rest<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     left: u64,
 }
 

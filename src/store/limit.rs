@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Store, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::sys::flow::Inflow;
 use crate::sys::usage::usage;
 
 /// For what small things become beside the bytes that are announced: inodes, directories.
@@ -197,7 +198,7 @@ pub struct Announced<'a> {
     /// The store.
     pub store: &'a Store,
     /// What is read.
-    pub from: &'a mut dyn Read,
+    pub from: &'a mut dyn Inflow,
 }
 
 impl Read for Announced<'_> {

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::signal;
 use crate::error::{Context, Error, Kind, Result};
+use crate::sys::flow::{Inflow, Outflow};
 
 /// The kind of /proc (statfs(2)).
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
@@ -198,7 +199,7 @@ pub fn set_owner(file: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result
 }
 
 /// Copies everything from one to the other; returns the bytes. Stops when the process is told to.
-pub fn copy_stream(from: &mut dyn Read, to: &mut dyn Write) -> Result<u64> {
+pub fn copy_stream(from: &mut dyn Inflow, to: &mut dyn Outflow) -> Result<u64> {
     let mut buffer = vec![0u8; BUFFER];
     let mut total = 0;
     loop {

@@ -9,6 +9,7 @@
 )]
 
 pub mod copy;
+pub mod flow;
 pub mod fs;
 pub mod identity;
 pub mod kernel;

@@ -7,7 +7,7 @@ mod archive;
 mod files;
 mod tar;
 
-use std::io::Write;
+use crate::sys::flow::Outflow;
 use std::os::fd::AsFd;
 
 pub use crate::archive::{Annotation, Level, Style};
@@ -72,7 +72,7 @@ fn nothing(_: &Export<'_>, _: To<'_>, _: &mut dyn Listener) -> Result<Option<Des
 /// An open place.
 pub enum To<'a> {
     /// A file, or whatever takes bytes.
-    Stream(&'a mut dyn Write),
+    Stream(&'a mut dyn Outflow),
     /// A directory, by its path. It is made when it is not there.
     Directory(&'a str),
 }

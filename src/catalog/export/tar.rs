@@ -1,5 +1,7 @@
 //! `type=tar`: the image's files as one tar. Same files, same bytes.
 
+use std::io::Write as _;
+
 use super::{Export, Kind, Place, To, misplaced};
 use crate::error::Result;
 use crate::event::Listener;

@@ -12,6 +12,7 @@ use crate::cli::table::Table;
 use crate::cli::{Output, exit, safe};
 use crate::error::{Error, Result};
 use crate::image::json::Value;
+use crate::sys::flow::Outflow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -78,7 +79,7 @@ impl Call {
     }
 }
 
-fn outline(out: &mut dyn Write, outline: &Outline) -> Result<()> {
+fn outline(out: &mut dyn Outflow, outline: &Outline) -> Result<()> {
     if let Some(target) = outline.targets.get(outline.target)
         && !target.name.is_empty()
     {
@@ -109,7 +110,7 @@ fn outline(out: &mut dyn Write, outline: &Outline) -> Result<()> {
     Ok(())
 }
 
-fn targets(out: &mut dyn Write, outline: &Outline) -> Result<()> {
+fn targets(out: &mut dyn Outflow, outline: &Outline) -> Result<()> {
     let mut table = Table::new(&["TARGET", "DESCRIPTION"]);
     table.is_narrow = true;
     for target in &outline.targets {

@@ -28,6 +28,7 @@ use output::Outputs;
 use crate::catalog::resolve::new_name;
 use crate::error::{Context as _, Result};
 use crate::image::platform::Platform;
+use crate::sys::flow::Outflow;
 
 /// Build an image from a Dockerfile
 #[derive(FromArgs)]
@@ -226,7 +227,7 @@ pub fn run(mut args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) 
     }
     outputs.begin()?;
     let (mut err, mut log) = (std::io::stderr(), std::io::stderr());
-    let (log, stdout): (&mut dyn Write, Option<&mut dyn Write>) = match outputs.take_stdout() {
+    let (log, stdout): (&mut dyn Outflow, Option<&mut dyn Outflow>) = match outputs.take_stdout() {
         true => (&mut log, Some(out)),
         false => (out, None),
     };

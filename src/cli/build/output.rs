@@ -14,6 +14,7 @@ use crate::image::digest::ImageId;
 use crate::image::json;
 use crate::image::reference::Reference;
 use crate::session::Session;
+use crate::sys::flow::Outflow;
 
 /// What is typed, and then done when the image is there.
 #[derive(Debug, Default)]
@@ -107,7 +108,7 @@ impl Outputs {
         &self,
         session: &Session,
         image: ImageId,
-        stdout: Option<&mut dyn Write>,
+        stdout: Option<&mut dyn Outflow>,
         listener: &mut dyn Listener,
     ) -> Result<()> {
         let mut stdout = stdout;

@@ -1,7 +1,6 @@
 //! What stands for `--output` where the binary was built without `outputs`: the image stays in the
 //! store, and goes to registries.
 
-use std::io::Write;
 
 use crate::catalog::push;
 use crate::error::{Context as _, Error, Result};
@@ -9,6 +8,7 @@ use crate::event::Listener;
 use crate::image::digest::ImageId;
 use crate::image::reference::Reference;
 use crate::session::Session;
+use crate::sys::flow::Outflow;
 
 /// What is pushed.
 pub struct Outputs(Vec<Reference>);
@@ -47,7 +47,7 @@ impl Outputs {
         &self,
         session: &Session,
         _: ImageId,
-        _: Option<&mut dyn Write>,
+        _: Option<&mut dyn Outflow>,
         listener: &mut dyn Listener,
     ) -> Result<()> {
         for name in &self.0 {

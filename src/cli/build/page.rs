@@ -5,6 +5,7 @@ use std::io::Write;
 use crate::build::Checked;
 use crate::cli::safe;
 use crate::error::Result;
+use crate::sys::flow::Outflow;
 
 /// So many lines are shown above and below.
 const AROUND: usize = 2;
@@ -12,7 +13,7 @@ const AROUND: usize = 2;
 const RULE: &str = "--------------------\n";
 
 /// Writes a paragraph for each finding.
-pub fn write(out: &mut dyn Write, checked: &Checked) -> Result<()> {
+pub fn write(out: &mut dyn Outflow, checked: &Checked) -> Result<()> {
     let count = match checked.findings.len() {
         0 => ", no warnings found.\n".to_owned(),
         1 => ", 1 warning has been found!\n".to_owned(),

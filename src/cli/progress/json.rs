@@ -10,13 +10,14 @@ use super::Progress;
 use crate::error::Error;
 use crate::event::{Event, Listener, Stream};
 use crate::image::json::Value;
+use crate::sys::flow::Outflow;
 
 /// Bytes that moved are told at most so often.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Writes the objects.
 pub struct Json<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     /// The begin of a character, for standard output and standard error.
     partial: [Vec<u8>; 2],
     moved_at: Option<Instant>,
@@ -24,7 +25,7 @@ pub struct Json<'a> {
 
 impl<'a> Json<'a> {
     /// Objects on this stream.
-    pub fn new(out: &'a mut dyn Write) -> Self {
+    pub fn new(out: &'a mut dyn Outflow) -> Self {
         Json { out, partial: [Vec::new(), Vec::new()], moved_at: None }
     }
 

@@ -10,11 +10,12 @@ mod screen;
 mod tail;
 mod tty;
 
-use std::io::{IsTerminal as _, Write};
+use std::io::IsTerminal as _;
 
 use super::suggest::nearest;
 use crate::error::{Error, Result};
 use crate::event::Listener;
+use crate::sys::flow::Outflow;
 
 /// A listener that draws.
 pub trait Progress: Listener {
@@ -102,8 +103,8 @@ fn size() -> (usize, usize) {
 /// The listener for a mode on these streams.
 pub fn choose<'a>(
     mode: Mode,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
+    err: &'a mut dyn Outflow,
     terminals: Terminals,
 ) -> Box<dyn Progress + 'a> {
     let can_draw = terminals.err && terminals.is_able;
@@ -165,7 +166,7 @@ mod tests {
         }
     }
 
-    impl Write for Kept {
+    impl std::io::Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let mut kept = self.0.borrow_mut();
             kept.0.extend_from_slice(bytes);

@@ -10,13 +10,14 @@ use crate::cli::findings;
 use crate::cli::safe::Filter;
 use crate::error::Error;
 use crate::event::{Event, Listener, Stream};
+use crate::sys::flow::Outflow;
 
 /// Written out at the latest when so much waits.
 const FULL: usize = 32 << 10;
 
 /// One of the two streams.
 struct Lane<'a> {
-    writer: &'a mut dyn Write,
+    writer: &'a mut dyn Outflow,
     waiting: Vec<u8>,
     /// On a terminal: nothing but text and colours.
     filter: Option<Filter>,
@@ -24,7 +25,7 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn new(writer: &'a mut dyn Write, is_terminal: bool, colours: bool) -> Lane<'a> {
+    fn new(writer: &'a mut dyn Outflow, is_terminal: bool, colours: bool) -> Lane<'a> {
         let filter = is_terminal.then(|| Filter::new(colours));
         Lane { writer, waiting: Vec::new(), filter, is_in_line: false }
     }
@@ -71,7 +72,7 @@ pub struct Plain<'a> {
 
 impl<'a> Plain<'a> {
     /// A log on these streams.
-    pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, terminals: Terminals) -> Self {
+    pub fn new(out: &'a mut dyn Outflow, err: &'a mut dyn Outflow, terminals: Terminals) -> Self {
         let Terminals { out: out_is, err: err_is, colours, .. } = terminals;
         let (out, err) = (Lane::new(out, out_is, colours), Lane::new(err, err_is, colours));
         Plain { out, err, triggers: 0 }

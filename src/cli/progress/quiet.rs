@@ -8,20 +8,21 @@ use crate::cli::report;
 use crate::cli::safe::Filter;
 use crate::error::Error;
 use crate::event::{Event, Listener};
+use crate::sys::flow::Outflow;
 
 const KEPT: usize = 64 << 10;
 
 /// Waits for the id.
 pub struct Quiet<'a> {
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
+    err: &'a mut dyn Outflow,
     terminals: Terminals,
     tail: Tail,
 }
 
 impl<'a> Quiet<'a> {
     /// The id goes to `out`, all else to `err`.
-    pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, terminals: Terminals) -> Self {
+    pub fn new(out: &'a mut dyn Outflow, err: &'a mut dyn Outflow, terminals: Terminals) -> Self {
         Quiet { out, err, terminals, tail: Tail::new(KEPT) }
     }
 }

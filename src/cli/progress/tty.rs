@@ -14,6 +14,7 @@ use super::{Progress, Terminals};
 use crate::cli::{findings, safe, size};
 use crate::error::Error;
 use crate::event::{Event, Listener};
+use crate::sys::flow::Outflow;
 
 const PAUSE: Duration = Duration::from_millis(100);
 const LINES: usize = 4;
@@ -34,7 +35,7 @@ struct Moved {
 
 /// Draws on standard error.
 pub struct Tty<'a> {
-    err: &'a mut dyn Write,
+    err: &'a mut dyn Outflow,
     terminals: Terminals,
     clock: Instant,
     step: Option<Step>,
@@ -52,7 +53,7 @@ pub struct Tty<'a> {
 
 impl<'a> Tty<'a> {
     /// A picture that begins where the cursor is.
-    pub fn new(err: &'a mut dyn Write, terminals: Terminals) -> Self {
+    pub fn new(err: &'a mut dyn Outflow, terminals: Terminals) -> Self {
         Tty {
             err,
             terminals,

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use super::table::Table;
 use crate::error::Result;
 use crate::image::json::Value;
+use crate::sys::flow::Outflow;
 
 /// A template that was understood.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Template {
         &self,
         values: &mut dyn Iterator<Item = Value>,
         names: &[(&str, &str)],
-        out: &mut dyn Write,
+        out: &mut dyn Outflow,
     ) -> Result<()> {
         if !self.is_table {
             for value in values {
@@ -71,7 +72,7 @@ impl Template {
     }
 }
 
-fn line(text: &str, out: &mut dyn Write) -> io::Result<()> {
+fn line(text: &str, out: &mut dyn Outflow) -> io::Result<()> {
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")
 }

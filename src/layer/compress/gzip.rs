@@ -10,10 +10,11 @@ use miniz_oxide::{DataFormat, MZFlush, MZStatus};
 use super::{BUFFER, Format};
 use crate::error::{Error, Result};
 use crate::layer::crc32::Crc32;
+use crate::sys::flow::{Inflow, Outflow};
 
 /// Decompresses gzip, all members of it.
 pub struct Gunzip<'a> {
-    input: Box<dyn Read + 'a>,
+    input: Box<dyn Inflow + 'a>,
     buffer: Box<[u8]>,
     /// What of the buffer is not used yet.
     next: usize,
@@ -36,7 +37,7 @@ enum Place {
 
 impl<'a> Gunzip<'a> {
     /// A stream whose next bytes are a gzip header.
-    pub fn new(input: Box<dyn Read + 'a>) -> Gunzip<'a> {
+    pub fn new(input: Box<dyn Inflow + 'a>) -> Gunzip<'a> {
         Gunzip {
             input,
             buffer: vec![0; BUFFER].into(),
@@ -175,7 +176,7 @@ fn cut_short() -> Error {
 
 /// Compresses as gzip: same bytes and level, same output.
 pub struct Gzip<'a> {
-    out: &'a mut dyn Write,
+    out: &'a mut dyn Outflow,
     compressor: Box<CompressorOxide>,
     buffer: Box<[u8]>,
     crc: Crc32,
@@ -184,7 +185,7 @@ pub struct Gzip<'a> {
 
 impl<'a> Gzip<'a> {
     /// Writes the header. `level` goes from 0 (stored) to 9 (smallest).
-    pub fn new(out: &'a mut dyn Write, level: u8) -> Result<Gzip<'a>> {
+    pub fn new(out: &'a mut dyn Outflow, level: u8) -> Result<Gzip<'a>> {
         // No name, no time, "unknown" as the system.
         out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
         let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);

@@ -11,6 +11,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use super::xxh64::Xxh64;
 use super::{BUFFER, Format, MAX_WINDOW_MIB, damaged, too_large};
 use crate::error::{Error, Kind, Result};
+use crate::sys::flow::Inflow;
 
 /// Decompresses zstd.
 pub struct Unzstd<'a> {
@@ -33,7 +34,7 @@ enum Place {
 
 /// Remembers why a read failed, since the decoder's own errors bury it.
 struct Input<'a> {
-    input: BufReader<Box<dyn Read + 'a>>,
+    input: BufReader<Box<dyn Inflow + 'a>>,
     failed: Option<io::Error>,
     is_at_end: bool,
 }
@@ -56,7 +57,7 @@ impl Read for Input<'_> {
 
 impl<'a> Unzstd<'a> {
     /// A stream whose next bytes are the header of a frame.
-    pub fn new(input: Box<dyn Read + 'a>) -> Unzstd<'a> {
+    pub fn new(input: Box<dyn Inflow + 'a>) -> Unzstd<'a> {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(u64::from(MAX_WINDOW_MIB) << 20);
         let input = BufReader::with_capacity(BUFFER, input);
