@@ -48,7 +48,6 @@ system: build ## tests that use the static binary as a user would (root; ../shar
 
 conformance: build ## BuildKit's results for 710 small Dockerfiles, the same layers by both drivers (root; tests/conformance/README.md)
 	@tools/need python3 zstd busybox
-	python3 tests/conformance/run.py --lath $(LATH) --jobs 2
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2 --same-layers
 
 torture: build ## every file damaged, a kill and each errno at every system call, 10,400 power cuts, more with HOURS= (root; docs/TORTURE.md)
