@@ -362,3 +362,77 @@ fn a_folder_that_was_never_a_container_is_swept() {
     lath.ok(&["rm", "-f", &id, "other"]);
     assert_eq!(fs::read_dir(all).unwrap().count(), 0);
 }
+
+/// The folders of a container's cgroups, wherever controllers are.
+fn cgroups(id: &str) -> Vec<std::path::PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let trees = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let folders = trees.filter_map(|line| line.split(' ').nth(4)).map(|tree| {
+        let tree: &std::path::Path = tree.as_ref();
+        tree.join("lath").join(id)
+    });
+    folders.filter(|folder| folder.exists()).collect()
+}
+
+#[test]
+fn limits_hold_for_a_container_as_a_whole() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let controllers = fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    let has =
+        |name: &str| controllers.lines().any(|line| line.starts_with(name) && line.ends_with('1'));
+    if !(has("memory") && has("cpu") && has("pids")) {
+        let said = lath
+            .run(&[
+                "run",
+                "--rm",
+                "-m",
+                "16m",
+                "--cpus",
+                "1",
+                "--pids-limit",
+                "9",
+                "busybox",
+                "true",
+            ])
+            .failure(125);
+        assert!(said.contains("controller for cgroups"), "{said}");
+        return;
+    }
+    let fill = "dd if=/dev/zero of=/dev/shm/x bs=1M count=40 2>/dev/null; echo $?";
+    let out = lath.run(&["run", "--rm", "-m", "16m", "busybox", "sh", "-c", fill]);
+    assert_eq!(out.stdout.trim(), "137", "{}", out.stderr);
+    assert!(out.stderr.contains("was killed: it may use 16777216 bytes"), "{}", out.stderr);
+    let out = lath.run(&["run", "--rm", "-m", "64m", "busybox", "sh", "-c", fill]).success();
+    assert_eq!((out.stdout.trim(), out.stderr.as_str()), ("0", ""));
+    let many = "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done 2>&1; echo end";
+    let out = lath.run(&["run", "--rm", "--pids-limit", "5", "busybox", "sh", "-c", many]);
+    assert!(out.all().contains("can't fork"), "{}", out.all());
+
+    let words =
+        ["run", "-d", "--name", "held", "--cpus", "0.25", "-m", "32m", "busybox", "sleep", "1000"];
+    let id = lath.ok(&words);
+    let folders = cgroups(id.trim());
+    let read = |file: &str| {
+        folders
+            .iter()
+            .find_map(|folder| fs::read_to_string(folder.join(file)).ok())
+            .unwrap_or_default()
+    };
+    let quota = read("cpu.cfs_quota_us") + &read("cpu.max");
+    assert!(quota.starts_with("25000"), "{quota}");
+    let memory = read("memory.limit_in_bytes") + &read("memory.max");
+    assert_eq!(memory.trim(), (32 << 20).to_string());
+    // Whoever comes in later is held too.
+    lath.ok(&["exec", "held", "sh", "-c", "sleep 0.1; true"]);
+    let own = lath.ok(&["exec", "held", "cat", "/proc/self/cgroup"]);
+    assert!(own.contains(id.trim()), "{own}");
+    lath.ok(&["rm", "-f", "held"]);
+    assert_eq!(cgroups(id.trim()), Vec::<std::path::PathBuf>::new());
+    for wrong in [&["-m", "1m"][..], &["--cpus", "x"], &["--memory-swap", "1g"]] {
+        let words = [&["run", "--rm"], wrong, &["busybox", "true"]].concat();
+        assert_eq!(lath.run(&words).code, 125, "{wrong:?}");
+    }
+}

@@ -79,6 +79,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
             limits: around.limits,
             powers: if is_insecure { Powers::all()? } else { Powers::default() },
             streams: Streams::Files([null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()]),
+            cgroup: None,
         },
         hostname: around.hostname,
         network,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use super::relay::{Own, pair};
 use super::{Container, keeper, powers};
 use crate::error::Result;
-use crate::sandbox::{self, Guest, Limits, Powers, Streams, World};
+use crate::sandbox::{self, Cgroup, Guest, Limits, Powers, Streams, World};
 use crate::sys::process::began;
 
 /// What to run there.
@@ -59,7 +59,7 @@ pub fn exec(container: &Container, request: &Request) -> Result<i32> {
         config.set_env("HOME", identity.home.as_deref().unwrap_or("/"));
     }
     let powers = if request.privileged { Powers::all()? } else { powers(record)? };
-    let limits = Limits::default();
+    let (limits, cgroup) = (Limits::default(), Cgroup::of(&record.id));
     let guest = |streams| Guest {
         argv: &request.argv,
         env: &config.env,
@@ -68,6 +68,7 @@ pub fn exec(container: &Container, request: &Request) -> Result<i32> {
         limits: &limits,
         powers,
         streams,
+        cgroup: Some(&cgroup),
     };
     if request.tty {
         let own = Own::look(request.interactive)?;

@@ -21,6 +21,7 @@ pub fn inspect(container: &Container) -> Result<Value> {
     status.set("Status", text(self::status(container)?));
     status.set("Running", flag(is_running));
     status.set("Restarting", flag(!is_running && container.is_kept()?));
+    status.set("OOMKilled", flag(state.was_short_of_memory));
     status.set("Pid", Some(Value::number(if is_running { state.pid } else { 0 })));
     status.set("ExitCode", Some(Value::number(if is_running { 0 } else { code(&state) })));
     status.set("Error", text(&state.error));
@@ -52,6 +53,13 @@ pub fn inspect(container: &Container) -> Result<Value> {
     host.set("NetworkMode", text(if record.flags.no_network { "none" } else { "host" }));
     host.set("RestartPolicy", Some(policy));
     host.set("AutoRemove", flag(record.flags.remove));
+    let number = |number: Option<u64>| Some(Value::number(number.unwrap_or(0)));
+    host.set("Memory", number(record.bounds.memory));
+    host.set(
+        "NanoCpus",
+        number(record.bounds.milli_cpus.map(|cpus| cpus.saturating_mul(1_000_000))),
+    );
+    host.set("PidsLimit", number(record.bounds.pids));
     host.set("CapAdd", words(&record.cap_add));
     host.set("CapDrop", words(&record.cap_drop));
     host.set("Privileged", flag(record.flags.privileged));

@@ -14,9 +14,10 @@ use rustix::process::Pid;
 
 use super::log::{Source, Writer};
 use super::restart::pause;
+use super::start::Launched;
 use super::{Container, State, control};
 use crate::error::{Context, Error, Kind, Result};
-use crate::sandbox::{self, Running, Streams};
+use crate::sandbox::{self, Streams};
 use crate::session::Session;
 use crate::sys::{process, signal};
 
@@ -101,9 +102,8 @@ fn keep_on(
                     // Whoever started it may be gone.
                     let _ = tell.write_all(&[RUNS]);
                 }
-                let (code, told_to_end) = kept.attend(container, &mut log)?;
+                let (code, told_to_end) = kept.attend(container, &mut log, &mut state)?;
                 state.code = code;
-                container.ended(&mut state)?;
                 told_to_end
             }
             // The first start is whoever's who asked for it.
@@ -141,7 +141,7 @@ fn wait(container: &Container, time: Duration) -> Result<bool> {
 
 /// A program that runs, and where what it says comes from.
 struct Kept {
-    running: Running,
+    launched: Launched,
     sources: Vec<(Source, OwnedFd)>,
 }
 
@@ -152,24 +152,29 @@ impl Kept {
                 socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
                     .context(|| "socketpair")?;
             let streams = Streams::Terminal(there.as_fd());
-            let (running, state) = container.launch(session, streams, before)?;
+            let (launched, state) = container.launch(session, streams, before)?;
             let terminal = sandbox::receive(here.as_fd())?;
-            return Ok((Kept { running, sources: vec![(Source::Out, terminal)] }, state));
+            return Ok((Kept { launched, sources: vec![(Source::Out, terminal)] }, state));
         }
         let null = sandbox::null()?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
         let ((out, out_inside), (errors, errors_inside)) = (pipe()?, pipe()?);
         let streams = Streams::Files([null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()]);
-        let (running, state) = container.launch(session, streams, before)?;
-        Ok((Kept { running, sources: vec![(Source::Out, out), (Source::Err, errors)] }, state))
+        let (launched, state) = container.launch(session, streams, before)?;
+        Ok((Kept { launched, sources: vec![(Source::Out, out), (Source::Err, errors)] }, state))
     }
 
     /// Writes down what it says until it ends. The exit code, and whether the machine wants
     /// everybody to end: then it is asked to, and killed when it does not.
-    fn attend(self, container: &Container, log: &mut Writer) -> Result<(i32, bool)> {
+    fn attend(
+        self,
+        container: &Container,
+        log: &mut Writer,
+        state: &mut State,
+    ) -> Result<(i32, bool)> {
         const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         process::let_go_of_code();
-        let pid = self.running.pid;
+        let pid = self.launched.running.pid;
         let (mut sources, mut end_by) = (self.sources, None);
         let mut buffer = vec![0u8; 16 << 10];
         loop {
@@ -200,6 +205,8 @@ impl Kept {
                 for (source, file) in &sources {
                     while !watch_none(file)? && log.take(*source, file, &mut buffer) {}
                 }
+                state.code = code;
+                container.ended(state, &self.launched)?;
                 return Ok((code, end_by.is_some()));
             }
         }

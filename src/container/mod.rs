@@ -25,7 +25,7 @@ use std::path::PathBuf;
 
 pub use record::{Flags, Record};
 pub use restart::Restart;
-pub use start::run;
+pub use start::{Ended, run};
 #[cfg(feature = "containers")]
 pub use start::{Side, create, detach};
 pub use state::State;
@@ -34,9 +34,9 @@ use crate::catalog::resolve::resolve;
 use crate::error::{Error, Result};
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::image::digest::Digest;
-pub use crate::instruction::signal_number;
-pub use crate::sandbox::Limits;
+pub use crate::instruction::{parse_size, signal_number};
 use crate::sandbox::Powers;
+pub use crate::sandbox::{Bounds, Limits};
 use crate::session::Session;
 use crate::snapshot::{Chain, kept};
 use crate::store::Folder;
@@ -77,6 +77,8 @@ pub struct Request {
     pub cap_drop: Vec<String>,
     /// What one word each says.
     pub flags: Flags,
+    /// `--memory`, `--memory-swap`, `--cpus`, `--pids-limit`.
+    pub bounds: Bounds,
     /// `--restart`.
     pub restart: Restart,
     /// `--stop-signal`, by its number; else the image's.
@@ -135,6 +137,7 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
         cap_add: request.cap_add.clone(),
         cap_drop: request.cap_drop.clone(),
         flags: request.flags,
+        bounds: request.bounds,
         restart: request.restart,
         stop_signal: stop_signal(request, config),
         stop_timeout: request.stop_timeout.unwrap_or(10),
@@ -167,6 +170,18 @@ impl Container {
     /// Says how it is doing.
     fn says(&self, state: &State) -> Result<()> {
         self.folder.write_state(&state.to_text())
+    }
+
+    /// What whoever sees only an exit code would not guess.
+    fn lack(&self) -> Option<Error> {
+        let state = self.folder.state().ok()?;
+        let bytes = self.record.bounds.memory.unwrap_or(0);
+        state.contains("short-of-memory").then(|| {
+            let text = format!(
+                "a process of the container was killed: it may use {bytes} bytes of memory"
+            );
+            Error::new(crate::error::Kind::System, text).hint("give it more with --memory")
+        })
     }
 
     /// No other container has its name; two that are made at once see each other.

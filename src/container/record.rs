@@ -1,7 +1,7 @@
 //! What a container is, as it lies in the store: a line a fact, `name value`, with `\` before what
 //! would break a line. docs/STORE-FORMAT.md lists the names.
 
-use crate::container::{Restart, Volume};
+use crate::container::{Bounds, Restart, Volume};
 #[cfg(feature = "containers")]
 use crate::error::{Error, Result};
 #[cfg(feature = "containers")]
@@ -49,6 +49,8 @@ pub struct Record {
     pub cap_drop: Vec<String>,
     /// What holds or does not.
     pub flags: Flags,
+    /// `--memory` and such.
+    pub bounds: Bounds,
     /// `--restart`.
     pub restart: Restart,
     /// The signal that asks it to end.
@@ -113,6 +115,11 @@ impl Record {
         if let Some(size) = &self.shm_size {
             add("shm-size", size);
         }
+        for (name, bound) in bounds(&mut self.bounds.clone()) {
+            if let Some(bound) = bound {
+                add(name, &bound.to_string());
+            }
+        }
         for (name, list) in self.lists() {
             for value in list {
                 add(name, value);
@@ -162,6 +169,12 @@ impl Record {
             };
             if let Some(list) = list {
                 list.push(value);
+                continue;
+            }
+            if let Some((_, bound)) =
+                bounds(&mut record.bounds).into_iter().find(|(known, _)| *known == name)
+            {
+                *bound = value.parse().ok();
                 continue;
             }
             let number = || value.parse::<i64>().map_err(|_| bad(name, &value));
@@ -227,6 +240,7 @@ impl Record {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             flags: Flags::default(),
+            bounds: Bounds::default(),
             restart: Restart::No,
             stop_signal: libc::SIGTERM,
             stop_timeout: 10,
@@ -237,6 +251,16 @@ impl Record {
 #[cfg(feature = "containers")]
 fn bad(name: &str, value: &str) -> Error {
     Error::corrupt(format!("a container's record says {name} {value:?}"))
+}
+
+/// The names of the bounds, each with its value.
+fn bounds(bounds: &mut Bounds) -> [(&'static str, &mut Option<u64>); 4] {
+    [
+        ("memory", &mut bounds.memory),
+        ("memory-and-swap", &mut bounds.memory_and_swap),
+        ("milli-cpus", &mut bounds.milli_cpus),
+        ("pids", &mut bounds.pids),
+    ]
 }
 
 /// A time as records have it.
@@ -315,6 +339,7 @@ mod tests {
             cap_add: words(&["SYS_TIME"]),
             cap_drop: words(&["ALL"]),
             flags: Flags { tty: true, remove: true, any_call: true, ..Flags::default() },
+            bounds: Bounds { memory: Some(5), pids: Some(7), ..Bounds::default() },
             restart: Restart::OnFailure(Some(3)),
             stop_signal: 2,
             stop_timeout: 99,

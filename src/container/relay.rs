@@ -24,11 +24,11 @@ pub fn run(container: &Container, session: &Session) -> Result<i32> {
     let own = Own::look(is_interactive)?;
     let (here, there) = pair()?;
     let streams = Streams::Terminal(there.as_fd());
-    let (running, mut state) = container.launch(session, streams, &State::default())?;
+    let (launched, mut state) = container.launch(session, streams, &State::default())?;
     let terminal = sandbox::receive(here.as_fd())?;
-    let ended = own.relay(&terminal, running.pid);
+    let ended = own.relay(&terminal, launched.running.pid);
     state.code = *ended.as_ref().unwrap_or(&1);
-    container.ended(&mut state)?;
+    container.ended(&mut state, &launched)?;
     ended
 }
 

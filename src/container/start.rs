@@ -8,7 +8,7 @@ use super::{Container, Request, State, Volume, limits, make, powers};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::digest::Digest;
 use crate::sandbox::{
-    self, Bind, Content, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
+    self, Bind, Cgroup, Content, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
 };
 use crate::session::Session;
 use crate::snapshot::{Chain, kept};
@@ -16,7 +16,15 @@ use crate::sys::fs::now;
 use crate::sys::mount::clone_tree;
 use crate::sys::process::began;
 
-/// Runs a container until its program ends; gives the exit code. With `--rm` it is gone afterwards.
+/// How a program has ended.
+pub struct Ended {
+    /// Its exit code.
+    pub code: i32,
+    /// It was killed for want of memory: why, and what to do.
+    pub lack: Option<Error>,
+}
+
+/// Runs a container until its program ends. With `--rm` it is gone afterwards.
 /// Errors before the program runs have the kinds by which `run`'s exit codes are told apart:
 /// `NotFound` for a program that is not there, `Denied` for one that cannot be executed. `made`
 /// hears of the container before it runs.
@@ -24,9 +32,10 @@ pub fn run(
     session: &Session,
     request: &Request,
     made: &mut dyn FnMut(&Container) -> Result<()>,
-) -> Result<i32> {
+) -> Result<Ended> {
     let container = make(session, request)?;
     let ended = made(&container).and_then(|()| container.run_here(session));
+    let ended = ended.map(|code| Ended { code, lack: container.lack() });
     if container.record.flags.remove {
         container.folder.remove()?;
     }
@@ -65,6 +74,12 @@ pub fn detach(session: &Session, container: &Container) -> Result<Side> {
     super::keeper::hear(reader).map(|()| Side::Caller)
 }
 
+/// A program that runs, and what goes with it.
+pub(super) struct Launched {
+    pub running: Running,
+    cgroup: Option<Cgroup>,
+}
+
 impl Container {
     /// Runs it with the streams of this process.
     pub fn run_here(&self, session: &Session) -> Result<i32> {
@@ -80,10 +95,10 @@ impl Container {
         }
         let input = given.unwrap_or(null.as_fd());
         let streams = Streams::Files([input, output.as_fd(), errors.as_fd()]);
-        let (running, mut state) = self.launch(session, streams, &State::default())?;
-        let ended = sandbox::supervise(running.pid);
+        let (launched, mut state) = self.launch(session, streams, &State::default())?;
+        let ended = sandbox::supervise(launched.running.pid);
         state.code = *ended.as_ref().unwrap_or(&1);
-        self.ended(&mut state)?;
+        self.ended(&mut state, &launched)?;
         ended
     }
 
@@ -93,14 +108,14 @@ impl Container {
         session: &Session,
         streams: Streams<'_>,
         before: &State,
-    ) -> Result<(Running, State)> {
+    ) -> Result<(Launched, State)> {
         let mut state = State { started: now(), restarts: before.restarts, ..State::default() };
         match self.start(session, streams) {
-            Ok(running) => {
+            Ok((running, cgroup)) => {
                 state.pid = running.pid.as_raw_nonzero().get();
                 state.began = began(running.pid).unwrap_or(0);
                 self.says(&state)?;
-                Ok((running, state))
+                Ok((Launched { running, cgroup }, state))
             }
             Err(error) => {
                 state.error = error.text().to_owned();
@@ -109,20 +124,26 @@ impl Container {
                     Kind::Denied => 126,
                     _ => 128,
                 };
-                self.ended(&mut state)?;
+                self.over(&mut state)?;
                 Err(error)
             }
         }
     }
 
-    /// Writes down that its program has ended.
-    pub(super) fn ended(&self, state: &mut State) -> Result<()> {
+    /// Writes down that its program has ended, and why, where that is known.
+    pub(super) fn ended(&self, state: &mut State, launched: &Launched) -> Result<()> {
+        state.was_short_of_memory =
+            launched.cgroup.as_ref().is_some_and(Cgroup::was_short_of_memory);
+        self.over(state)
+    }
+
+    fn over(&self, state: &mut State) -> Result<()> {
         state.pid = 0;
         state.finished = now();
         self.says(state)
     }
 
-    fn start(&self, session: &Session, streams: Streams<'_>) -> Result<Running> {
+    fn start(&self, session: &Session, streams: Streams<'_>) -> Result<(Running, Option<Cgroup>)> {
         let (record, store) = (&self.record, &session.store);
         let chains = record.chains.iter().filter_map(|hex| Digest::parse_hex(hex));
         let chain = Chain::open(store, None, &chains.collect::<Vec<_>>())?;
@@ -134,6 +155,7 @@ impl Container {
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
             env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
         }
+        let cgroup = Cgroup::make(&record.id, &record.bounds)?;
         let binds = record.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
         let running = sandbox::start(&Spec {
             tree: tree.as_fd(),
@@ -146,6 +168,7 @@ impl Container {
                 limits: &limits(record)?,
                 powers: powers(record)?,
                 streams,
+                cgroup: cgroup.as_ref(),
             },
             hostname: &record.hostname,
             network: if record.flags.no_network { Network::None } else { Network::Host },
@@ -154,10 +177,11 @@ impl Container {
             scripts: &[],
             is_read_only: record.flags.read_only,
         });
-        running.map_err(|error| match store.config(&record.image) {
+        let running = running.map_err(|error| match store.config(&record.image) {
             Ok(Some(image)) => image.platform.explain(error),
             _ => error,
-        })
+        })?;
+        Ok((running, cgroup))
     }
 }
 

@@ -20,6 +20,8 @@ pub struct State {
     pub code: i32,
     /// Why it could not be started.
     pub error: String,
+    /// The kernel has killed a process of it for want of memory.
+    pub was_short_of_memory: bool,
     /// How often it was started again.
     pub restarts: u32,
 }
@@ -35,6 +37,9 @@ impl State {
         add("finished", time_text(self.finished));
         add("code", self.code.to_string());
         add("restarts", self.restarts.to_string());
+        if self.was_short_of_memory {
+            add("short-of-memory", "1".to_owned());
+        }
         if !self.error.is_empty() {
             add("error", self.error.clone());
         }
@@ -53,6 +58,7 @@ impl State {
                 "finished" => state.finished = parse_time(&value),
                 "code" => state.code = value.parse().unwrap_or(0),
                 "restarts" => state.restarts = value.parse().unwrap_or(0),
+                "short-of-memory" => state.was_short_of_memory = true,
                 "error" => state.error = value,
                 _ => {}
             }
@@ -75,6 +81,7 @@ mod tests {
             code: 137,
             error: "a\nb".to_owned(),
             restarts: 3,
+            was_short_of_memory: true,
         };
         assert_eq!(State::parse(&state.to_text()), state);
         assert_eq!(State::parse(""), State::default());

@@ -16,7 +16,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use super::proc::Masks;
 #[cfg(feature = "containers")]
 use super::terminal;
-use super::{Bind, Content, Guest, Network, Spec, Streams, dev, proc, seccomp};
+use super::{Bind, Cgroup, Content, Guest, Network, Spec, Streams, cgroup, dev, proc, seccomp};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::DEFAULT_PATH;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
@@ -32,6 +32,8 @@ pub struct Program {
     candidates: Vec<CString>,
     /// Which system calls it may make; nothing for all.
     filter: Option<Vec<Instruction>>,
+    /// Of its cgroup.
+    pub(super) doors: Vec<OwnedFd>,
     /// lath itself, for as long as it lives (pidfd_open(2), kernel 5.3).
     parent: OwnedFd,
 }
@@ -68,7 +70,8 @@ impl Program {
             pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
         let powers = &guest.powers;
         let filter = (!powers.any_call).then(|| seccomp::filter(powers.capabilities));
-        Ok(Program { argv, env, candidates, filter, parent })
+        let doors = guest.cgroup.map_or(Ok(Vec::new()), Cgroup::doors)?;
+        Ok(Program { argv, env, candidates, filter, doors, parent })
     }
 }
 
@@ -84,6 +87,7 @@ pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {
 
 fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     let guest = &spec.guest;
+    cgroup::enter(&program.doors)?;
     // Nothing that is mounted from now on is seen outside, and the other way round.
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context(|| "make mounts private")?;

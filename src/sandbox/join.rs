@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{Guest, Identity, Streams, enter, terminal};
+use super::{Guest, Identity, Streams, cgroup, enter, terminal};
 use crate::error::{Context, Result};
 use crate::sys::fs::open_dir;
 use crate::sys::process::{Namespaces, hide_from_proc, spawn};
@@ -72,6 +72,7 @@ impl World {
     }
 
     fn enter(&self, guest: &Guest<'_>, program: &enter::Program) -> Result<()> {
+        cgroup::enter(&program.doors)?;
         for (file, kind) in &self.inner {
             move_into_link_name_space(file.as_fd(), Some(*kind))
                 .context(|| "enter the container's namespaces")?;

@@ -1,6 +1,7 @@
 //! A process in its own world: namespaces, its own root, /proc, /dev and /sys as docker gives
 //! them, docker's capabilities and system calls, nothing of the host's descriptors, environment or terminals.
 
+mod cgroup;
 mod dev;
 mod enter;
 mod files;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
+pub use cgroup::{Bounds, Cgroup};
 pub use files::NetworkFiles;
 pub use identity::{Identity, group_id, parse_id};
 #[cfg(feature = "containers")]
@@ -94,6 +96,8 @@ pub struct Guest<'a> {
     pub powers: Powers,
     /// Its streams.
     pub streams: Streams<'a>,
+    /// The cgroup that it is in; none for that of lath.
+    pub cgroup: Option<&'a Cgroup>,
 }
 
 /// Where a program reads and writes.

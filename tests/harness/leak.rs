@@ -46,7 +46,8 @@ pub fn kill(home: &Path) {
     for line in processes(home) {
         let pid = line.strip_prefix("process ").and_then(|rest| rest.split(':').next());
         if let Some(pid) = pid.and_then(|pid| Pid::from_raw(pid.parse().ok()?)) {
-            drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+            // It may have ended by itself.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 }

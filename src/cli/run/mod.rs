@@ -1,6 +1,7 @@
 //! `lath run`: a program in a container of its own, until it ends or in the background. `create` has
 //! the same words.
 
+mod bounds;
 mod env_file;
 mod security;
 mod volume;
@@ -35,6 +36,9 @@ pub struct Args {
     /// write the container's id to a new file
     #[argh(option, arg_name = "file")]
     pub(super) cidfile: Option<String>,
+    /// how many processors it may use, e.g. 0.5
+    #[argh(option, arg_name = "number")]
+    cpus: Option<String>,
     /// in the background: print the id and return
     #[argh(switch, short = 'd')]
     pub(super) detach: bool,
@@ -56,6 +60,12 @@ pub struct Args {
     /// a label
     #[argh(option, short = 'l', arg_name = "name=value")]
     label: Vec<String>,
+    /// how much memory it may use, e.g. 64m
+    #[argh(option, short = 'm', arg_name = "bytes")]
+    memory: Option<String>,
+    /// memory and swap together; -1 is no limit
+    #[argh(option, arg_name = "bytes")]
+    memory_swap: Option<String>,
     /// the container's name
     #[argh(option, arg_name = "name")]
     name: Option<String>,
@@ -65,6 +75,9 @@ pub struct Args {
     /// the same as --network
     #[argh(option, arg_name = "mode")]
     net: Option<String>,
+    /// how many processes and threads it may have
+    #[argh(option, arg_name = "number")]
+    pids_limit: Option<String>,
     /// which one of an image for several platforms, when it is pulled
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
@@ -122,6 +135,7 @@ pub const SHAPE: Shape = Shape {
         Opt::values("cap-add", None),
         Opt::values("cap-drop", None),
         Opt::value("cidfile", None),
+        Opt::value("cpus", None),
         Opt::switch("detach", Some('d')),
         Opt::value("entrypoint", None),
         Opt::values("env", Some('e')),
@@ -129,9 +143,12 @@ pub const SHAPE: Shape = Shape {
         Opt::value("hostname", Some('h')),
         Opt::switch("interactive", Some('i')),
         Opt::values("label", Some('l')),
+        Opt::value("memory", Some('m')),
+        Opt::value("memory-swap", None),
         Opt::value("name", None),
         Opt::value("network", None),
         Opt::value("net", None),
+        Opt::value("pids-limit", None),
         Opt::value("platform", None),
         Opt::switch("privileged", None),
         Opt::value("pull", None),
@@ -158,15 +175,15 @@ pub const SHAPE: Shape = Shape {
 const PLANNED: &[&str] = &[
     "annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cgroup-parent",
     "cgroupns", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period",
-    "cpu-rt-runtime", "cpu-shares", "c", "cpus", "cpuset-cpus", "cpuset-mems", "detach-keys",
+    "cpu-rt-runtime", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "detach-keys",
     "device", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
     "device-write-iops", "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
     "gpus", "group-add", "health-cmd", "health-interval", "health-retries",
     "health-start-interval", "health-start-period", "health-timeout", "init", "io-maxbandwidth",
     "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
-    "link-local-ip", "log-driver", "log-opt", "mac-address", "memory", "m", "memory-reservation",
-    "memory-swap", "memory-swappiness", "mount", "net-alias", "network-alias", "no-healthcheck",
-    "oom-kill-disable", "oom-score-adj", "pid", "pids-limit", "publish", "p", "publish-all", "P",
+    "link-local-ip", "log-driver", "log-opt", "mac-address", "memory-reservation",
+    "memory-swappiness", "mount", "net-alias", "network-alias", "no-healthcheck",
+    "oom-kill-disable", "oom-score-adj", "pid", "publish", "p", "publish-all", "P",
     "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "tmpfs", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
@@ -179,9 +196,16 @@ pub fn run(args: Args, tail: Vec<String>, globals: &Globals, out: &mut Output) -
     if detach {
         return started(background(&session, &request, cidfile, out));
     }
-    started(container::run(&session, &request, &mut |container| match &cidfile {
+    let ended = container::run(&session, &request, &mut |container| match &cidfile {
         Some(file) => file.write(&container.record.id),
         None => Ok(()),
+    });
+    started(ended.map(|ended| {
+        if let Some(lack) = &ended.lack {
+            // With standard error gone, the exit code is all that can still be told.
+            let _ = report::error(&mut std::io::stderr(), lack);
+        }
+        ended.code
     }))
 }
 
@@ -287,6 +311,7 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         cap_add: args.cap_add,
         cap_drop: args.cap_drop,
         flags,
+        bounds: bounds::parse(args.memory.as_deref(), args.memory_swap.as_deref(), args.cpus.as_deref(), args.pids_limit.as_deref())?,
         restart,
         stop_signal: args.stop_signal.as_deref().map(super::arguments::signal).transpose()?,
         stop_timeout: args.stop_timeout.as_deref().map(super::arguments::seconds).transpose()?,
