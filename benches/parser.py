@@ -34,6 +34,7 @@ def numbered(form, size, names):
     return "".join(out)
 
 
+SIGN = "FROM scratch\nRUN a <b\n"
 SHAPES = {
     "short": lambda size: repeat("RUN a\n", size),
     "usual": lambda size: repeat("RUN apk add --no-cache redis && rm -rf /var/cache\n", size),
@@ -55,6 +56,13 @@ SHAPES = {
     "labels": lambda size: numbered("LABEL name%d=value\n", size, 100000),
     "stages": lambda size: numbered("FROM scratch AS s%d\nRUN some words that fill the stage\n", size, 10 ** 9)
     if size < 10000 else numbered("RUN some words\n" * 700 + "FROM scratch AS s%d\n", size, 10 ** 9),
+    # What follows has a `<` in it, so that each line is looked at for here-documents.
+    "heredoc1": lambda size: repeat("RUN <<E\na\nE\n", size),
+    "continued": lambda size: repeat("a\\\n", size, SIGN + "RUN \\\n", "a\n"),
+    "flags": lambda size: repeat("COPY " + "--a " * 900 + "b c\n", size, SIGN),
+    "excludes": lambda size: repeat("COPY " + "--exclude=a " * 300 + "b c\n", size, SIGN),
+    "mounts": lambda size: repeat("RUN --mount=type=cache,target=/a,id=b,sharing=locked,uid=1,gid=2,mode=0755 make\n", size, SIGN),
+    "copies": lambda size: repeat("COPY --from=build --chown=app:app /a /b\n", size, SIGN),
     "unset": lambda size: numbered("ENV A=$NOBODY_%d\n", size, 10 ** 9),
 }
 

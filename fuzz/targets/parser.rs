@@ -33,7 +33,7 @@ fuzz_target!(|text: &[u8]| {
             continue;
         }
         printed.push_str(&statement.original);
-        for document in &statement.heredocs {
+        for document in statement.heredocs() {
             printed.push('\n');
             printed.push_str(&document.content);
             printed.push_str(&document.name);
@@ -47,7 +47,7 @@ fuzz_target!(|text: &[u8]| {
         assert_eq!(again.flags(), statement.flags());
         assert_eq!(again.rest(), statement.rest());
         assert_eq!(again.original, statement.original);
-        assert_eq!(again.heredocs, statement.heredocs);
+        assert_eq!(again.heredocs(), statement.heredocs());
     }
     let scope = Scope::default();
     let Ok(plan) = Plan::new(&document, scope.clone(), None) else { return };

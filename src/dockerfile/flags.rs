@@ -44,6 +44,17 @@ pub(super) fn split<'a>(text: &'a str, mut into: Option<&mut Vec<Flag>>) -> (usi
 /// The length of one word with its quotes and backslashes taken off, and what follows it. The word
 /// itself is added to `into` if that is given.
 fn word<'a>(text: &'a str, mut into: Option<&mut String>) -> (usize, &'a str) {
+    // Most hold nothing that has to be taken off.
+    let mut bytes = text.bytes();
+    let end =
+        bytes.position(|byte| !byte.is_ascii_graphic() || matches!(byte, b'\'' | b'"' | b'\\'));
+    let (plain, after) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, ""));
+    if after.bytes().next().is_none_or(scan::is_blank) {
+        if let Some(into) = into {
+            into.push_str(plain);
+        }
+        return (plain.len(), after);
+    }
     let mut length = 0;
     let mut quote = None;
     let mut chars = text.chars();

@@ -22,7 +22,26 @@ pub struct Heredoc<'a> {
     pub fd: u32,
 }
 
-impl Heredoc<'_> {
+impl<'a> Heredoc<'a> {
+    /// How many bytes of a text are its content, and how many bytes and lines these are with the
+    /// line that ends it. Nothing if no line does.
+    pub(super) fn measure(&self, text: &[u8]) -> Option<(usize, usize, usize)> {
+        let (mut rest, mut lines) = (text, 0);
+        while !rest.is_empty() {
+            let (raw, after) = rest.split_at_checked(scan::line_length(rest))?;
+            lines += 1;
+            let mut end = scan::end_of(raw, scan::is_line_end);
+            while let ([b'\t', after @ ..], true) = (end, self.strip_tabs) {
+                end = after;
+            }
+            if end == self.name.as_bytes() {
+                return Some((text.len() - rest.len(), text.len() - after.len(), lines));
+            }
+            rest = after;
+        }
+        None
+    }
+
     /// The text as it is used, without the leading tabs when these are dropped.
     pub fn text(&self) -> Cow<'_, str> {
         if !self.strip_tabs {
@@ -56,7 +75,7 @@ pub fn opens(word: &str) -> Option<Heredoc<'_>> {
     if written.is_empty() || written.as_bytes().contains(&b'<') {
         return None;
     }
-    let fd = word.get(..digits)?.parse().unwrap_or_default();
+    let fd = if digits > 0 { word.get(..digits)?.parse().unwrap_or_default() } else { 0 };
     let bare = match written.as_bytes() {
         [quote @ (b'\'' | b'"'), .., last] if quote == last => written.get(1..written.len() - 1)?,
         _ => written,
@@ -80,54 +99,97 @@ pub fn opens(word: &str) -> Option<Heredoc<'_>> {
     Some(Heredoc { name: name.into(), content: Cow::default(), expand, strip_tabs, fd })
 }
 
-/// Whether a word of a line may begin as one does that opens a here-document.
-pub(super) fn may_be_opened_by(line: &str) -> bool {
-    let (mut is_begin, mut is_sign) = (true, false);
-    for byte in line.bytes() {
-        if is_sign && byte == b'<' {
-            return true;
+/// Where the next word begins that may open a here-document, from a place in the line on, and where
+/// its sign stands. Only blanks, and what is not ASCII, part words here.
+fn next_sign(line: &[u8], mut from: usize) -> Option<(usize, usize)> {
+    loop {
+        let sign = from + line.get(from..)?.iter().position(|byte| *byte == b'<')?;
+        let (before, after) = line.split_at_checked(sign)?;
+        let before = scan::end_of(before, |byte| byte.is_ascii_digit());
+        let begins = before.last().is_none_or(|byte| scan::is_blank(*byte) || !byte.is_ascii());
+        if begins && matches!(after, [b'<', b'<', ..]) {
+            return Some((before.len(), sign));
         }
-        is_sign = is_begin && byte == b'<';
-        is_begin = scan::is_blank(byte) || !byte.is_ascii() || is_begin && byte.is_ascii_digit();
+        from = sign + 1;
     }
-    // The lexer takes escapes out of variables' defaults: what is a word then is not seen here.
-    line.contains('$') && line.contains('\\')
 }
 
-/// Gives all here-documents that a line opens, in order, or one more than it may.
-pub(super) fn opened_by<'a>(line: &'a str, into: &mut Vec<Heredoc<'a>>) {
-    // Else the words are parts of the line.
-    let needs_lexer = |byte| matches!(byte, b'\\' | b'{' | 0x80..);
-    if !line.bytes().any(needs_lexer) {
-        let (mut quote, mut begin) = (None, 0);
-        for (at, byte) in line.bytes().chain([b' ']).enumerate() {
-            match quote {
-                None if scan::is_blank(byte) => {
-                    let word = line.get(begin..at).unwrap_or_default();
-                    if into.len() <= MAX_HEREDOCS {
-                        into.extend(opens(word));
-                    }
-                    begin = at + 1;
-                }
-                None if matches!(byte, b'\'' | b'"') => quote = Some(byte),
-                Some(open) if open == byte => quote = None,
-                _ => {}
-            }
-        }
-        // A line whose quotes do not close is the shell's to complain about.
-        if quote.is_some() {
-            into.clear();
-        }
-        return;
+/// Whether a word of a line may begin as one does that opens a here-document.
+pub(super) fn may_be_opened_by(line: &str) -> bool {
+    let line = line.as_bytes();
+    // The lexer takes escapes out of variables' defaults: what is a word then is not seen here.
+    let is_hidden = || [b'<', b'$', b'\\'].iter().all(|sign| line.contains(sign));
+    next_sign(line, 0).is_some() || is_hidden()
+}
+
+/// Gives all here-documents that a line opens, in order, until one is not taken.
+pub(super) fn opened_by<'a>(
+    line: &'a str,
+    take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>,
+) -> Option<()> {
+    let (mut has_quotes, mut needs_lexer) = (false, false);
+    for byte in line.bytes() {
+        has_quotes |= matches!(byte, b'\'' | b'"');
+        needs_lexer |= matches!(byte, b'\\' | b'{' | 0x80..);
     }
+    if needs_lexer {
+        return with_lexer(line, take);
+    }
+    // Else the words are parts of the line.
+    if has_quotes {
+        // A line whose quotes do not close is the shell's to complain about.
+        return match quoted_words(line, &mut |_| Some(())) {
+            Some(true) => quoted_words(line, take).map(|_| ()),
+            _ => Some(()),
+        };
+    }
+    let mut from = 0;
+    while let Some((begin, sign)) = next_sign(line.as_bytes(), from) {
+        let word = line.get(begin..)?;
+        let end = word.bytes().position(scan::is_blank).unwrap_or(word.len());
+        if let Some(opened) = opens(word.get(..end)?) {
+            take(opened)?;
+        }
+        from = (begin + end).max(sign + 1);
+    }
+    Some(())
+}
+
+/// The same for a line with quotes; says whether they close.
+fn quoted_words<'a>(
+    line: &'a str,
+    take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>,
+) -> Option<bool> {
+    let (mut quote, mut begin) = (None, 0);
+    for (at, byte) in line.bytes().chain([b' ']).enumerate() {
+        match quote {
+            None if scan::is_blank(byte) => {
+                if let Some(opened) = opens(line.get(begin..at)?) {
+                    take(opened)?;
+                }
+                begin = at + 1;
+            }
+            None if matches!(byte, b'\'' | b'"') => quote = Some(byte),
+            Some(open) if open == byte => quote = None,
+            _ => {}
+        }
+    }
+    Some(quote.is_none())
+}
+
+/// The same for any line.
+fn with_lexer<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>) -> Option<()> {
     let mut lex = Expander::new('\\', &|_| None);
     lex.raw_quotes = true;
     lex.raw_escapes = true;
     lex.keep_unset = true;
     let words = lex.words_that(line, |word, n| n <= MAX_HEREDOCS && opens(word).is_some());
     for word in words.unwrap_or_default() {
-        into.extend(opens(&word).map(Heredoc::into_owned));
+        if let Some(opened) = opens(&word) {
+            take(opened.into_owned())?;
+        }
     }
+    Some(())
 }
 
 /// ASCII, and nothing in it means anything to the lexer, but blanks.
@@ -182,7 +244,7 @@ mod tests {
             ("RUN <<A \"", &[]),
         ] {
             let mut found = Vec::new();
-            opened_by(line, &mut found);
+            opened_by(line, &mut |opened| Some(found.push(opened)));
             assert!(found.is_empty() || may_be_opened_by(line), "{line}");
             let found: Vec<&str> = found.iter().map(|doc| doc.name.as_ref()).collect();
             assert_eq!(found, names, "{line}");

@@ -17,18 +17,16 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     if text.is_empty() {
         return Err(vec![Fault::new(0, "the Dockerfile cannot be empty")]);
     }
-    let mut parser = Parser { checks_only: true, ..Parser::new(text) };
+    let mut parser = Parser::new(text);
     let mut is_empty = true;
     while let Some(line) = parser.logical_line() {
         is_empty = false;
         // Else no fault is left to find: no here-document is opened, and few flags fit.
-        if (parser.has_sign || line.text.len() > flags::MAX_FLAGS)
-            && let Some(parts) = parser.parts(&line)
-        {
-            parser.spare = parts.heredocs;
+        if parser.has_sign || line.text.len() > flags::MAX_FLAGS {
+            parser.parts(&line);
         }
         if let Cow::Owned(text) = line.text {
-            parser.spare_text = text;
+            parser.spare_text = text.into_bytes();
         }
     }
     if is_empty && parser.faults.is_empty() {
@@ -50,12 +48,8 @@ pub(super) struct Parser<'a> {
     has_nul: bool,
     /// Some line holds a `<`.
     has_sign: bool,
-    /// Only the faults are wanted: here-documents need no content.
-    checks_only: bool,
-    /// Memory for the here-documents of the next statement.
-    spare: Vec<Heredoc<'a>>,
     /// Memory for the next line that is continued.
-    spare_text: String,
+    spare_text: Vec<u8>,
     /// The number of the line that was read last.
     line: usize,
     top: directives::Reader,
@@ -76,7 +70,7 @@ struct LogicalLine<'a> {
 
 /// What a statement is made of.
 struct Parts<'a> {
-    heredocs: Vec<Heredoc<'a>>,
+    below: &'a str,
     keyword_end: usize,
     rest_start: usize,
 }
@@ -87,12 +81,12 @@ impl<'a> Iterator for Parser<'a> {
     fn next(&mut self) -> Option<Statement<'a>> {
         loop {
             let line = self.logical_line()?;
-            let Some(Parts { heredocs, keyword_end, rest_start }) = self.parts(&line) else {
+            let Some(Parts { below, keyword_end, rest_start }) = self.parts(&line) else {
                 continue;
             };
             return Some(Statement {
                 original: line.text,
-                heredocs,
+                below,
                 line: line.first,
                 last_line: self.line,
                 empty_continuation: line.empty_continuation,
@@ -197,7 +191,7 @@ impl<'a> Parser<'a> {
             self.faults.push(Fault::new(first, format!("more than {most} flags in a line")));
             return None;
         }
-        let mut heredocs = Vec::new();
+        let mut below = "";
         if self.has_sign
             && heredoc::may_be_opened_by(&line.text)
             && may_open_heredocs(
@@ -205,50 +199,33 @@ impl<'a> Parser<'a> {
                 line.text.get(rest_start..).unwrap_or_default(),
             )
         {
-            heredocs = std::mem::take(&mut self.spare);
-            heredocs.clear();
-            match &line.text {
-                Cow::Borrowed(line) => heredoc::opened_by(line, &mut heredocs),
-                Cow::Owned(line) => {
-                    let mut found = Vec::new();
-                    heredoc::opened_by(line, &mut found);
-                    heredocs.extend(found.into_iter().map(|one| one.into_owned()));
-                }
-            }
-            if heredocs.len() > heredoc::MAX_HEREDOCS {
-                let most = heredoc::MAX_HEREDOCS;
-                self.faults.push(Fault::new(first, format!("more than {most} heredocs in a line")));
-                return None;
-            }
-            for document in &mut heredocs {
-                self.fill(document, first)?;
-            }
+            let (from, mut count) = (self.rest, 0);
+            heredoc::opened_by(&line.text, &mut |document| {
+                count += 1;
+                self.pass(&document, count, first)
+            })?;
+            below = self.text_of(from, from.len() - self.rest.len())?;
         }
-        Some(Parts { heredocs, keyword_end, rest_start })
+        Some(Parts { below, keyword_end, rest_start })
     }
 
     /// The statement that begins with this line, with all lines that continue it, and its last line
     /// if it is continued over an empty one. Nothing if a line is no text.
     fn joined(&mut self, first_line: &'a str) -> Option<(Cow<'a, str>, Option<usize>)> {
         let escape = self.top.directives.escape;
-        let Some(head) = continued(first_line, escape) else {
+        let Some(head) = continued(first_line.as_bytes(), escape) else {
             return Some((Cow::Borrowed(scan::end(first_line)), None));
         };
         let mut joined = std::mem::take(&mut self.spare_text);
         joined.clear();
         joined.reserve(head.len() + scan::line_length(self.rest));
-        joined.push_str(head);
+        scan::append(&mut joined, head);
         let first = self.line;
-        let (mut empty, mut intact) = (false, true);
-        loop {
-            let from = self.rest;
-            let Some(raw) = self.next_line() else { break };
-            let Some(line) = self.text(raw, from, first) else {
-                // A comment may be in any encoding.
-                intact = intact && is_comment(raw);
-                continue;
-            };
-            match scan::start(line).bytes().next() {
+        let mut empty = false;
+        while let Some(raw) = self.next_line() {
+            let line = scan::end_of(raw, scan::is_line_end);
+            // A comment may be in any encoding.
+            match scan::first(line) {
                 Some(b'#') => continue,
                 None => {
                     empty = true;
@@ -256,47 +233,51 @@ impl<'a> Parser<'a> {
                 }
                 _ => {}
             }
-            let Some(head) = continued(line, escape) else {
-                joined.push_str(line);
+            let head = continued(line, escape);
+            scan::append(&mut joined, head.unwrap_or(line));
+            if head.is_none() {
                 break;
-            };
-            if !head.is_empty() {
-                joined.push_str(head);
             }
         }
+        // The pieces are cut at ASCII characters.
+        let Ok(mut joined) = String::from_utf8(joined) else {
+            self.faults.push(not_utf8(first));
+            return None;
+        };
         joined.truncate(scan::end(&joined).len());
         // Lines with nothing but the escape character may have come first.
         joined.drain(..joined.len() - scan::start(&joined).len());
-        intact.then_some((Cow::Owned(joined), empty.then_some(self.line)))
+        Some((Cow::Owned(joined), empty.then_some(self.line)))
     }
 
-    /// Reads the content of a here-document up to the line that ends it.
-    fn fill(&mut self, document: &mut Heredoc<'a>, first: usize) -> Option<()> {
-        let content = self.rest;
-        let mut length = 0;
-        while let Some(raw) = self.next_line() {
-            let mut end = scan::end_of(raw, is_line_end);
-            while let ([b'\t', after @ ..], true) = (end, document.strip_tabs) {
-                end = after;
-            }
-            if end == document.name.as_bytes() {
-                if !self.checks_only {
-                    document.content = self.text_of(content, length).unwrap_or_default().into();
-                }
-                return Some(());
-            }
-            // Its comments are content too.
-            if self.valid.is_none() && from_utf8(raw).is_err() {
-                self.faults.push(not_utf8(self.line));
-            }
-            length += raw.len();
+    /// Passes the text of a here-document, one of so many of its statement.
+    fn pass(&mut self, document: &Heredoc<'_>, count: usize, first: usize) -> Option<()> {
+        if count > heredoc::MAX_HEREDOCS {
+            let most = heredoc::MAX_HEREDOCS;
+            self.faults.push(Fault::new(first, format!("more than {most} heredocs in a line")));
+            return None;
         }
-        let name = &document.name;
-        self.faults.push(
-            Fault::new(first, "unterminated heredoc")
-                .hint(format!("end it with a line that holds {name:?} alone")),
-        );
-        None
+        let Some((_, length, lines)) = document.measure(self.rest) else {
+            let name = &document.name;
+            self.rest = &[];
+            self.faults.push(
+                Fault::new(first, "unterminated heredoc")
+                    .hint(format!("end it with a line that holds {name:?} alone")),
+            );
+            return None;
+        };
+        let (text, rest) = self.rest.split_at_checked(length)?;
+        // Its comments are content too.
+        if self.valid.is_none()
+            && let Err(error) = from_utf8(text)
+        {
+            let before = text.get(..error.valid_up_to()).unwrap_or_default();
+            let above = before.iter().filter(|byte| **byte == b'\n').count();
+            self.faults.push(not_utf8(self.line + 1 + above));
+        }
+        self.rest = rest;
+        self.line += lines;
+        Some(())
     }
 
     /// So many bytes at the beginning of the rest of the text, as text.
@@ -315,7 +296,7 @@ impl<'a> Parser<'a> {
     /// unless they are a comment's.
     #[inline(always)]
     fn text(&mut self, raw: &'a [u8], from: &'a [u8], first: usize) -> Option<&'a str> {
-        let text = self.text_of(from, scan::end_of(raw, is_line_end).len());
+        let text = self.text_of(from, scan::end_of(raw, scan::is_line_end).len());
         if text.is_none() && !is_comment(raw) && self.faults.len() < MAX_FAULTS {
             self.faults.push(not_utf8(first));
         }
@@ -331,19 +312,11 @@ fn is_comment(raw: &[u8]) -> bool {
     raw.trim_ascii_start().starts_with(b"#")
 }
 
-fn is_line_end(byte: u8) -> bool {
-    matches!(byte, b'\r' | b'\n')
-}
-
 /// The line without its last escape character, when that continues it.
 #[inline(always)]
-fn continued(line: &str, escape: char) -> Option<&str> {
-    match scan::end_of(line.as_bytes(), |byte| matches!(byte, b' ' | b'\t')) {
-        [head @ .., last] if char::from(*last) == escape => match head {
-            [] => Some(""),
-            [.., before] if before == last => None,
-            head => line.get(..head.len()),
-        },
+fn continued(line: &[u8], escape: char) -> Option<&[u8]> {
+    match scan::end_of(line, |byte| matches!(byte, b' ' | b'\t')) {
+        [head @ .., last] if char::from(*last) == escape && head.last() != Some(last) => Some(head),
         _ => None,
     }
 }
@@ -357,9 +330,6 @@ fn split(line: &str) -> (usize, usize, usize) {
 }
 
 fn may_open_heredocs(keyword: &str, rest: &str) -> bool {
-    if !rest.as_bytes().contains(&b'<') {
-        return false;
-    }
     let is = |name: &str| keyword.eq_ignore_ascii_case(name);
     if is("RUN") || is("COPY") || is("ADD") {
         return !json_form::is_array(rest);

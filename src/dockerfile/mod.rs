@@ -54,8 +54,6 @@ impl<'a> Document<'a> {
 pub struct Statement<'a> {
     /// The whole statement on one line as written, here-documents left out.
     pub original: Cow<'a, str>,
-    /// The here-documents that the line opens, in order.
-    pub heredocs: Vec<Heredoc<'a>>,
     /// First line, from 1.
     pub line: usize,
     /// Last line, that of the last here-document's end included.
@@ -63,6 +61,8 @@ pub struct Statement<'a> {
     /// It is continued over an empty line: its last line without here-documents, where BuildKit
     /// reports that.
     pub empty_continuation: Option<usize>,
+    /// The lines of its here-documents.
+    below: &'a str,
     /// The lines of comments right above.
     comments: &'a [u8],
     /// Where in `original` the instruction's name ends and where the arguments begin.
@@ -91,6 +91,22 @@ impl<'a> Statement<'a> {
         let after = self.original.get(self.keyword_end..).unwrap_or_default();
         flags::split(after, Some(&mut flags));
         flags
+    }
+
+    /// The here-documents that the line opens, in order.
+    pub fn heredocs(&self) -> Vec<Heredoc<'_>> {
+        let (mut heredocs, mut below) = (Vec::new(), self.below);
+        // One has at least the line that ends it.
+        if !below.is_empty() {
+            heredoc::opened_by(&self.original, &mut |mut document| {
+                let (content, length, _) = document.measure(below.as_bytes())?;
+                document.content = Cow::Borrowed(below.get(..content)?);
+                below = below.get(length..)?;
+                heredocs.push(document);
+                Some(())
+            });
+        }
+        heredocs
     }
 
     /// What follows the flags, on one line and trimmed.

@@ -37,6 +37,30 @@ pub(super) fn start(text: &str) -> &str {
     if rest.first().is_some_and(|byte| !byte.is_ascii()) { trimmed.trim_start() } else { trimmed }
 }
 
+/// The first byte of a line that `str::trim_start` leaves, if there is one.
+#[inline(always)]
+pub(super) fn first(line: &[u8]) -> Option<u8> {
+    let first = line.iter().copied().find(|byte| !is_blank(*byte))?;
+    // A blank of another alphabet, or a letter.
+    if !first.is_ascii()
+        && let Ok(line) = std::str::from_utf8(line)
+    {
+        return line.trim_start().bytes().next();
+    }
+    Some(first)
+}
+
+/// Adds bytes to others. Most are few, and a call that copies costs more than they do.
+#[inline(always)]
+pub(super) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.len() > 16 {
+        return to.extend_from_slice(bytes);
+    }
+    for byte in bytes {
+        to.push(*byte);
+    }
+}
+
 /// As `str::trim_end`.
 pub(super) fn end(text: &str) -> &str {
     if text.as_bytes().last().is_some_and(u8::is_ascii_graphic) {
@@ -63,6 +87,12 @@ pub(super) fn end_of(mut bytes: &[u8], is_off: impl Fn(u8) -> bool) -> &[u8] {
 #[inline]
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ')
+}
+
+/// What a line ends with.
+#[inline(always)]
+pub(super) fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }
 
 #[cfg(test)]

@@ -120,13 +120,13 @@ impl Files {
             return Err(Error::input(message));
         }
         let (mut sources, mut documents) = (Vec::new(), Vec::new());
+        let of_the_line = statement.heredocs();
         for word in words {
             match opens_heredoc(&word) {
                 None => sources.push(word),
                 Some(opened) => {
                     // Of two of one name the last counts.
-                    let mut of_the_line = statement.heredocs.iter().rev();
-                    let document = of_the_line.find(|known| known.name == opened.name);
+                    let document = of_the_line.iter().rev().find(|known| known.name == opened.name);
                     let content = document.map(|document| document.text().into_owned());
                     documents.push(Document {
                         name: opened.name.into_owned(),

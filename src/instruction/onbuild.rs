@@ -30,7 +30,7 @@ impl Meaning for Onbuild {
             _ => {}
         }
         let mut trigger = statement.rest().to_owned();
-        for document in &statement.heredocs {
+        for document in statement.heredocs() {
             trigger.push('\n');
             trigger.push_str(&document.content);
             trigger.push_str(&document.name);

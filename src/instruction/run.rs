@@ -50,7 +50,7 @@ impl Meaning for Run {
                 .hint("it is sandbox or insecure"));
         }
         let command = CommandLine::parse(statement.rest())?;
-        let heredocs = statement.heredocs.iter().cloned().map(Heredoc::into_owned).collect();
+        let heredocs = statement.heredocs().into_iter().map(Heredoc::into_owned).collect();
         Ok(Run { command, heredocs, mounts, network, security })
     }
 

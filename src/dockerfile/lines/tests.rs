@@ -54,16 +54,16 @@ fn lines_comments_and_names_are_kept() {
 #[test]
 fn heredocs_belong_to_run_copy_add_and_their_triggers() {
     let run = one("RUN cat <<A 3<<-'B'\nx $y\n\\\nA\n\ttab\n\tB\n");
-    assert_eq!(run.heredocs[0].content, "x $y\n\\\n");
-    assert!(run.heredocs[0].expand && !run.heredocs[1].expand);
-    assert_eq!((run.heredocs[1].text().as_ref(), run.heredocs[1].fd), ("tab\n", 3));
+    assert_eq!(run.heredocs()[0].content, "x $y\n\\\n");
+    assert!(run.heredocs()[0].expand && !run.heredocs()[1].expand);
+    assert_eq!((run.heredocs()[1].text().as_ref(), run.heredocs()[1].fd), ("tab\n", 3));
     assert_eq!((run.line, run.last_line), (1, 6));
-    assert_eq!(one("ONBUILD COPY --link <<f /d\n1\nf").heredocs[0].content, "1\n");
-    assert_eq!(one("COPY <<f /d\r\n1\r\nf\r\n").heredocs[0].content, "1\r\n");
-    assert_eq!(one("CMD cat <<f").heredocs.len(), 0);
-    assert_eq!(one("RUN [\"cat\", \"<<f\"]").heredocs.len(), 0);
-    assert_eq!(one("RUN [ a ] <<f\nx\nf").heredocs.len(), 1);
-    assert_eq!(one("COPY <<EOF /a\nEOF here\n EOF\nEOF").heredocs[0].content, "EOF here\n EOF\n");
+    assert_eq!(one("ONBUILD COPY --link <<f /d\n1\nf").heredocs()[0].content, "1\n");
+    assert_eq!(one("COPY <<f /d\r\n1\r\nf\r\n").heredocs()[0].content, "1\r\n");
+    assert_eq!(one("CMD cat <<f").heredocs().len(), 0);
+    assert_eq!(one("RUN [\"cat\", \"<<f\"]").heredocs().len(), 0);
+    assert_eq!(one("RUN [ a ] <<f\nx\nf").heredocs().len(), 1);
+    assert_eq!(one("COPY <<EOF /a\nEOF here\n EOF\nEOF").heredocs()[0].content, "EOF here\n EOF\n");
 }
 
 #[test]
