@@ -45,9 +45,8 @@ pub(super) fn split<'a>(text: &'a str, mut into: Option<&mut Vec<Flag>>) -> (usi
 /// itself is added to `into` if that is given.
 fn word<'a>(text: &'a str, mut into: Option<&mut String>) -> (usize, &'a str) {
     // Most hold nothing that has to be taken off.
-    let mut bytes = text.bytes();
-    let end =
-        bytes.position(|byte| !byte.is_ascii_graphic() || matches!(byte, b'\'' | b'"' | b'\\'));
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\'' | b'"' | b'\\');
+    let end = scan::position(text.as_bytes(), |byte| !is_plain(byte));
     let (plain, after) = text.split_at_checked(end.unwrap_or(text.len())).unwrap_or((text, ""));
     if after.bytes().next().is_none_or(scan::is_blank) {
         if let Some(into) = into {

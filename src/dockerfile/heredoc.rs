@@ -65,7 +65,7 @@ impl<'a> Heredoc<'a> {
 
 /// The here-document that a word opens, still without content.
 pub fn opens(word: &str) -> Option<Heredoc<'_>> {
-    let digits = word.bytes().position(|byte| !byte.is_ascii_digit())?;
+    let digits = scan::position(word.as_bytes(), |byte| !byte.is_ascii_digit())?;
     let strip_tabs = match word.as_bytes().get(digits..)? {
         [b'<', b'<', b'-', ..] => true,
         [b'<', b'<', ..] => false,
@@ -103,7 +103,7 @@ pub fn opens(word: &str) -> Option<Heredoc<'_>> {
 /// its sign stands. Only blanks, and what is not ASCII, part words here.
 fn next_sign(line: &[u8], mut from: usize) -> Option<(usize, usize)> {
     loop {
-        let sign = from + line.get(from..)?.iter().position(|byte| *byte == b'<')?;
+        let sign = from + scan::position(line.get(from..)?, |byte| byte == b'<')?;
         let (before, after) = line.split_at_checked(sign)?;
         let before = scan::end_of(before, |byte| byte.is_ascii_digit());
         let begins = before.last().is_none_or(|byte| scan::is_blank(*byte) || !byte.is_ascii());
@@ -127,26 +127,18 @@ pub(super) fn opened_by<'a>(
     line: &'a str,
     take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>,
 ) -> Option<()> {
-    let (mut has_quotes, mut needs_lexer) = (false, false);
-    for byte in line.bytes() {
-        has_quotes |= matches!(byte, b'\'' | b'"');
-        needs_lexer |= matches!(byte, b'\\' | b'{' | 0x80..);
-    }
-    if needs_lexer {
-        return with_lexer(line, take);
-    }
-    // Else the words are parts of the line.
-    if has_quotes {
+    match words(line, &mut |_| Some(()))? {
+        Words::Plain => {}
+        Words::Quoted => return words(line, take).map(drop),
         // A line whose quotes do not close is the shell's to complain about.
-        return match quoted_words(line, &mut |_| Some(())) {
-            Some(true) => quoted_words(line, take).map(|_| ()),
-            _ => Some(()),
-        };
+        Words::Open => return Some(()),
+        Words::Hard => return with_lexer(line, take),
     }
+    let bytes = line.as_bytes();
     let mut from = 0;
-    while let Some((begin, sign)) = next_sign(line.as_bytes(), from) {
+    while let Some((begin, sign)) = next_sign(bytes, from) {
         let word = line.get(begin..)?;
-        let end = word.bytes().position(scan::is_blank).unwrap_or(word.len());
+        let end = scan::position(word.as_bytes(), scan::is_blank).unwrap_or(word.len());
         if let Some(opened) = opens(word.get(..end)?) {
             take(opened)?;
         }
@@ -155,26 +147,54 @@ pub(super) fn opened_by<'a>(
     Some(())
 }
 
-/// The same for a line with quotes; says whether they close.
-fn quoted_words<'a>(
-    line: &'a str,
-    take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>,
-) -> Option<bool> {
-    let (mut quote, mut begin) = (None, 0);
-    for (at, byte) in line.bytes().chain([b' ']).enumerate() {
-        match quote {
-            None if scan::is_blank(byte) => {
+/// What parts the words of a line.
+enum Words {
+    /// Blanks alone, and all is ASCII.
+    Plain,
+    /// Blanks that are neither quoted nor escaped.
+    Quoted,
+    /// A quote is not closed.
+    Open,
+    /// It takes the lexer to tell.
+    Hard,
+}
+
+/// The same for a line in which words are parts of it, as the lexer would cut them.
+fn words<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>) -> Option<Words> {
+    let bytes = line.as_bytes();
+    let (mut kind, mut quote) = (Words::Plain, None);
+    let (mut begin, mut at) = (0, 0);
+    while let Some(byte) = bytes.get(at).copied() {
+        match (byte, quote) {
+            (b' ' | b'\t'..=b'\r', None) => {
                 if let Some(opened) = opens(line.get(begin..at)?) {
                     take(opened)?;
                 }
                 begin = at + 1;
             }
-            None if matches!(byte, b'\'' | b'"') => quote = Some(byte),
-            Some(open) if open == byte => quote = None,
+            (b'\'' | b'"', None) => (kind, quote) = (Words::Quoted, Some(byte)),
+            (_, Some(open)) if open == byte => quote = None,
+            (b'\\', None | Some(b'"')) => (kind, at) = (Words::Quoted, at + 1),
+            (b'$', None | Some(b'"')) if bytes.get(at + 1) == Some(&b'{') => {
+                let name = bytes.get(at + 2..)?;
+                let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                let end = scan::position(name, |byte| !is_letter(byte));
+                match (name, end.and_then(|end| name.get(end))) {
+                    ([b'A'..=b'Z' | b'a'..=b'z' | b'_', ..], Some(b'}')) => {}
+                    _ => return Some(Words::Hard),
+                }
+            }
+            // Blanks of other alphabets begin so, and others.
+            (0xC2 | 0xE1..=0xE3, None) => return Some(Words::Hard),
+            (0x80.., _) => kind = Words::Quoted,
             _ => {}
         }
+        at += 1;
     }
-    Some(quote.is_none())
+    if let Some(opened) = opens(line.get(begin..)?) {
+        take(opened)?;
+    }
+    Some(if quote.is_some() { Words::Open } else { kind })
 }
 
 /// The same for any line.
@@ -194,7 +214,8 @@ fn with_lexer<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>
 
 /// ASCII, and nothing in it means anything to the lexer, but blanks.
 fn is_plain(text: &str) -> bool {
-    !text.bytes().any(|byte| matches!(byte, b'\'' | b'"' | b'\\' | b'$' | 0x80..))
+    let is_special = |byte| matches!(byte, b'\'' | b'"' | b'\\' | b'$' | 0x80..);
+    scan::position(text.as_bytes(), is_special).is_none()
 }
 
 fn quotes(text: &str) -> usize {
@@ -249,6 +270,31 @@ mod tests {
             let found: Vec<&str> = found.iter().map(|doc| doc.name.as_ref()).collect();
             assert_eq!(found, names, "{line}");
         }
+    }
+
+    #[test]
+    fn words_are_those_of_the_lexer() {
+        let pieces = [
+            " ", " ", "<<", "<<-", "E", "'", "\"", "\\", "$", "${A}", "${", "}", "{", ":-", "1",
+            "3<<X", "\t", "\u{3000}", "\u{a0}", "é", "<", "${A:-", "${1}", "${}", "$$", "\\\\",
+        ];
+        let mut numbers = 7_u64;
+        let mut found = 0;
+        for _ in 0..200_000 {
+            let mut line = "RUN ".to_owned();
+            for _ in 0..8 {
+                numbers =
+                    numbers.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                line.push_str(pieces[(numbers >> 33) as usize % pieces.len()]);
+            }
+            let (mut own, mut wanted) = (Vec::new(), Vec::new());
+            opened_by(&line, &mut |opened| Some(own.push(opened)));
+            with_lexer(&line, &mut |opened| Some(wanted.push(opened)));
+            assert_eq!(own, wanted, "{line:?}");
+            assert!(own.is_empty() || may_be_opened_by(&line), "{line:?}");
+            found += own.len();
+        }
+        assert!(found > 5_000, "{found}");
     }
 
     #[test]

@@ -324,7 +324,7 @@ fn continued(line: &[u8], escape: char) -> Option<&[u8]> {
 /// How many flags a statement on one line that is trimmed has; where its keyword ends, and where the
 /// rest begins.
 fn split(line: &str) -> (usize, usize, usize) {
-    let keyword_end = line.bytes().position(scan::is_blank).unwrap_or(line.len());
+    let keyword_end = scan::position(line.as_bytes(), scan::is_blank).unwrap_or(line.len());
     let (flags, rest) = flags::split(line.get(keyword_end..).unwrap_or_default(), None);
     (flags, keyword_end, line.len() - rest.len())
 }

@@ -40,7 +40,7 @@ pub(super) fn start(text: &str) -> &str {
 /// The first byte of a line that `str::trim_start` leaves, if there is one.
 #[inline(always)]
 pub(super) fn first(line: &[u8]) -> Option<u8> {
-    let first = line.iter().copied().find(|byte| !is_blank(*byte))?;
+    let first = *line.get(position(line, |byte| !is_blank(byte))?)?;
     // A blank of another alphabet, or a letter.
     if !first.is_ascii()
         && let Ok(line) = std::str::from_utf8(line)
@@ -48,6 +48,20 @@ pub(super) fn first(line: &[u8]) -> Option<u8> {
         return line.trim_start().bytes().next();
     }
     Some(first)
+}
+
+/// Where the first byte is that `is_it` wants. A loop in its place: an iterator's steps are calls
+/// where the build is for size.
+#[inline(always)]
+pub(super) fn position(bytes: &[u8], is_it: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut rest = bytes;
+    while let [byte, after @ ..] = rest {
+        if is_it(*byte) {
+            return Some(bytes.len() - rest.len());
+        }
+        rest = after;
+    }
+    None
 }
 
 /// Adds bytes to others. Most are few, and a call that copies costs more than they do.
