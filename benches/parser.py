@@ -57,8 +57,10 @@ SHAPES = {
     "stages": lambda size: numbered("FROM scratch AS s%d\nRUN some words that fill the stage\n", size, 10 ** 9)
     if size < 10000 else numbered("RUN some words\n" * 700 + "FROM scratch AS s%d\n", size, 10 ** 9),
     # What follows has a `<` in it, so that each line is looked at for here-documents.
+    "tiny": lambda size: repeat("RUN a\n", size, SIGN),
     "heredoc1": lambda size: repeat("RUN <<E\na\nE\n", size),
     "continued": lambda size: repeat("a\\\n", size, SIGN + "RUN \\\n", "a\n"),
+    "chains": lambda size: repeat("RUN a \\\n  && b \\\n  && c\n", size, SIGN),
     "flags": lambda size: repeat("COPY " + "--a " * 900 + "b c\n", size, SIGN),
     "excludes": lambda size: repeat("COPY " + "--exclude=a " * 300 + "b c\n", size, SIGN),
     "mounts": lambda size: repeat("RUN --mount=type=cache,target=/a,id=b,sharing=locked,uid=1,gid=2,mode=0755 make\n", size, SIGN),

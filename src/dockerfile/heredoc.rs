@@ -116,10 +116,10 @@ fn next_sign(line: &[u8], mut from: usize) -> Option<(usize, usize)> {
 
 /// Whether a word of a line may begin as one does that opens a here-document.
 pub(super) fn may_be_opened_by(line: &str) -> bool {
-    let line = line.as_bytes();
+    let bytes = line.as_bytes();
+    let Some(first) = scan::position(bytes, |byte| byte == b'<') else { return false };
     // The lexer takes escapes out of variables' defaults: what is a word then is not seen here.
-    let is_hidden = || [b'<', b'$', b'\\'].iter().all(|sign| line.contains(sign));
-    next_sign(line, 0).is_some() || is_hidden()
+    next_sign(bytes, first).is_some() || line.contains('$') && line.contains('\\')
 }
 
 /// Gives all here-documents that a line opens, in order, until one is not taken.
@@ -127,14 +127,16 @@ pub(super) fn opened_by<'a>(
     line: &'a str,
     take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>,
 ) -> Option<()> {
-    match words(line, &mut |_| Some(()))? {
-        Words::Plain => {}
-        Words::Quoted => return words(line, take).map(drop),
-        // A line whose quotes do not close is the shell's to complain about.
-        Words::Open => return Some(()),
-        Words::Hard => return with_lexer(line, take),
-    }
     let bytes = line.as_bytes();
+    let is_special = |byte| matches!(byte, b'\'' | b'"' | b'\\' | b'{' | 0x80..);
+    if scan::position(bytes, is_special).is_some() {
+        return match words(line, &mut |_| Some(()))? {
+            Words::Closed => words(line, take).map(drop),
+            // A line whose quotes do not close is the shell's to complain about.
+            Words::Open => Some(()),
+            Words::Hard => with_lexer(line, take),
+        };
+    }
     let mut from = 0;
     while let Some((begin, sign)) = next_sign(bytes, from) {
         let word = line.get(begin..)?;
@@ -147,13 +149,11 @@ pub(super) fn opened_by<'a>(
     Some(())
 }
 
-/// What parts the words of a line.
+/// How the words of a line end.
 enum Words {
-    /// Blanks alone, and all is ASCII.
-    Plain,
-    /// Blanks that are neither quoted nor escaped.
-    Quoted,
-    /// A quote is not closed.
+    /// All quotes are closed.
+    Closed,
+    /// One is not.
     Open,
     /// It takes the lexer to tell.
     Hard,
@@ -162,8 +162,7 @@ enum Words {
 /// The same for a line in which words are parts of it, as the lexer would cut them.
 fn words<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>) -> Option<Words> {
     let bytes = line.as_bytes();
-    let (mut kind, mut quote) = (Words::Plain, None);
-    let (mut begin, mut at) = (0, 0);
+    let (mut quote, mut begin, mut at) = (None, 0, 0);
     while let Some(byte) = bytes.get(at).copied() {
         match (byte, quote) {
             (b' ' | b'\t'..=b'\r', None) => {
@@ -172,9 +171,9 @@ fn words<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>) -> 
                 }
                 begin = at + 1;
             }
-            (b'\'' | b'"', None) => (kind, quote) = (Words::Quoted, Some(byte)),
+            (b'\'' | b'"', None) => quote = Some(byte),
             (_, Some(open)) if open == byte => quote = None,
-            (b'\\', None | Some(b'"')) => (kind, at) = (Words::Quoted, at + 1),
+            (b'\\', None | Some(b'"')) => at += 1,
             (b'$', None | Some(b'"')) if bytes.get(at + 1) == Some(&b'{') => {
                 let name = bytes.get(at + 2..)?;
                 let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -186,7 +185,6 @@ fn words<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>) -> 
             }
             // Blanks of other alphabets begin so, and others.
             (0xC2 | 0xE1..=0xE3, None) => return Some(Words::Hard),
-            (0x80.., _) => kind = Words::Quoted,
             _ => {}
         }
         at += 1;
@@ -194,7 +192,7 @@ fn words<'a>(line: &'a str, take: &mut dyn FnMut(Heredoc<'a>) -> Option<()>) -> 
     if let Some(opened) = opens(line.get(begin..)?) {
         take(opened)?;
     }
-    Some(if quote.is_some() { Words::Open } else { kind })
+    Some(if quote.is_some() { Words::Open } else { Words::Closed })
 }
 
 /// The same for any line.
@@ -225,6 +223,18 @@ fn quotes(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    type Take<'t, 'a> = &'t mut dyn FnMut(Heredoc<'a>) -> Option<()>;
+
+    fn all<'a>(give: impl FnOnce(Take<'_, 'a>) -> Option<()>) -> Vec<Heredoc<'a>> {
+        let mut all = Vec::new();
+        let given = give(&mut |opened| {
+            all.push(opened);
+            Some(())
+        });
+        given.unwrap();
+        all
+    }
 
     #[test]
     fn a_word_says_name_quoting_tabs_and_descriptor() {
@@ -264,8 +274,7 @@ mod tests {
             ("RUN <<'A B' <<\"\" <<C\"'\"D", &["A B", "C'D"]),
             ("RUN <<A \"", &[]),
         ] {
-            let mut found = Vec::new();
-            opened_by(line, &mut |opened| Some(found.push(opened)));
+            let found = all(|take| opened_by(line, take));
             assert!(found.is_empty() || may_be_opened_by(line), "{line}");
             let found: Vec<&str> = found.iter().map(|doc| doc.name.as_ref()).collect();
             assert_eq!(found, names, "{line}");
@@ -287,9 +296,8 @@ mod tests {
                     numbers.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 line.push_str(pieces[(numbers >> 33) as usize % pieces.len()]);
             }
-            let (mut own, mut wanted) = (Vec::new(), Vec::new());
-            opened_by(&line, &mut |opened| Some(own.push(opened)));
-            with_lexer(&line, &mut |opened| Some(wanted.push(opened)));
+            let own = all(|take| opened_by(&line, take));
+            let wanted = all(|take| with_lexer(&line, take));
             assert_eq!(own, wanted, "{line:?}");
             assert!(own.is_empty() || may_be_opened_by(&line), "{line:?}");
             found += own.len();

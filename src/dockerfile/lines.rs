@@ -22,8 +22,9 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     while let Some(line) = parser.logical_line() {
         is_empty = false;
         // Else no fault is left to find: no here-document is opened, and few flags fit.
-        if parser.has_sign || line.text.len() > flags::MAX_FLAGS {
-            parser.parts(&line);
+        let may_open = parser.may_open_heredocs(&line);
+        if may_open || line.text.len() > flags::MAX_FLAGS {
+            parser.parts(&line, may_open);
         }
         if let Cow::Owned(text) = line.text {
             parser.spare_text = text.into_bytes();
@@ -81,7 +82,8 @@ impl<'a> Iterator for Parser<'a> {
     fn next(&mut self) -> Option<Statement<'a>> {
         loop {
             let line = self.logical_line()?;
-            let Some(Parts { below, keyword_end, rest_start }) = self.parts(&line) else {
+            let may_open = self.may_open_heredocs(&line);
+            let Some(Parts { below, keyword_end, rest_start }) = self.parts(&line, may_open) else {
                 continue;
             };
             return Some(Statement {
@@ -182,8 +184,12 @@ impl<'a> Parser<'a> {
         Some(LogicalLine { text, first, comments: above.unwrap_or_default(), empty_continuation })
     }
 
+    fn may_open_heredocs(&self, line: &LogicalLine<'_>) -> bool {
+        self.has_sign && heredoc::may_be_opened_by(&line.text)
+    }
+
     /// Takes a line apart, and reads its here-documents; nothing if it is wrong.
-    fn parts(&mut self, line: &LogicalLine<'a>) -> Option<Parts<'a>> {
+    fn parts(&mut self, line: &LogicalLine<'a>, may_open: bool) -> Option<Parts<'a>> {
         let first = line.first;
         let (flags, keyword_end, rest_start) = split(&line.text);
         if flags > flags::MAX_FLAGS {
@@ -192,9 +198,8 @@ impl<'a> Parser<'a> {
             return None;
         }
         let mut below = "";
-        if self.has_sign
-            && heredoc::may_be_opened_by(&line.text)
-            && may_open_heredocs(
+        if may_open
+            && may_hold_heredocs(
                 line.text.get(..keyword_end).unwrap_or_default(),
                 line.text.get(rest_start..).unwrap_or_default(),
             )
@@ -218,7 +223,7 @@ impl<'a> Parser<'a> {
         };
         let mut joined = std::mem::take(&mut self.spare_text);
         joined.clear();
-        joined.reserve(head.len() + scan::line_length(self.rest));
+        joined.reserve(head.len() + 2 * scan::line_length(self.rest));
         scan::append(&mut joined, head);
         let first = self.line;
         let mut empty = false;
@@ -329,7 +334,7 @@ fn split(line: &str) -> (usize, usize, usize) {
     (flags, keyword_end, line.len() - rest.len())
 }
 
-fn may_open_heredocs(keyword: &str, rest: &str) -> bool {
+fn may_hold_heredocs(keyword: &str, rest: &str) -> bool {
     let is = |name: &str| keyword.eq_ignore_ascii_case(name);
     if is("RUN") || is("COPY") || is("ADD") {
         return !json_form::is_array(rest);
@@ -338,7 +343,7 @@ fn may_open_heredocs(keyword: &str, rest: &str) -> bool {
     let trigger = rest.get(..end).unwrap_or_default();
     is("ONBUILD")
         && !trigger.eq_ignore_ascii_case("ONBUILD")
-        && may_open_heredocs(trigger, rest.get(start..).unwrap_or_default())
+        && may_hold_heredocs(trigger, rest.get(start..).unwrap_or_default())
 }
 
 #[cfg(test)]
