@@ -258,7 +258,7 @@ fn walk(
     Ok(image)
 }
 
-fn plan(document: &Document, request: &Request) -> Result<Plan, Vec<Fault>> {
+fn plan<'a>(document: &Document<'a>, request: &Request) -> Result<Plan<'a>, Vec<Fault>> {
     Plan::new(document, scope(request), request.target.as_deref())
 }
 

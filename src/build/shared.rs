@@ -27,7 +27,7 @@ pub struct Shared<'a> {
     pub bases: &'a Bases<'a>,
     pub request: &'a Request,
     pub context: &'a BuildContext,
-    pub plan: &'a Plan,
+    pub plan: &'a Plan<'a>,
     pub work: Lazy,
     /// The time of all steps, when the user has set it.
     pub epoch: Option<i64>,
@@ -76,11 +76,11 @@ impl<'a> Shared<'a> {
         bases: &'a Bases<'a>,
         request: &'a Request,
         context: &'a BuildContext,
-        plan: &'a Plan,
+        plan: &'a Plan<'a>,
         several: BTreeSet<String>,
     ) -> Result<Shared<'a>> {
         let stages = plan.needed.iter().filter_map(|index| plan.stages.get(*index));
-        let steps: usize = stages.map(|stage| 1 + stage.steps.len()).sum();
+        let steps: usize = stages.map(|stage| 1 + stage.steps.count()).sum();
         let labels = usize::from(!request.labels.is_empty());
         Ok(Shared {
             session: bases.session,

@@ -88,5 +88,5 @@ fn side_by_side(shared: &Shared<'_>, jobs: usize, listener: &mut dyn Listener) -
 fn number(shared: &Shared<'_>, at: usize) -> usize {
     let before = shared.plan.needed.iter().take(at);
     let stages = before.filter_map(|index| shared.plan.stages.get(*index));
-    shared.plan.global_texts.len() + stages.map(|stage| 1 + stage.steps.len()).sum::<usize>()
+    shared.plan.global_texts.len() + stages.map(|stage| 1 + stage.steps.count()).sum::<usize>()
 }

@@ -107,7 +107,7 @@ impl<'a, 'b> Walk<'a, 'b> {
             });
             done.map_err(|error| error.at(self.build.context.place(stage.line)))?;
         }
-        for step in &stage.steps {
+        for step in stage.steps.iter() {
             self.build.go_on()?;
             self.number += 1;
             let done = self.instruction(&mut building, stage, &step.instruction, &step.text);

@@ -80,6 +80,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// The same with nothing of the directives but what the lines below are read by.
+    pub(super) fn passed(&self) -> Reader {
+        let directives = Directives { escape: self.directives.escape, ..Directives::default() };
+        Reader { directives, done: self.done, ..Reader::default() }
+    }
+
     /// Takes a line without its end and leading blanks; says whether it is a directive.
     pub(super) fn offer(&mut self, line: &str) -> Result<bool, String> {
         if self.done {

@@ -17,7 +17,7 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     if text.is_empty() {
         return Err(vec![Fault::new(0, "the Dockerfile cannot be empty")]);
     }
-    let mut parser = Parser::new(text);
+    let mut parser = Statements::new(text);
     let mut is_empty = true;
     while let Some(line) = parser.logical_line() {
         is_empty = false;
@@ -41,7 +41,7 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
 
 /// Gives the statements of a text one by one, and gathers what is wrong.
 #[derive(Default)]
-pub(super) struct Parser<'a> {
+pub struct Statements<'a> {
     rest: &'a [u8],
     /// The whole text if it is UTF-8: its lines need no look of their own then.
     valid: Option<&'a str>,
@@ -76,7 +76,29 @@ struct Parts<'a> {
     rest_start: usize,
 }
 
-impl<'a> Iterator for Parser<'a> {
+/// The same place in the text again. What the reader has for itself stays behind, so it is small.
+impl Clone for Statements<'_> {
+    fn clone(&self) -> Self {
+        Statements {
+            rest: self.rest,
+            valid: self.valid,
+            has_nul: self.has_nul,
+            has_sign: self.has_sign,
+            line: self.line,
+            top: self.top.passed(),
+            comments: self.comments,
+            ..Statements::default()
+        }
+    }
+}
+
+impl std::fmt::Debug for Statements<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "statements behind line {}", self.line)
+    }
+}
+
+impl<'a> Iterator for Statements<'a> {
     type Item = Statement<'a>;
 
     fn next(&mut self) -> Option<Statement<'a>> {
@@ -100,12 +122,12 @@ impl<'a> Iterator for Parser<'a> {
     }
 }
 
-impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a [u8]) -> Parser<'a> {
+impl<'a> Statements<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Statements<'a> {
         let rest = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
         let valid = from_utf8(rest).ok();
         let (has_nul, has_sign) = (rest.contains(&0), rest.contains(&b'<'));
-        Parser { rest, valid, has_nul, has_sign, ..Parser::default() }
+        Statements { rest, valid, has_nul, has_sign, ..Statements::default() }
     }
 
     /// The next line with its end.

@@ -19,7 +19,7 @@ pub use directives::{Check, Directives};
 pub use expand::Expander;
 pub use flags::Flag;
 pub use heredoc::{Heredoc, opens as opens_heredoc};
-pub use lines::parse;
+pub use lines::{Statements, parse};
 pub use names::nearest;
 pub use words::{Form, Pair, blank_separated, name_values, split as split_words};
 
@@ -44,8 +44,8 @@ pub struct Document<'a> {
 
 impl<'a> Document<'a> {
     /// The statements in order.
-    pub fn statements(&self) -> impl Iterator<Item = Statement<'a>> {
-        lines::Parser::new(self.text)
+    pub fn statements(&self) -> Statements<'a> {
+        Statements::new(self.text)
     }
 }
 

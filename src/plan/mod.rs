@@ -8,4 +8,4 @@ pub mod lint;
 pub mod outline;
 mod stage;
 
-pub use stage::{Base, Plan, Stage, Step};
+pub use stage::{Base, Plan, Stage, Step, Steps};

@@ -49,7 +49,7 @@ pub struct Outline {
 
 /// Gathers an outline while the linter walks.
 pub struct Outliner<'a> {
-    plan: &'a Plan,
+    plan: &'a Plan<'a>,
     scope: &'a Scope,
     outline: Outline,
     /// The arguments in front of the first FROM, with the names that their values come from.
@@ -60,7 +60,7 @@ pub struct Outliner<'a> {
 
 impl<'a> Outliner<'a> {
     /// Looks at all that stands outside of the stages. `scope` as for `Plan::new`.
-    pub fn new(document: &Document<'_>, plan: &'a Plan, scope: &'a Scope) -> Outliner<'a> {
+    pub fn new(document: &Document<'_>, plan: &'a Plan<'a>, scope: &'a Scope) -> Outliner<'a> {
         let target = plan.needed.last().copied().unwrap_or_default();
         let outline = Outline { target, ..Outline::default() };
         let mut outliner = Outliner { plan, scope, outline, globals: Vec::new(), used: Vec::new() };

@@ -1,8 +1,9 @@
 //! Stages: from each FROM to the next, what each is based on, and which of them a target needs.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::dockerfile::{Document, Fault, MAX_FAULTS, Statement};
+use crate::dockerfile::{Document, Fault, MAX_FAULTS, Statement, Statements};
 use crate::error::Error;
 use crate::image::platform::Platform;
 use crate::instruction::{self, From, Instruction, Scope, parse_trigger};
@@ -13,13 +14,39 @@ const MAX_STAGES: usize = 1000;
 
 /// One statement of a stage.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct Step<'a> {
     /// What it says.
     pub instruction: Instruction,
     /// The statement on one line, for the log.
-    pub text: String,
+    pub text: Cow<'a, str>,
     /// Its first line, from 1.
     pub line: usize,
+}
+
+/// The statements of a stage. They are read again when they are asked for: a plan keeps nothing of
+/// them, so that it is not larger for their number.
+#[derive(Clone, Debug)]
+pub struct Steps<'a> {
+    first: Statements<'a>,
+    count: usize,
+    escape: char,
+}
+
+impl<'a> Steps<'a> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Step<'a>> + use<'a> {
+        let escape = self.escape;
+        // Their form was right when the plan was made.
+        self.first.clone().take(self.count).filter_map(move |statement| {
+            let instruction = instruction::parse(&statement, escape).ok()?;
+            Some(Step { instruction, text: statement.original, line: statement.line })
+        })
+    }
 }
 
 /// What a stage begins with.
@@ -35,7 +62,7 @@ pub enum Base {
 
 /// A stage.
 #[derive(Clone, Debug)]
-pub struct Stage {
+pub struct Stage<'a> {
     /// Its name; its number for one without.
     pub name: String,
     /// What it begins with.
@@ -47,16 +74,20 @@ pub struct Stage {
     /// The line of the FROM.
     pub line: usize,
     /// Its statements.
-    pub steps: Vec<Step>,
+    pub steps: Steps<'a>,
     /// Stages that files are taken from, by the words of `--from`.
     pub sources: BTreeMap<String, usize>,
+    /// The other words of `--from`, and the first line of each.
+    elsewhere: BTreeMap<String, usize>,
+    /// What is stored for images and stages that begin with this one.
+    triggers: Vec<String>,
 }
 
 /// A whole Dockerfile, understood.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Plan<'a> {
     /// All stages, in order.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<Stage<'a>>,
     /// The stages that the target needs, in order; the target is the last.
     pub needed: Vec<usize>,
     /// `ARG`s before the first FROM, with their values.
@@ -69,14 +100,14 @@ pub struct Plan {
     pub declared: BTreeSet<String>,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// Makes the plan of a Dockerfile. `scope` has the build arguments and platforms. Nothing is
     /// read or run for it; what is wrong is told for all statements together.
     pub fn new(
-        document: &Document<'_>,
+        document: &Document<'a>,
         mut scope: Scope,
         target: Option<&str>,
-    ) -> Result<Plan, Vec<Fault>> {
+    ) -> Result<Plan<'a>, Vec<Fault>> {
         scope.escape = document.directives.escape;
         let mut plan = Plan {
             stages: Vec::new(),
@@ -87,18 +118,13 @@ impl Plan {
             declared: BTreeSet::new(),
         };
         let mut faults = Vec::new();
-        for statement in document.statements() {
-            if faults.len() > MAX_FAULTS {
-                break;
-            }
-            match instruction::parse(&statement, scope.escape) {
-                Ok(instruction) => {
-                    if let Err(fault) = plan.add(&statement, instruction, &mut scope) {
-                        faults.push(fault);
-                    }
-                }
-                Err(fault) => faults.push(fault),
-            }
+        let mut statements = document.statements();
+        while let Some(statement) = statements.next()
+            && faults.len() <= MAX_FAULTS
+        {
+            let parsed = instruction::parse(&statement, scope.escape)
+                .and_then(|instruction| plan.add(&statement, instruction, &statements, &mut scope));
+            faults.extend(parsed.err());
         }
         faults.extend(plan.too_early());
         if !faults.is_empty() {
@@ -160,12 +186,7 @@ impl Plan {
         match &stage.base {
             Base::Image(name) => of_image(name, stage.platform.as_ref()),
             Base::Stage(base) => {
-                let steps = self.stages.get(*base).map(|base| base.steps.as_slice());
-                let stored = steps.unwrap_or_default().iter().filter_map(|step| {
-                    let Instruction::Onbuild(onbuild) = &step.instruction else { return None };
-                    Some(onbuild.trigger.clone())
-                });
-                stored.collect()
+                self.stages.get(*base).map(|base| base.triggers.clone()).unwrap_or_default()
             }
             Base::Scratch => Vec::new(),
         }
@@ -173,17 +194,17 @@ impl Plan {
 
     fn add(
         &mut self,
-        statement: &Statement<'_>,
+        statement: &Statement<'a>,
         instruction: Instruction,
+        below: &Statements<'a>,
         scope: &mut Scope,
     ) -> Result<(), Fault> {
         let line = statement.line;
-        let text = statement.original.to_string();
         if let Instruction::Arg(arg) = &instruction {
             self.declared.extend(arg.pairs.iter().map(|pair| pair.name.clone()));
         }
         if let Instruction::From(from) = &instruction {
-            return self.begin(from, text, line, scope);
+            return self.begin(from, statement, below, scope);
         }
         let Some(index) = self.stages.len().checked_sub(1) else {
             let Instruction::Arg(arg) = &instruction else {
@@ -192,7 +213,7 @@ impl Plan {
                     .hint("begin the Dockerfile with FROM; only ARG may stand before it"));
             };
             arg.declare_global(scope).map_err(|error| fault(line, &error))?;
-            self.global_texts.push(text);
+            self.global_texts.push(statement.original.to_string());
             return Ok(());
         };
         for word in instruction.takes_from() {
@@ -201,14 +222,19 @@ impl Plan {
                     format!("invalid from flag value {word}: there is no earlier stage {word}");
                 return Err(Fault::new(line, text));
             }
-            if let Some(source) = self.stage_named(word, index)
-                && let Some(stage) = self.stages.get_mut(index)
-            {
-                stage.sources.insert(word.to_owned(), source);
-            }
+            let source = self.stage_named(word, index);
+            let Some(stage) = self.stages.get_mut(index) else { continue };
+            match source {
+                Some(source) => stage.sources.insert(word.to_owned(), source),
+                None if stage.elsewhere.contains_key(word) => None,
+                None => stage.elsewhere.insert(word.to_owned(), line),
+            };
         }
         if let Some(stage) = self.stages.get_mut(index) {
-            stage.steps.push(Step { instruction, text, line });
+            stage.steps.count += 1;
+            if let Instruction::Onbuild(onbuild) = instruction {
+                stage.triggers.push(onbuild.trigger);
+            }
         }
         Ok(())
     }
@@ -216,23 +242,18 @@ impl Plan {
     /// Files that are taken from a stage that is not built by then.
     fn too_early(&self) -> Option<Fault> {
         for (index, stage) in self.stages.iter().enumerate() {
-            for step in &stage.steps {
-                let words = step.instruction.takes_from().into_iter();
-                let mut missed = words.filter(|word| !stage.sources.contains_key(*word));
-                let Some((word, other)) = missed.find_map(|word| Some((word, self.named(word)?)))
-                else {
-                    continue;
-                };
-                let text = match other == index {
-                    true => format!("circular dependency detected on stage: {word}"),
-                    false => format!(
-                        "cannot copy from stage {word:?}, it needs to be defined before current \
-                         stage {:?}",
-                        stage.name
-                    ),
-                };
-                return Some(Fault::new(step.line, text));
-            }
+            let words = stage.elsewhere.iter();
+            let missed = words.filter_map(|(word, line)| Some((line, word, self.named(word)?)));
+            let Some((line, word, other)) = missed.min() else { continue };
+            let text = match other == index {
+                true => format!("circular dependency detected on stage: {word}"),
+                false => format!(
+                    "cannot copy from stage {word:?}, it needs to be defined before current \
+                     stage {:?}",
+                    stage.name
+                ),
+            };
+            return Some(Fault::new(*line, text));
         }
         None
     }
@@ -240,10 +261,11 @@ impl Plan {
     fn begin(
         &mut self,
         from: &From,
-        text: String,
-        line: usize,
+        statement: &Statement<'a>,
+        below: &Statements<'a>,
         scope: &Scope,
     ) -> Result<(), Fault> {
+        let line = statement.line;
         let image = from.image(scope).map_err(|error| fault(line, &error))?;
         let platform = from.platform(scope).map_err(|error| fault(line, &error))?;
         let number = self.stages.len();
@@ -260,10 +282,12 @@ impl Plan {
             name,
             base,
             platform,
-            text,
+            text: statement.original.to_string(),
             line,
-            steps: Vec::new(),
+            steps: Steps { first: below.clone(), count: 0, escape: self.escape },
             sources: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            triggers: Vec::new(),
         });
         Ok(())
     }
@@ -310,7 +334,7 @@ enum Visited {
 }
 
 struct Order<'a> {
-    plan: &'a Plan,
+    plan: &'a Plan<'a>,
     state: Vec<Visited>,
     needed: Vec<usize>,
 }
@@ -349,7 +373,7 @@ impl Order<'_> {
 mod tests {
     use super::*;
 
-    fn plan(text: &str) -> Result<Plan, Vec<Fault>> {
+    fn plan(text: &str) -> Result<Plan<'_>, Vec<Fault>> {
         let document = crate::dockerfile::parse(text.as_bytes()).unwrap();
         Plan::new(&document, Scope::default(), None)
     }

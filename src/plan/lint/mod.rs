@@ -24,7 +24,7 @@ pub struct Subject<'a> {
     /// The text.
     pub document: &'a Document<'a>,
     /// The same, understood.
-    pub plan: &'a Plan,
+    pub plan: &'a Plan<'a>,
     /// Which rules are checked.
     pub rules: &'a Check,
     /// Build arguments and platforms, as for `Plan::new`.
@@ -70,8 +70,8 @@ pub struct Here<'a> {
     pub(super) effect: &'a Effect,
     /// Variables that it asked for and nobody has set.
     unknown: &'a [String],
-    /// What follows in the same stage.
-    later: &'a [Parsed<'a>],
+    /// The last statement of its name before it in the same stage, for names of which one counts.
+    earlier: Option<&'a Statement<'a>>,
     /// A WORKDIR stands before it, here or in a parent stage.
     has_workdir: bool,
     ignored: &'a dyn Fn(&str) -> bool,
@@ -146,36 +146,43 @@ struct Ended {
 /// Looks at a Dockerfile whose form is right. `hear` is told of each statement and of the number
 /// of its stage.
 pub fn check(subject: &Subject<'_>, hear: &mut dyn FnMut(usize, &Here<'_>)) -> Outcome {
-    let document = subject.document;
-    let escape = document.directives.escape;
-    let parse = |statement| {
-        let instruction = instruction::parse(&statement, escape).ok()?;
-        Some((statement, instruction))
-    };
-    let statements: Vec<Parsed<'_>> = document.statements().filter_map(parse).collect();
+    let escape = subject.document.directives.escape;
     let is_on = |rule: &&'static Rule| is_on(rule, subject.rules);
     let start =
         Scope { escape, global_args: subject.plan.global_args.clone(), ..subject.scope.clone() };
     let mut linter = Linter {
         subject,
         rules: RULES.iter().filter(is_on).collect(),
-        bare: bare(&start, &statements),
+        bare: bare(&start, parsed(subject.document)),
         start,
         hear,
         ended: Vec::new(),
         outcome: Outcome::default(),
     };
-    linter.texts(&statements);
-    let is_from = |(_, instruction): &Parsed<'_>| matches!(instruction, Instruction::From(_));
-    let mut rest = statements.iter().position(is_from).and_then(|at| statements.get(at..));
-    while let Some((opening, steps)) = rest.and_then(|rest| rest.split_first()) {
-        let end = steps.iter().position(is_from).unwrap_or(steps.len());
-        let Some((own, next)) = steps.split_at_checked(end) else { break };
-        linter.stage(opening, own);
-        rest = Some(next);
+    linter.texts();
+    let mut statements = parsed(subject.document);
+    let mut opening = statements.find(|(_, instruction)| is_from(instruction));
+    while let Some(opened) = opening {
+        opening = linter.stage(&opened, &mut statements);
     }
     linter.outcome
 }
+
+/// The statements with what they say, read one after the other: none is kept.
+fn parsed<'a>(document: &Document<'a>) -> impl Iterator<Item = Parsed<'a>> + use<'a> {
+    let escape = document.directives.escape;
+    document.statements().filter_map(move |statement| {
+        let instruction = instruction::parse(&statement, escape).ok()?;
+        Some((statement, instruction))
+    })
+}
+
+fn is_from(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::From(_))
+}
+
+/// Names of instructions of which the last one in a stage counts.
+const ONE_COUNTS: [&str; 3] = ["CMD", "ENTRYPOINT", "HEALTHCHECK"];
 
 fn is_on(rule: &Rule, check: &Check) -> bool {
     let is_asked_for = || check.experimental.iter().any(|name| name == rule.name);
@@ -184,7 +191,7 @@ fn is_on(rule: &Rule, check: &Check) -> bool {
 }
 
 /// The arguments in front of the first FROM with nothing but their defaults.
-fn bare(start: &Scope, statements: &[Parsed<'_>]) -> Option<Scope> {
+fn bare<'a>(start: &Scope, statements: impl Iterator<Item = Parsed<'a>>) -> Option<Scope> {
     let mut bare = start.clone();
     bare.build_args.clear();
     bare.global_args.clear();
@@ -207,28 +214,34 @@ struct Linter<'a> {
 
 impl Linter<'_> {
     /// The rules that only look at the text.
-    fn texts(&mut self, statements: &[Parsed<'_>]) {
-        let findings = &mut self.outcome.findings;
-        for rule in self.rules.iter().copied() {
-            let mut say = Say::new(rule, findings);
-            match rule.scan {
-                Scan::Statements(check) => check(statements, &mut say),
-                Scan::Statement(check) => {
-                    for (statement, instruction) in statements {
-                        say.about(statement);
-                        check(statement, instruction, &mut say);
-                    }
+    fn texts(&mut self) {
+        let casing = rules::Casing::of(self.subject.document.statements());
+        let mut in_stage = false;
+        for (statement, instruction) in parsed(self.subject.document) {
+            in_stage |= is_from(&instruction);
+            for rule in self.rules.iter().copied() {
+                let mut say = Say::new(rule, &mut self.outcome.findings);
+                say.about(&statement);
+                match rule.scan {
+                    Scan::Statement(check) => check(&statement, &instruction, &mut say),
+                    // What stands before the first FROM is not looked at.
+                    Scan::Keyword(check) if in_stage => check(&statement, &casing, &mut say),
+                    _ => {}
                 }
-                Scan::From(_) | Scan::Step(_) => {}
             }
         }
     }
 
-    fn stage(&mut self, opening: &Parsed<'_>, steps: &[Parsed<'_>]) {
-        let (opened, Instruction::From(from)) = opening else { return };
+    /// Looks at a stage, and gives what the next one begins with.
+    fn stage<'t>(
+        &mut self,
+        opening: &Parsed<'t>,
+        statements: &mut dyn Iterator<Item = Parsed<'t>>,
+    ) -> Option<Parsed<'t>> {
+        let (opened, Instruction::From(from)) = opening else { return None };
         let number = self.ended.len();
         let plan = self.subject.plan;
-        let Some(stage) = plan.stages.get(number) else { return };
+        let stage = plan.stages.get(number)?;
         let is_looked_at = self.subject.every_stage || plan.needed.contains(&number);
         let mut image = None;
         let parent = match stage.base {
@@ -266,7 +279,18 @@ impl Linter<'_> {
             }
         }
         let mut stage = Ended { scope, has_workdir };
-        let done = self.steps(&mut stage, opened, steps, is_looked_at);
+        let mut next = None;
+        let until_next = || match statements.next()? {
+            opening if is_from(&opening.1) => {
+                next = Some(opening);
+                None
+            }
+            step => Some(step),
+        };
+        let mut steps = std::iter::from_fn(until_next).fuse();
+        let done = self.steps(&mut stage, opened, &mut steps, is_looked_at);
+        // What follows a fault is passed over.
+        steps.for_each(drop);
         if let Err(fault) = done
             && is_looked_at
         {
@@ -276,13 +300,14 @@ impl Linter<'_> {
         let is_base = plan.stages.iter().any(|stage| stage.base == Base::Stage(number));
         let scope = if is_base { stage.scope } else { Scope::default() };
         self.ended.push(Ended { scope, ..stage });
+        next
     }
 
-    fn steps(
+    fn steps<'t>(
         &mut self,
         stage: &mut Ended,
         opened: &Statement<'_>,
-        steps: &[Parsed<'_>],
+        steps: &mut dyn Iterator<Item = Parsed<'t>>,
         is_looked_at: bool,
     ) -> Result<(), Fault> {
         for text in std::mem::take(&mut stage.scope.config.on_build) {
@@ -290,12 +315,18 @@ impl Linter<'_> {
                 parse_trigger(&text).map_err(|error| fault(opened.line, &error))?;
             // A trigger is carried out where the FROM stands.
             (statement.line, statement.last_line) = (opened.line, opened.last_line);
-            self.step(stage, &statement, &trigger, &[], is_looked_at)?;
+            self.step(stage, &statement, &trigger, None, is_looked_at)?;
         }
-        let mut rest = steps;
-        while let Some(((statement, instruction), later)) = rest.split_first() {
-            self.step(stage, statement, instruction, later, is_looked_at)?;
-            rest = later;
+        let mut last = ONE_COUNTS.map(|_| None);
+        for (statement, instruction) in steps {
+            let keyword = instruction.keyword();
+            let at = ONE_COUNTS.iter().position(|name| *name == keyword);
+            let mut last = at.and_then(|at| last.get_mut(at));
+            let earlier = last.as_mut().and_then(|last| last.take());
+            self.step(stage, &statement, &instruction, earlier.as_ref(), is_looked_at)?;
+            if let Some(last) = last {
+                *last = Some(statement);
+            }
         }
         Ok(())
     }
@@ -305,7 +336,7 @@ impl Linter<'_> {
         stage: &mut Ended,
         statement: &Statement<'_>,
         instruction: &Instruction,
-        later: &[Parsed<'_>],
+        earlier: Option<&Statement<'_>>,
         is_looked_at: bool,
     ) -> Result<(), Fault> {
         let lowered = instruction.lower(&mut stage.scope);
@@ -317,7 +348,7 @@ impl Linter<'_> {
             scope: &stage.scope,
             effect: &effect,
             unknown: &unknown,
-            later,
+            earlier,
             has_workdir: stage.has_workdir,
             ignored: self.subject.ignored,
         };

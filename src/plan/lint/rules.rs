@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use super::{Here, Opening, Parsed, Say};
+use super::{Here, Opening, Say};
 use crate::dockerfile::{Check, Expander, Form, Statement, nearest};
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
@@ -24,14 +24,14 @@ pub(super) struct Rule {
 /// What a rule looks at.
 #[derive(Clone, Copy)]
 pub(super) enum Scan {
-    /// All statements together.
-    Statements(for<'a> fn(&'a [Parsed<'a>], &mut Say<'a>)),
     /// Each statement by itself.
     Statement(fn(&Statement<'_>, &Instruction, &mut Say<'_>)),
+    /// The name of each statement from the first FROM on, beside those of all.
+    Keyword(fn(&Statement<'_>, &Casing, &mut Say<'_>)),
     /// Each FROM.
     From(fn(&Opening<'_>, &mut Say<'_>)),
     /// Each statement of a stage that is looked at.
-    Step(fn(&Here<'_>, &mut Say<'_>)),
+    Step(for<'a> fn(&Here<'a>, &mut Say<'a>)),
 }
 
 const fn rule(name: &'static str, text: &'static str, scan: Scan) -> Rule {
@@ -50,11 +50,11 @@ pub(super) static RULES: &[Rule] = &[
         "'%' and '%' keywords' casing do not match",
         Scan::Statement(from_as_casing),
     ),
-    rule("NoEmptyContinuation", "Empty continuation line", Scan::Statements(empty_continuation)),
+    rule("NoEmptyContinuation", "Empty continuation line", Scan::Statement(empty_continuation)),
     rule(
         "ConsistentInstructionCasing",
         "Command '%' should match the case of the command majority (%)",
-        Scan::Statements(instruction_casing),
+        Scan::Keyword(instruction_casing),
     ),
     rule(
         "DuplicateStageName",
@@ -183,31 +183,39 @@ fn from_as_casing(statement: &Statement<'_>, instruction: &Instruction, say: &mu
     }
 }
 
-fn empty_continuation<'a>(statements: &'a [Parsed<'a>], say: &mut Say<'a>) {
-    for line in statements.iter().filter_map(|(statement, _)| statement.empty_continuation) {
+fn empty_continuation(statement: &Statement<'_>, _: &Instruction, say: &mut Say<'_>) {
+    if let Some(line) = statement.empty_continuation {
         say.lines = (line, line);
+        say.statement = None;
         say.say(&[]);
     }
 }
 
-/// The majority decides; upper case when there is none. What stands before the first FROM is not
-/// looked at.
-fn instruction_casing<'a>(statements: &'a [Parsed<'a>], say: &mut Say<'a>) {
-    let is_from = |(_, instruction): &Parsed<'_>| matches!(instruction, Instruction::From(_));
-    let from = statements.iter().position(is_from);
-    let statements = from.and_then(|from| statements.get(from..)).unwrap_or_default();
-    let lower = |wanted| {
-        let cases =
-            statements.iter().filter_map(|(statement, _)| case(statement.keyword_written()));
-        cases.filter(|is_lower| *is_lower == wanted).count()
-    };
-    let most_are_lower = lower(true) > lower(false);
-    let wanted = if most_are_lower { "lowercase" } else { "uppercase" };
-    for (statement, _) in statements {
-        if case(statement.keyword_written()) != Some(most_are_lower) {
-            say.about(statement);
-            say.say(&[statement.keyword_written(), wanted]);
+/// How the names of instructions are written.
+pub(super) struct Casing {
+    most_are_lower: bool,
+}
+
+impl Casing {
+    /// What the statements from the first FROM on have. Upper case when there is no majority.
+    pub(super) fn of<'a>(statements: impl Iterator<Item = Statement<'a>>) -> Casing {
+        let is_from = |statement: &Statement<'_>| statement.keyword() == "FROM";
+        let (mut lower, mut upper) = (0, 0);
+        for statement in statements.skip_while(|statement| !is_from(statement)) {
+            match case(statement.keyword_written()) {
+                Some(true) => lower += 1,
+                Some(false) => upper += 1,
+                None => {}
+            }
         }
+        Casing { most_are_lower: lower > upper }
+    }
+}
+
+fn instruction_casing(statement: &Statement<'_>, casing: &Casing, say: &mut Say<'_>) {
+    if case(statement.keyword_written()) != Some(casing.most_are_lower) {
+        let wanted = if casing.most_are_lower { "lowercase" } else { "uppercase" };
+        say.say(&[statement.keyword_written(), wanted]);
     }
 }
 
@@ -278,13 +286,10 @@ fn undefined_var(here: &Here<'_>, say: &mut Say<'_>) {
 }
 
 /// The last one counts, so the one before it is told.
-fn multiple_instructions(here: &Here<'_>, say: &mut Say<'_>) {
-    let keyword = here.instruction.keyword();
-    if matches!(keyword, "CMD" | "ENTRYPOINT" | "HEALTHCHECK")
-        && let mut later = here.later.iter()
-        && let Some((next, _)) = later.find(|(_, other)| other.keyword() == keyword)
-    {
-        say.say(&[next.keyword_written()]);
+fn multiple_instructions<'a>(here: &Here<'a>, say: &mut Say<'a>) {
+    if let Some(earlier) = here.earlier {
+        say.about(earlier);
+        say.say(&[here.statement.keyword_written()]);
     }
 }
 
