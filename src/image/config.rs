@@ -63,19 +63,26 @@ pub struct ContainerConfig {
     pub rest: Vec<(String, Value)>,
 }
 
+/// The value in `NAME=value`, if it is that name. Where the sign stands rules most others out.
+fn value_of<'a>(entry: &'a str, name: &str) -> Option<&'a str> {
+    match entry.as_bytes().get(name.len()) {
+        Some(b'=') => entry.strip_prefix(name)?.strip_prefix('='),
+        _ => None,
+    }
+}
+
 impl ContainerConfig {
     /// The value of an environment variable.
     pub fn env_value(&self, name: &str) -> Option<&str> {
-        self.env.iter().find_map(|entry| {
-            entry.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value)
-        })
+        self.env.iter().find_map(|entry| value_of(entry, name))
     }
 
     /// Sets an environment variable, in its old place if it was there.
     pub fn set_env(&mut self, name: &str, value: &str) {
         let entry = format!("{name}={value}");
-        let old = self.env.iter_mut().find(|old| old.split('=').next() == Some(name));
-        match old {
+        // A name with that sign in it is never the same as another.
+        let is_same = |old: &&mut String| old.as_str() == name || value_of(old, name).is_some();
+        match self.env.iter_mut().find(is_same).filter(|_| !name.contains('=')) {
             Some(old) => *old = entry,
             None => self.env.push(entry),
         }

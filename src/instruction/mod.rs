@@ -232,6 +232,11 @@ pub struct Scope {
     pub escape: char,
     /// CMD was set in this very stage: ENTRYPOINT then keeps it.
     pub cmd_set: bool,
+    /// So many bytes of variables may be added before all are counted again.
+    pub room: usize,
+    /// Nothing is carried out: the environments of commands are left out, which would be made for
+    /// each anew.
+    pub is_draft: bool,
     /// Variables that the last statement asked for and nobody has set, once for each word, for
     /// the linter.
     pub unknown: RefCell<Vec<String>>,

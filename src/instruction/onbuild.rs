@@ -1,9 +1,9 @@
 //! ONBUILD: stores a statement for the builds that begin on this image.
 
-use super::form::{Flags, at_least_one};
+use super::form::{CommandLine, Flags, at_least_one};
 use super::table::Meaning;
 use super::{Effect, Lowered, Scope};
-use crate::dockerfile::Statement;
+use crate::dockerfile::{self, Statement, name_values};
 use crate::error::{Error, Result};
 
 /// `ONBUILD STATEMENT`
@@ -14,8 +14,9 @@ pub struct Onbuild {
 }
 
 impl Meaning for Onbuild {
-    /// A trigger with an unknown name is stored too: only the build that carries it out fails.
-    fn parse(statement: &Statement<'_>, _: char) -> Result<Onbuild> {
+    /// A trigger with an unknown name is stored too: only the build that carries it out fails. What
+    /// BuildKit's parser refuses before it knows what an instruction means is refused here.
+    fn parse(statement: &Statement<'_>, escape: char) -> Result<Onbuild> {
         let Some(word) = statement.rest().split_whitespace().next() else {
             return Err(at_least_one("ONBUILD"));
         };
@@ -34,6 +35,20 @@ impl Meaning for Onbuild {
             trigger.push('\n');
             trigger.push_str(&document.content);
             trigger.push_str(&document.name);
+        }
+        if let Some(own) = dockerfile::parse(trigger.as_bytes())
+            .ok()
+            .and_then(|document| document.statements().next())
+        {
+            match own.keyword().as_ref() {
+                keyword @ ("ENV" | "LABEL") if !own.rest().is_empty() => {
+                    name_values(keyword, own.rest(), escape).map_err(Error::input)?;
+                }
+                "RUN" | "CMD" | "ENTRYPOINT" | "SHELL" | "ADD" | "COPY" | "VOLUME" => {
+                    CommandLine::parse(own.rest())?;
+                }
+                _ => {}
+            }
         }
         Ok(Onbuild { trigger })
     }
@@ -66,6 +81,15 @@ mod tests {
             ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
             ("ONBUILD from x", "FROM isn't allowed as an ONBUILD trigger"),
             ("ONBUILD MAINTAINER x", "MAINTAINER isn't allowed as an ONBUILD trigger"),
+            ("ONBUILD ENV A", "ENV must have two arguments"),
+            (
+                "ONBUILD label A=1 B",
+                "Syntax error - can't find = in \"B\". Must be of the form: name=value",
+            ),
+            (
+                "ONBUILD RUN --network=none [1]",
+                "when using JSON array syntax, arrays must be comprised of strings only",
+            ),
         ] {
             assert_eq!(form(text).unwrap_err(), message);
         }

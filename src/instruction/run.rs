@@ -63,7 +63,7 @@ impl Meaning for Run {
             mounts.push(mount.lower(scope, &cwd)?);
         }
         let created_by = format!("RUN {}{}", arguments(scope), argv.join(" "));
-        let (env, unkeyed) = scope.environment();
+        let (env, unkeyed) = if scope.is_draft { Default::default() } else { scope.environment() };
         let effect = Effect::Run(RunEffect {
             argv,
             env,
@@ -106,7 +106,7 @@ impl Run {
 
 /// The arguments in force, as docker puts them in front of the command in the history.
 fn arguments(scope: &Scope) -> String {
-    if scope.args.is_empty() {
+    if scope.args.is_empty() || scope.is_draft {
         return String::new();
     }
     let mut out = format!("|{} ", scope.args.len());

@@ -173,9 +173,10 @@ fn bare(read: &mut Read, key: &str, field: &str) -> Result<()> {
 
 fn set(read: &mut Read, key: &str, value: String, field: &str) -> Result<()> {
     let invalid = || Error::input(format!("invalid value for {key}: {value}"));
+    // A sign in front is none of theirs.
     let number = |radix| {
-        u32::from_str_radix(&value, radix)
-            .map_err(|_| Error::input(format!("invalid value {value} for {key}")))
+        let number = u32::from_str_radix(&value, radix).ok().filter(|_| !value.starts_with('+'));
+        number.ok_or_else(|| Error::input(format!("invalid value {value} for {key}")))
     };
     match key {
         "type" => {
@@ -457,6 +458,7 @@ mod tests {
             ("target=/x,ro=maybe", "invalid value for ro: maybe"),
             ("target", "invalid field 'target' must be a key=value pair"),
             ("type=cache,target=/x,uid=-1", "invalid value -1 for uid"),
+            ("type=cache,target=/x,mode=+755", "invalid value +755 for mode"),
         ] {
             let failed = lower(&format!("RUN --mount={text} true"), &mut scope());
             assert_eq!(failed.unwrap_err(), message, "{text}");

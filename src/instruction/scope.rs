@@ -96,12 +96,13 @@ impl Scope {
     /// An ARG is declared; without a value the variable stays what it is.
     pub(super) fn declare(&mut self, name: &str, value: Option<String>) -> Result<()> {
         let value = value.filter(|_| !SILENT.contains(&name));
+        let size = name.len() + value.as_ref().map_or(0, String::len);
         match self.args.iter_mut().find(|(own, _)| own == name) {
             Some((_, old)) if value.is_some() => *old = value,
             Some(_) => {}
             None => self.args.push((name.to_owned(), value)),
         }
-        self.check_size()
+        self.check_size(size)
     }
 
     /// An ARG in front of the first FROM is declared.
@@ -119,18 +120,24 @@ impl Scope {
         if let Some((_, old)) = self.args.iter_mut().find(|(own, _)| own == name) {
             *old = Some(value.to_owned());
         }
-        self.check_size()
+        self.check_size(name.len() + 2 * value.len() + 1)
     }
 
-    fn check_size(&self) -> Result<()> {
+    /// After so many bytes more at most.
+    fn check_size(&mut self, more: usize) -> Result<()> {
         if self.config.env.len() + self.args.len() > MAX_VARIABLES {
             return Err(too_many());
         }
+        // They are counted when they can be too large, and not for each that is set.
+        if let Some(room) = self.room.checked_sub(more) {
+            self.room = room;
+            return Ok(());
+        }
         let config: usize = self.config.env.iter().map(String::len).sum();
         let values = self.args.iter().filter_map(|(_, value)| value.as_ref());
-        if config + values.map(String::len).sum::<usize>() > MAX_ENV {
-            return Err(Error::input("all variables together are larger than 2 MiB"));
-        }
+        let room = MAX_ENV.checked_sub(config + values.map(String::len).sum::<usize>());
+        self.room =
+            room.ok_or_else(|| Error::input("all variables together are larger than 2 MiB"))?;
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::image::platform::Platform;
 use crate::instruction::{self, Effect, From, Instruction, Lowered, Scope, parse_trigger};
 use crate::plan::stage::fault;
 use crate::plan::{Base, Plan};
-use rules::{RULES, Rule, Scan};
+use rules::{Casing, RULES, Rule, Scan};
 
 /// So many findings are told, and no more.
 const MAX_FINDINGS: usize = 1000;
@@ -148,20 +148,30 @@ struct Ended {
 pub fn check(subject: &Subject<'_>, hear: &mut dyn FnMut(usize, &Here<'_>)) -> Outcome {
     let escape = subject.document.directives.escape;
     let is_on = |rule: &&'static Rule| is_on(rule, subject.rules);
-    let start =
-        Scope { escape, global_args: subject.plan.global_args.clone(), ..subject.scope.clone() };
+    let start = Scope {
+        escape,
+        is_draft: true,
+        global_args: subject.plan.global_args.clone(),
+        ..subject.scope.clone()
+    };
     let mut linter = Linter {
         subject,
         rules: RULES.iter().filter(is_on).collect(),
         bare: bare(&start, parsed(subject.document)),
         start,
+        casing: Casing::of(subject.document.statements()),
         hear,
         ended: Vec::new(),
         outcome: Outcome::default(),
     };
-    linter.texts();
     let mut statements = parsed(subject.document);
-    let mut opening = statements.find(|(_, instruction)| is_from(instruction));
+    let mut opening = statements.find(|(statement, instruction)| {
+        let is_from = is_from(instruction);
+        if !is_from {
+            linter.text(statement, instruction, false);
+        }
+        is_from
+    });
     while let Some(opened) = opening {
         opening = linter.stage(&opened, &mut statements);
     }
@@ -206,6 +216,7 @@ struct Linter<'a> {
     subject: &'a Subject<'a>,
     rules: Vec<&'static Rule>,
     start: Scope,
+    casing: Casing,
     bare: Option<Scope>,
     hear: &'a mut dyn FnMut(usize, &Here<'_>),
     ended: Vec<Ended>,
@@ -213,21 +224,15 @@ struct Linter<'a> {
 }
 
 impl Linter<'_> {
-    /// The rules that only look at the text.
-    fn texts(&mut self) {
-        let casing = rules::Casing::of(self.subject.document.statements());
-        let mut in_stage = false;
-        for (statement, instruction) in parsed(self.subject.document) {
-            in_stage |= is_from(&instruction);
-            for rule in self.rules.iter().copied() {
-                let mut say = Say::new(rule, &mut self.outcome.findings);
-                say.about(&statement);
-                match rule.scan {
-                    Scan::Statement(check) => check(&statement, &instruction, &mut say),
-                    // What stands before the first FROM is not looked at.
-                    Scan::Keyword(check) if in_stage => check(&statement, &casing, &mut say),
-                    _ => {}
-                }
+    /// The rules that only look at the text. The names of instructions count in stages only.
+    fn text(&mut self, statement: &Statement<'_>, instruction: &Instruction, in_stage: bool) {
+        for rule in self.rules.iter().copied() {
+            let mut say = Say::new(rule, &mut self.outcome.findings);
+            say.about(statement);
+            match rule.scan {
+                Scan::Statement(check) => check(statement, instruction, &mut say),
+                Scan::Keyword(check) if in_stage => check(statement, &self.casing, &mut say),
+                _ => {}
             }
         }
     }
@@ -238,7 +243,8 @@ impl Linter<'_> {
         opening: &Parsed<'t>,
         statements: &mut dyn Iterator<Item = Parsed<'t>>,
     ) -> Option<Parsed<'t>> {
-        let (opened, Instruction::From(from)) = opening else { return None };
+        let (opened, instruction @ Instruction::From(from)) = opening else { return None };
+        self.text(opened, instruction, true);
         let number = self.ended.len();
         let plan = self.subject.plan;
         let stage = plan.stages.get(number)?;
@@ -289,8 +295,10 @@ impl Linter<'_> {
         };
         let mut steps = std::iter::from_fn(until_next).fuse();
         let done = self.steps(&mut stage, opened, &mut steps, is_looked_at);
-        // What follows a fault is passed over.
-        steps.for_each(drop);
+        // What follows a fault is looked at as a text alone.
+        for (statement, instruction) in steps {
+            self.text(&statement, &instruction, true);
+        }
         if let Err(fault) = done
             && is_looked_at
         {
@@ -319,6 +327,7 @@ impl Linter<'_> {
         }
         let mut last = ONE_COUNTS.map(|_| None);
         for (statement, instruction) in steps {
+            self.text(&statement, &instruction, true);
             let keyword = instruction.keyword();
             let at = ONE_COUNTS.iter().position(|name| *name == keyword);
             let mut last = at.and_then(|at| last.get_mut(at));
