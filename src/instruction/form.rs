@@ -37,7 +37,7 @@ impl Flags {
                     return Err(Error::input(format!("missing a value on flag: --{name}"))
                         .hint(format!("write --{name}=VALUE, without a blank")));
                 }
-                (Takes::Bool, Some(value)) if parse_bool(value).is_none() => {
+                (Takes::Bool, Some(value)) if is_true(value).is_none() => {
                     let message =
                         format!("expecting boolean value for flag --{name}, not: {value}");
                     return Err(Error::input(message));
@@ -63,7 +63,7 @@ impl Flags {
     /// Whether a flag is given, and as what.
     pub(super) fn bool(&self, name: &str) -> Option<bool> {
         let flag = self.0.iter().find(|flag| flag.name == name)?;
-        flag.value.as_deref().map_or(Some(true), parse_bool)
+        flag.value.as_deref().map_or(Some(true), is_true)
     }
 }
 
@@ -144,6 +144,11 @@ pub(super) fn quoted(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
 }
 
+/// What a flag that takes nothing may have after all; no numbers and single letters.
+fn is_true(text: &str) -> Option<bool> {
+    parse_bool(text).filter(|_| text.len() > 1)
+}
+
 /// Go's `strconv.ParseBool`, letters of any case.
 pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -177,6 +182,7 @@ mod tests {
             ("COPY --chown a b", "missing a value on flag: --chown"),
             ("COPY --chown=1 --chown=2 a b", "duplicate flag specified: --chown"),
             ("COPY --link=maybe a b", "expecting boolean value for flag --link, not: maybe"),
+            ("COPY --link=1 a b", "expecting boolean value for flag --link, not: 1"),
             ("COPY --link= a b", "missing a value on flag: --link"),
             ("USER --x y", "unknown flag: --x"),
             ("ADD --from=x a b", "unknown flag: --from"),
@@ -185,6 +191,6 @@ mod tests {
         ] {
             assert_eq!(form(text).unwrap_err(), message, "{text}");
         }
-        assert!(form("COPY --link=false --exclude=a --exclude=b a b").is_ok());
+        assert!(form("COPY --link=False --exclude=a --exclude=b a b").is_ok());
     }
 }

@@ -40,7 +40,8 @@ impl Meaning for Healthcheck {
             "NONE" => return Err(Error::input("HEALTHCHECK NONE takes no arguments")),
             "CMD" => {
                 let command = CommandLine::parse(command)?;
-                if command.words.iter().all(String::is_empty) {
+                let is_blank = command.shell && command.words.iter().all(String::is_empty);
+                if is_blank || command.words.is_empty() {
                     return Err(Error::input("Missing command after HEALTHCHECK CMD"));
                 }
                 check.test.push(if command.shell { "CMD-SHELL" } else { "CMD" }.to_owned());
@@ -182,6 +183,7 @@ mod tests {
             ("HEALTHCHECK NONE x", "HEALTHCHECK NONE takes no arguments"),
             ("HEALTHCHECK RUN x", "Unknown type \"RUN\" in HEALTHCHECK (try CMD)"),
             ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+            ("HEALTHCHECK CMD []", "Missing command after HEALTHCHECK CMD"),
             ("HEALTHCHECK --retries=-1 CMD x", "--retries cannot be negative (-1)"),
             ("HEALTHCHECK --interval=soon CMD x", "time: invalid duration \"soon\""),
             ("HEALTHCHECK --interval=1us CMD x", "Interval \"interval\" cannot be less than 1ms"),
@@ -189,6 +191,7 @@ mod tests {
         ] {
             assert_eq!(form(text).unwrap_err(), message);
         }
+        assert!(form("HEALTHCHECK CMD [\"\"]").is_ok(), "an empty word is one");
         assert!(form("HEALTHCHECK --interval=0s --retries=0 CMD x").is_ok());
     }
 }
