@@ -1,4 +1,4 @@
-//! Reads a Dockerfile and says what it cost the process: `read [--form|--plan] FILE`. For benches/parser.py.
+//! Reads a Dockerfile and says what it cost the process: `read [--plan] FILE`. For benches/parser.py.
 //! `read --json` says of each file named on standard input whether it is JSON: for fuzz/json_agrees.py.
 
 #![allow(clippy::print_stdout, reason = "it is all that it does")]
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use lath::dockerfile::{self, Fault};
 use lath::image::json::Value;
-use lath::instruction::{self, Scope};
+use lath::instruction::Scope;
 use lath::plan::Plan;
 use lath::plan::lint::{Subject, check};
 
@@ -21,11 +21,11 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let Some(text) = words.last().and_then(|path| std::fs::read(path).ok()) else {
-        println!("usage: read [--form|--plan] FILE");
+        println!("usage: read [--plan] FILE");
         return ExitCode::FAILURE;
     };
     let before = usage();
-    match read(&text, words.first().map(String::as_str).unwrap_or_default()) {
+    match read(&text, words.len() > 1) {
         Ok((statements, findings)) => println!("statements {statements}\nfindings {findings}"),
         Err(faults) => println!("faults {}: {:?}", faults.len(), faults.first()),
     }
@@ -39,21 +39,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn read(text: &[u8], how_far: &str) -> Result<(usize, usize), Vec<Fault>> {
+fn read(text: &[u8], with_plan: bool) -> Result<(usize, usize), Vec<Fault>> {
     let document = dockerfile::parse(text)?;
-    if how_far != "--plan" {
-        let mut count = 0;
-        for statement in document.statements() {
-            count += 1;
-            // With what each instruction makes of its flags and arguments.
-            if how_far == "--form" {
-                let parsed = instruction::parse(&statement, document.directives.escape);
-                parsed.map_err(|fault| vec![fault])?;
-            }
-        }
-        return Ok((count, 0));
-    }
     let statements = document.statements().count();
+    if !with_plan {
+        return Ok((statements, 0));
+    }
     let scope = Scope::default();
     let plan = Plan::new(&document, scope.clone(), None)?;
     let subject = Subject {

@@ -58,7 +58,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
     }
     let identity = Identity::resolve(around.tree, &run.user)?;
     let env = environment(run, &identity, around.env);
-    let network = match run.network.as_str() {
+    let network = match run.network {
         "" | "default" => around.network,
         "host" => Network::Host,
         "none" => Network::None,

@@ -81,9 +81,9 @@ pub struct RunEffect {
     /// `--mount` flags, in order.
     pub mounts: Vec<RunMount>,
     /// `--network`: `default`, `none` or `host`.
-    pub network: String,
+    pub network: &'static str,
     /// `--security`: `sandbox` or `insecure`.
-    pub security: String,
+    pub security: &'static str,
     /// Here-documents that start with `#!`: name and content, put at `/dev/pipes/NAME`.
     pub scripts: Vec<(String, String)>,
 }

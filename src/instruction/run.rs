@@ -13,8 +13,18 @@ pub struct Run {
     command: CommandLine,
     heredocs: Vec<Heredoc<'static>>,
     mounts: Vec<MountFlag>,
-    network: String,
-    security: String,
+    network: &'static str,
+    security: &'static str,
+}
+
+const NO_DEVICE: &str = "unknown flag: --device";
+const NETWORKS: &[&str] = &["default", "none", "host"];
+const SECURITIES: &[&str] = &["sandbox", "insecure"];
+
+/// The one of the known words that a flag has; the first without it, the text itself if it is none.
+fn one_of(known: &[&'static str], given: Option<String>) -> Result<&'static str, String> {
+    let Some(given) = given else { return Ok(known.first().copied().unwrap_or_default()) };
+    known.iter().copied().find(|known| *known == given).ok_or(given)
 }
 
 impl Run {
@@ -26,29 +36,26 @@ impl Run {
 
 impl Meaning for Run {
     fn parse(statement: &Statement<'_>, _: char) -> Result<Run> {
-        if statement.flags().iter().any(|flag| flag.name == "device") {
-            return Err(
-                Error::input("unknown flag: --device").hint("lath hands no devices to build steps")
-            );
-        }
         let flags = Flags::check(
             statement,
             &[("mount", Takes::Texts), ("network", Takes::Text), ("security", Takes::Text)],
-        )?;
+        )
+        .map_err(|error| match error.text() == NO_DEVICE {
+            true => Error::input(NO_DEVICE).hint("lath hands no devices to build steps"),
+            false => error,
+        })?;
         let mut mounts = Vec::new();
         for text in flags.texts("mount") {
             mounts.push(MountFlag::parse(&text)?);
         }
-        let network = flags.text("network").unwrap_or_else(|| "default".to_owned());
-        if !matches!(network.as_str(), "default" | "none" | "host") {
-            return Err(Error::input(format!("invalid network mode {network:?}"))
-                .hint("it is default, none or host"));
-        }
-        let security = flags.text("security").unwrap_or_else(|| "sandbox".to_owned());
-        if !matches!(security.as_str(), "sandbox" | "insecure") {
-            return Err(Error::input(format!("security {security:?} is not valid"))
-                .hint("it is sandbox or insecure"));
-        }
+        let network = one_of(NETWORKS, flags.text("network")).map_err(|other| {
+            Error::input(format!("invalid network mode {other:?}"))
+                .hint("it is default, none or host")
+        })?;
+        let security = one_of(SECURITIES, flags.text("security")).map_err(|other| {
+            Error::input(format!("security {other:?} is not valid"))
+                .hint("it is sandbox or insecure")
+        })?;
         let command = CommandLine::parse(statement.rest())?;
         let heredocs = statement.heredocs().into_iter().map(Heredoc::into_owned).collect();
         Ok(Run { command, heredocs, mounts, network, security })
@@ -71,8 +78,8 @@ impl Meaning for Run {
             user: scope.config.user.clone(),
             cwd,
             mounts,
-            network: self.network.clone(),
-            security: self.security.clone(),
+            network: self.network,
+            security: self.security,
             scripts,
         });
         Ok(Lowered { effect, created_by })
@@ -162,7 +169,7 @@ mod tests {
         assert_eq!(effect.env, ["PATH=/bin", "E=1", "A=x"]);
         assert_eq!((effect.cwd.as_str(), effect.user.as_str()), ("/w", "u"));
         assert_eq!(created_by, "RUN |2 A=x N= /bin/sh -c true");
-        assert_eq!((effect.network.as_str(), effect.security.as_str()), ("default", "sandbox"));
+        assert_eq!((effect.network, effect.security), ("default", "sandbox"));
     }
 
     #[test]

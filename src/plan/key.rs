@@ -341,8 +341,8 @@ mod tests {
             |run| run.env = vec!["A=2".into()],
             |run| run.user = "app".into(),
             |run| run.cwd = "/x".into(),
-            |run| run.network = "none".into(),
-            |run| run.security = "insecure".into(),
+            |run| run.network = "none",
+            |run| run.security = "insecure",
             |run| run.scripts = vec![("a".into(), "b".into())],
             |run| run.mounts = vec![RunMount { kind: "tmpfs".into(), ..Default::default() }],
         ];
