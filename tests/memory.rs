@@ -67,3 +67,13 @@ fn many_files_and_many_steps_are_no_more_than_few() {
     narrow(&lath, &["rmi", "x"]);
     fs::remove_dir_all(lath.path("c")).unwrap();
 }
+
+#[test]
+fn a_dockerfile_of_a_million_statements_takes_little_more_than_its_text() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::new();
+    lath.write("c/Dockerfile", "FROM scratch\n".to_owned() + &"RUN a\n".repeat(1_300_000));
+    assert!(narrow(&lath, &["build", "--check", "c"]).contains("no warnings"));
+}
