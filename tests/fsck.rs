@@ -183,17 +183,19 @@ fn each_file_damaged_in_each_way_is_named_and_mended_and_costs_nobody_else() {
             let what = format!("{} {way}", file.display());
             count[0] += 1;
             let checked = lath.run(&["fsck"]);
-            match checked.code {
-                0 => assert!(is_harmless(file, way), "{what} is not seen"),
-                _ => {
-                    assert_eq!(checked.code, 1, "{what}: {checked}");
-                    // The layer, for what is in one.
-                    let parts: Vec<_> = file.iter().map(|part| part.to_str().unwrap()).collect();
-                    let named = parts.get(1).unwrap_or(&parts[0]);
-                    let named = named.get(..12).unwrap_or(named);
-                    assert!(checked.stdout.contains(named), "{what}: {checked}");
-                    assert!(checked.stdout.contains("mend: lath fsck --repair"), "{what}");
-                }
+            // What only spares work, and is not synced, may be torn: that is no fault.
+            let is_aid = ["context", "contents", "urls"].iter().any(|aid| file.starts_with(aid));
+            let is_seen = checked.code == 1 || checked.stdout.starts_with("note: ");
+            if is_seen {
+                assert_eq!(checked.code == 0, is_aid, "{what}: {checked}");
+                // The layer, for what is in one.
+                let parts: Vec<_> = file.iter().map(|part| part.to_str().unwrap()).collect();
+                let named = parts.get(1).unwrap_or(&parts[0]);
+                let named = named.get(..12).unwrap_or(named);
+                assert!(checked.stdout.contains(named), "{what}: {checked}");
+                assert!(checked.stdout.contains("mend: lath fsck --repair"), "{what}");
+            } else {
+                assert!(checked.code == 0 && is_harmless(file, way), "{what}: {checked}");
             }
             whole.others_work(*family, &what);
             // One time by what an archive has, one time by taking away what is bad.
@@ -210,7 +212,7 @@ fn each_file_damaged_in_each_way_is_named_and_mended_and_costs_nobody_else() {
                 whole.others_work(None, &what);
                 whole.is_clean(&what);
             }
-            count[1] += usize::from(checked.code == 1);
+            count[1] += usize::from(is_seen);
             whole.restore();
         }
     }

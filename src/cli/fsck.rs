@@ -64,13 +64,14 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     progress.finish(checked.as_ref().err().or(failed));
     let checked = checked.context(|| "check the store")?;
     for fault in &checked.faults {
-        write!(out, "{}: expected {}, found {}", fault.object, fault.expected, fault.found)?;
+        let note = if fault.is_note() { "note: " } else { "" };
+        write!(out, "{note}{}: expected {}, found {}", fault.object, fault.expected, fault.found)?;
         match args.repair {
             true => writeln!(out)?,
             false => writeln!(out, "; mend: {}", mend(fault))?,
         }
     }
-    let count = checked.faults.len();
+    let count = checked.faults.iter().filter(|fault| !fault.is_note()).count();
     let Some(repaired) = repaired else {
         if count > 0 {
             writeln!(out, "{count} faults")?;

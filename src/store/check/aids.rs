@@ -4,7 +4,7 @@
 use rustix::fs::{FileType, FlockOperation};
 use std::os::unix::fs::FileExt;
 
-use super::{Check, Unreadable, fault};
+use super::{Check, Fault, Remedy, Unreadable, fault};
 use crate::error::Result;
 use crate::image::digest::Digest;
 use crate::image::json;
@@ -25,8 +25,12 @@ impl Check<'_> {
             check.file(&path, "what is known of a context", &|store| store.is_whole_context(&path))
         })?;
         self.each("urls", &is_hash, &mut |check, name| {
-            let is_whole = |text: &str| Fetched::parse(text).is_some();
-            check.text(&format!("urls/{name}"), "what was fetched", &is_whole).map(drop)
+            let path = format!("urls/{name}");
+            check.file(&path, "what was fetched", &|store| {
+                let is_whole =
+                    |text: Vec<u8>| Fetched::parse(&String::from_utf8_lossy(&text)).is_some();
+                Ok(store.plain(&path, 4096)?.map(is_whole))
+            })
         })?;
         let is_part = |name: &str| {
             let (hex, start) = name.split_once('-').unwrap_or_default();
@@ -71,7 +75,10 @@ impl Check<'_> {
                 Err(_) if !store.exists(path)? => return Ok(None),
                 Err(found) => found,
             };
-            Ok(Some(fault(path, expected, &found)))
+            // Of what is not synced a power cut may leave half.
+            let is_aid = [FOLDER, "urls", "contents"].iter().any(|aid| path.starts_with(aid));
+            let remedy = if is_aid { Remedy::Forget } else { Remedy::Remove };
+            Ok(Some(Fault { remedy, ..fault(path, expected, &found) }))
         })?;
         Ok(())
     }

@@ -46,6 +46,15 @@ pub enum Remedy {
     Write(String),
     /// The directory is made.
     Make,
+    /// It is taken away, and that is no loss: it only spares work, and a power cut may tear it.
+    Forget,
+}
+
+impl Fault {
+    /// Whether nothing is wrong with what images are made of.
+    pub fn is_note(&self) -> bool {
+        self.remedy == Remedy::Forget
+    }
 }
 
 /// What an archive may bring back.

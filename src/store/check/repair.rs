@@ -49,7 +49,9 @@ impl Store {
                         self.take_away(&fault.object)?;
                     }
                 }
-                Remedy::Remove | Remedy::Lose(_) => self.take_away(&fault.object)?,
+                Remedy::Remove | Remedy::Forget | Remedy::Lose(_) => {
+                    self.take_away(&fault.object)?
+                }
             }
         }
         self.forget_records(&bad_images)?;
