@@ -11,7 +11,7 @@
 
 mod harness;
 
-use harness::{Lath, Member, Need, Output, finish, host, layout_of, needs, tar_of};
+use harness::{Lath, Member, Need, Output, Shelf, finish, host, layout_of, needs, tar_of};
 use lath::store::Store;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -367,6 +367,28 @@ fn a_load_that_cannot_fit_is_refused_before_it_begins() {
     let mut load = lath.command(&["load", "-i", "image.tar"]);
     let said = finish(load.env("LATH_STORE_LIMIT", "5MB"), &[]).failure(1);
     assert!(said.contains("6292 kB more do not fit"), "{said}");
+}
+
+#[test]
+fn a_pull_whose_compressed_layers_cannot_fit_is_refused_before_it_begins() {
+    if !needs(&[WITH_DISK, &[Need::Program("gzip")]].concat()) {
+        return;
+    }
+    let lath = Lath::new();
+    let _disk = Disk::new(&lath, "8M", &[]);
+    // Six bits of noise in each of eight.
+    let mut dice = Dice(3);
+    let noise: String = (0..12 << 20).map(|_| char::from(b' ' + dice.below(64) as u8)).collect();
+    let shelf = Shelf::of(&[tar_of(&[Member::File("noise", &noise)])]);
+    let length = shelf.bytes(&shelf.largest()).unwrap().len();
+    let layer = shelf.largest();
+    let web = shelf.serve();
+    let name = format!("127.0.0.1:{}/hub/x", web.port());
+    let said = lath.fails(&["pull", &name]);
+    let least = format!("need at least {} kB and 1 inodes", length.div_ceil(1000));
+    assert!(said.contains(&least), "{said}");
+    assert!(web.take().iter().all(|asked| asked.target() != layer));
+    assert!(lath.ok(&["images", "-q"]).is_empty());
 }
 
 /// Free blocks and inodes.

@@ -19,19 +19,20 @@ const SHORT: u64 = 64 << 10;
 
 /// What something becomes on the disk.
 #[derive(Default)]
-struct Need {
-    bytes: u64,
-    inodes: u64,
+pub struct Need {
+    /// Bytes of blocks.
+    pub bytes: u64,
+    /// Files and directories.
+    pub inodes: u64,
     /// It is more than that.
-    is_least: bool,
+    pub is_least: bool,
 }
 
 /// Refuses images that do not fit.
 pub fn check(store: &Store, tape: &Tape, images: &[Candidate]) -> Result<()> {
     let disk = rustix::fs::fstatvfs(store.fd())?;
     // Where inodes are made as they are needed, small files need no block of their own either.
-    let has_inodes = disk.f_files > 0;
-    let block = if has_inodes { disk.f_frsize.max(1) } else { 1 };
+    let block = if disk.f_files > 0 { disk.f_frsize.max(1) } else { 1 };
     let (mut need, mut seen) = (Need::default(), BTreeSet::new());
     for image in images {
         // What is wrong with it is told when it is loaded.
@@ -39,34 +40,41 @@ pub fn check(store: &Store, tape: &Tape, images: &[Candidate]) -> Result<()> {
             continue;
         };
         for (blob, chain) in image.layers.iter().zip(config.chains()) {
-            if seen.insert(chain) && !store.has_chain(&chain) {
+            if seen.insert(chain) && !matches!(store.layer(&chain), Ok(Some(_))) {
                 // Nor is a damaged layer this one's to tell of.
                 let _ = need.add(tape, blob, block);
             }
         }
     }
-    if need.inodes == 0 {
-        return Ok(());
-    }
-    store.room(need.bytes)?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    // What lies in memory alone tells no size.
-    let has_bytes = disk.f_blocks > 0;
-    if (!has_bytes || need.bytes <= free) && (!has_inodes || need.inodes <= disk.f_favail) {
-        return Ok(());
-    }
-    let least = if need.is_least { "at least " } else { "" };
-    let text = format!(
-        "the images need {least}{} kB and {} inodes, and the store's disk has {} kB and {} free",
-        need.bytes.div_ceil(1000),
-        need.inodes,
-        free / 1000,
-        disk.f_favail
-    );
-    Err(Error::new(Kind::NoSpace, text).hint("lath prune -a frees what is not in use"))
+    need.fits(store)
 }
 
 impl Need {
+    /// An error when it does not fit.
+    pub fn fits(&self, store: &Store) -> Result<()> {
+        if self.inodes == 0 {
+            return Ok(());
+        }
+        store.room(self.bytes)?;
+        let disk = rustix::fs::fstatvfs(store.fd())?;
+        let has_inodes = disk.f_files > 0;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        // What lies in memory alone tells no size.
+        let has_bytes = disk.f_blocks > 0;
+        if (!has_bytes || self.bytes <= free) && (!has_inodes || self.inodes <= disk.f_favail) {
+            return Ok(());
+        }
+        let least = if self.is_least { "at least " } else { "" };
+        let text = format!(
+            "the images need {least}{} kB and {} inodes, and the store's disk has {} kB and {} free",
+            self.bytes.div_ceil(1000),
+            self.inodes,
+            free / 1000,
+            disk.f_favail
+        );
+        Err(Error::new(Kind::NoSpace, text).hint("lath prune -a frees what is not in use"))
+    }
+
     fn add(&mut self, tape: &Tape, blob: &Blob, block: u64) -> Result<()> {
         let mut start = Vec::new();
         let magic = Format::MAGIC_BYTES as u64;

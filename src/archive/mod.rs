@@ -22,6 +22,8 @@ mod tape;
 
 #[cfg(feature = "fsck")]
 pub use check::differs;
+#[cfg(feature = "net")]
+pub use fits::Need;
 pub use folder::Folder;
 pub use import::{Import, import};
 pub use layout::{Layout, LayoutPlace};

@@ -11,7 +11,7 @@ use super::credentials;
 use super::manifest;
 use super::remote::Access;
 use super::sources::Sources;
-use crate::archive::Stack;
+use crate::archive::{Need, Stack};
 use crate::error::{Context, Error, Kind, Result};
 use crate::event::{Event, Listener, Progress};
 use crate::image::config::ImageConfig;
@@ -147,6 +147,10 @@ fn layers(
             missing.push_back(number);
         }
     }
+    // A manifest has no more than the compressed sizes, so this is the least.
+    let sizes = missing.iter().filter_map(|number| Some(layers.get(*number)?.size_bytes));
+    let bytes = sizes.fold(0, u64::saturating_add);
+    Need { bytes, inodes: missing.len() as u64, is_least: true }.fits(store)?;
     let mut coming: VecDeque<(usize, Ahead)> = VecDeque::new();
     let mut stack = Stack::new(store, scratch);
     for (number, (layer, diff_id)) in layers.iter().zip(&config.diff_ids).enumerate() {
