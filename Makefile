@@ -8,8 +8,8 @@ CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
-# What the test of power cuts makes disks with.
-DISK_PROGRAMS := losetup unshare mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse
+# What the tests make disks with.
+DISK_PROGRAMS := losetup unshare mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse mksquashfs
 TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
 export CROSS_CONFIG := cross.toml
 

@@ -1,6 +1,8 @@
 //! What one call of lath works with: the store and what the kernel has, opened once.
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ pub struct Settings {
     pub driver: Option<String>,
     /// `LATH_STORE_LIMIT`: a size, or a share of the file system such as `20%`.
     pub limit: Option<String>,
+    /// `LATH_STORES`: read-only stores, their paths with a colon between them.
+    pub stores: Option<OsString>,
     /// `--registry-mirror`.
     #[cfg(feature = "net")]
     pub mirrors: Vec<String>,
@@ -48,9 +52,16 @@ impl Session {
         signal::watch()?;
         let root = settings.root.clone().unwrap_or_else(default_root);
         // Mounts are made by other processes than this one, with another working directory.
-        let root = std::path::absolute(&root)
-            .map_err(|cause| Error::from(cause).during(format!("find {root:?}")))?;
+        let absolute = |path: &Path| {
+            std::path::absolute(path)
+                .map_err(|cause| Error::from(cause).during(format!("find {path:?}")))
+        };
+        let root = absolute(&root)?;
         let mut store = Store::open(&root)?;
+        let stores = settings.stores.as_deref().unwrap_or_default().as_bytes();
+        for path in stores.split(|byte| *byte == b':').filter(|path| !path.is_empty()) {
+            store.put_below(&absolute(Path::new(OsStr::from_bytes(path)))?)?;
+        }
         store.set_limit(settings.limit.as_deref().map(|text| limit(text, &store)).transpose()?);
         if let Some(driver) = wish {
             store.wish(driver)?;

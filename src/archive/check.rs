@@ -13,7 +13,8 @@ use crate::store::{Layer, Store};
 pub fn differs(store: &Store, layer: &Layer) -> Result<Option<(String, String)>> {
     // First, so that what is read afterwards is of the kind that it should be.
     if let (Some(tree), Some(name)) = (&layer.tree, &layer.name) {
-        let found = outline(store.open_layer(name)?.as_fd(), Form::new(store.marks_by_name()))?;
+        let (dir, by_name) = store.open_layer(name)?;
+        let found = outline(dir.as_fd(), Form::new(by_name))?;
         if found != *tree {
             let expected = format!("the tree {}", tree.short());
             return Ok(Some((expected, found.short())));

@@ -215,13 +215,13 @@ pub fn write_again(store: &Store, layer: &Layer, out: &mut dyn Outflow) -> Resul
         hashing.write_all(&[0; 1024])?;
         return Ok(hashing.finish());
     };
-    let diff = store.open_layer(name)?;
+    let (diff, by_name) = store.open_layer(name)?;
     match store.open_recipe(name)? {
         Some((recipe, kept)) => {
             let mut recipe = std::fs::File::from(recipe);
             replay(&mut recipe, diff.as_fd(), kept.as_ref().map(AsFd::as_fd), &mut hashing)?;
         }
-        None => drop(pack(diff.as_fd(), Form::new(store.marks_by_name()), &mut hashing)?),
+        None => drop(pack(diff.as_fd(), Form::new(by_name), &mut hashing)?),
     }
     Ok(hashing.finish())
 }

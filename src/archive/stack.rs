@@ -10,7 +10,7 @@ use rustix::fs::AtFlags;
 use crate::error::{Context, Error, Result};
 use crate::image::digest::{ChainId, DiffId, Digest};
 use crate::layer::verify::HashingReader;
-use crate::layer::{Record, outline, unpack};
+use crate::layer::{Form, Record, outline, unpack};
 use crate::snapshot::Chain;
 use crate::store::{Announced, Layer, NewLayer, Scratch, Store};
 use crate::sys::flow::Inflow;
@@ -56,7 +56,8 @@ impl<'a> Stack<'a> {
         let Some(layer) = self.store.layer(&chain)? else { return Ok(false) };
         self.scratch.uses(&chain.hex())?;
         if let Some(name) = &layer.name {
-            self.layers.push(self.store.open_layer(name)?)?;
+            let (tree, by_name) = self.store.open_layer(name)?;
+            self.layers.push(tree, Form::new(by_name))?;
         }
         self.chain = Some(chain);
         Ok(true)
@@ -99,7 +100,7 @@ impl<'a> Stack<'a> {
                 None
             }
             false => {
-                self.layers.push(diff)?;
+                self.layers.push(diff, self.layers.form())?;
                 Some(workspace)
             }
         };

@@ -25,7 +25,7 @@ pub fn why(
     }
     let own = parent.is_stored.then_some(parent.id);
     let mut nearest: Option<(u8, Record, Brief)> = None;
-    store.each_record(&mut |_, record| {
+    store.each_record(false, &mut |_, record| {
         let Some(old) = Brief::parse(&record.brief) else { return Ok(true) };
         let is_same = (old.text == brief.text, old.effect == brief.effect);
         let rank = match (record.parent == own, is_same) {

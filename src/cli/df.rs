@@ -51,13 +51,18 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         None => "0B".to_owned(),
     };
     let in_use = store.images_in_use()?.len();
+    let own = store.own_images()?.len();
+    let below = (store.images()?.len().saturating_sub(own), store.bytes_below()?);
     let rows = [
-        ("Images", store.images()?.len(), in_use, sizes.images, share(sizes.idle, sizes.images)),
+        ("Images", own, in_use, sizes.images, share(sizes.idle, sizes.images)),
         ("Containers", 0, 0, 0, "0B".to_owned()),
         ("Local Volumes", 0, 0, 0, "0B".to_owned()),
         ("Build Cache", store.cached_things()?, 0, cache, size::human(sizes.cache)),
+        // No row of docker's, and only there with LATH_STORES.
+        ("Read-only Stores", below.0, 0, below.1, "0B".to_owned()),
     ];
-    let mut rows = rows.into_iter().map(|(kind, total, active, bytes, reclaimable)| {
+    let rows = rows.into_iter().take(4 + usize::from(store.below().is_some()));
+    let mut rows = rows.map(|(kind, total, active, bytes, reclaimable)| {
         let mut row = Value::default();
         row.set("Active", Some(Value::string(active.to_string())));
         row.set("Reclaimable", Some(Value::string(reclaimable)));

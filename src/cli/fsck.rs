@@ -1,5 +1,6 @@
 //! `lath fsck`: checks the store, and mends it.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use argh::FromArgs;
@@ -91,6 +92,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let repaired = repaired.context(|| "repair the store")?;
     for fault in &repaired.faults {
         let how = match fault.remedy {
+            Remedy::Name(_) => continue,
             Remedy::Write(_) | Remedy::Make => "Written anew",
             _ => "Removed",
         };
@@ -102,11 +104,12 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
 }
 
 /// The command that mends a fault.
-fn mend(fault: &Fault) -> &'static str {
-    match fault.remedy {
+fn mend(fault: &Fault) -> Cow<'_, str> {
+    match &fault.remedy {
         Remedy::Lose(Lost::Layer(Some(_)) | Lost::Image(_) | Lost::Name) => {
-            "lath fsck --repair --from ARCHIVE"
+            "lath fsck --repair --from ARCHIVE".into()
         }
-        _ => "lath fsck --repair",
+        Remedy::Name(path) => format!("LATH_STORES={path}").into(),
+        _ => "lath fsck --repair".into(),
     }
 }

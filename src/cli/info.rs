@@ -39,6 +39,7 @@ const LABELS: &[(&str, &str)] = &[
     ("Name", "Name"),
     ("Docker Root Dir", "DockerRootDir"),
     ("Store Limit", "StoreLimit"),
+    ("Read-only Stores", "ReadOnlyStores"),
 ];
 
 /// Prints the facts; what is missing goes to standard error.
@@ -86,6 +87,8 @@ fn facts(session: &Session) -> Result<Value> {
     // `<no value>` in a template, and no line, when there is none.
     let limit = session.store.limit().map(|bytes| Value::string(super::size::human(bytes)));
     facts.set("StoreLimit", limit);
+    let below = session.store.below().map(|store| Value::string(store.paths()));
+    facts.set("ReadOnlyStores", below);
     facts.set("ServerVersion", Some(Value::string(env!("CARGO_PKG_VERSION"))));
     facts.set("KernelVersion", Some(Value::string(&kernel.release)));
     facts.set("OSType", Some(Value::string("linux")));

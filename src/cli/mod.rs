@@ -79,6 +79,7 @@ impl Globals {
             root: root.map(PathBuf::from),
             driver,
             limit,
+            stores: variable("LATH_STORES"),
             #[cfg(feature = "net")]
             mirrors: self.mirrors.clone(),
         }

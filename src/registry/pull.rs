@@ -16,7 +16,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::event::{Event, Listener, Progress};
 use crate::image::config::ImageConfig;
 use crate::image::descriptor::{Descriptor, OCI_CONFIG};
-use crate::image::digest::{DiffId, Digest, ImageId};
+use crate::image::digest::{ChainId, DiffId, Digest, ImageId};
 use crate::image::json;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
@@ -54,7 +54,10 @@ pub fn pull(
     let found = manifest::find(&sources, reference, wanted)?;
     let image = found.config.digest;
     let mut publication = Publication::default();
-    if !store.has_image(&image) {
+    // One that is named here may stand on layers of a read-only store that is not there now.
+    let known = if store.has_image(&image) { store.config(&image)? } else { None };
+    let is_there = |chain: &ChainId| matches!(store.layer(chain), Ok(Some(_)));
+    if !known.is_some_and(|config| config.chains().iter().all(is_there)) {
         let text = config(&sources, &found.config)?;
         let config = ImageConfig::parse(&text).context(|| "the image's config")?;
         suits(&config, platform, &host, listener)?;
@@ -73,6 +76,12 @@ pub fn pull(
         }
     }
     if is_new {
+        // Also one that is there, as in a load: it may be in a read-only store alone.
+        if publication.images.is_empty()
+            && let Some(text) = store.config_text(&image)?
+        {
+            publication.images.push(NewImage { text, is_final: true });
+        }
         publication.manifests = found.texts;
     }
     store.publish(scratch, &mut publication)?;

@@ -55,7 +55,7 @@ impl Snapshot {
     pub fn put(&mut self, layers: &Chain) -> Result<()> {
         let index = self.root.index.take();
         for layer in &layers.trees {
-            self.root.add(layer.as_fd(), layers.form)?;
+            self.root.add(layer.dir.as_fd(), layer.form)?;
         }
         self.root.index = index;
         Ok(())
@@ -81,7 +81,7 @@ impl Snapshot {
             return Ok((self.chain, None));
         }
         let mut chain = self.chain;
-        chain.trees.push(diff.into());
+        chain.add(diff, chain.form);
         chain.slot = Default::default();
         chain.slot.put(self.root);
         Ok((chain, Some(workspace)))

@@ -29,9 +29,9 @@ pub fn make(folder: BorrowedFd<'_>, chain: &Chain) -> Result<()> {
     }
     let root = make_dir(folder, COPY)?;
     for tree in &chain.trees {
-        let view = View { root: tree.as_fd(), spill: folder, newest: None };
-        merge(&view, chain.form, root.as_fd()).context(|| "copy a layer's files")?;
-        like(tree.as_fd(), root.as_fd())?;
+        let view = View { root: tree.dir.as_fd(), spill: folder, newest: None };
+        merge(&view, tree.form, root.as_fd()).context(|| "copy a layer's files")?;
+        like(tree.dir.as_fd(), root.as_fd())?;
     }
     Ok(())
 }

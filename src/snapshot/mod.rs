@@ -31,10 +31,17 @@ use root::{Root, Slot};
 /// The open trees of a stack of layers, lowest first. Layers without entries are left out.
 #[derive(Clone)]
 pub struct Chain {
-    trees: Vec<Arc<OwnedFd>>,
+    trees: Vec<Arc<Tree>>,
     driver: Driver,
+    /// Of new layers.
     form: Form,
     slot: Slot,
+}
+
+/// A layer's tree, and how it says what is gone: stores on other file systems may do it otherwise.
+struct Tree {
+    dir: OwnedFd,
+    form: Form,
 }
 
 impl Chain {
@@ -54,22 +61,31 @@ impl Chain {
                 if let Some(scratch) = scratch {
                     scratch.uses(&name)?;
                 }
-                opened.trees.push(Arc::new(store.open_layer(&name)?));
+                let (tree, by_name) = store.open_layer(&name)?;
+                opened.add(tree, Form::new(by_name));
             }
         }
         Ok(opened)
     }
 
     /// Puts a layer on top. A tree that is kept gets its files too.
-    pub fn push(&mut self, layer: OwnedFd) -> Result<()> {
+    pub fn push(&mut self, layer: OwnedFd, form: Form) -> Result<()> {
         let slot = Slot::default();
         if let Some(mut root) = self.slot.take() {
-            root.add(layer.as_fd(), self.form)?;
+            root.add(layer.as_fd(), form)?;
             slot.put(root);
         }
         self.slot = slot;
-        self.trees.push(Arc::new(layer));
+        self.add(layer, form);
         Ok(())
+    }
+
+    fn add(&mut self, dir: OwnedFd, form: Form) {
+        // Overlayfs would show marks by name as files.
+        if form == Form::Names {
+            self.driver = Driver::Copy;
+        }
+        self.trees.push(Arc::new(Tree { dir, form }));
     }
 
     /// How layers say what is gone.
@@ -84,12 +100,12 @@ impl Chain {
 
     /// The highest layer's tree.
     pub fn top(&self) -> Option<BorrowedFd<'_>> {
-        self.trees.last().map(|tree| tree.as_fd())
+        self.trees.last().map(|tree| tree.dir.as_fd())
     }
 
     /// The trees, highest first.
     fn highest_first(&self) -> Vec<BorrowedFd<'_>> {
-        self.trees.iter().rev().map(|tree| tree.as_fd()).collect()
+        self.trees.iter().rev().map(|tree| tree.dir.as_fd()).collect()
     }
 
     /// A read-only view of the whole chain; `None` for a chain without layers.
@@ -115,7 +131,7 @@ impl Chain {
     fn copied(&self, scratch: Scratch) -> Result<Root> {
         let mut root = Root::new(scratch)?;
         for tree in &self.trees {
-            root.add(tree.as_fd(), self.form)?;
+            root.add(tree.dir.as_fd(), tree.form)?;
         }
         Ok(root)
     }

@@ -73,7 +73,8 @@ impl Snapshot {
             return Ok((self.chain, None));
         }
         let mut chain = self.chain;
-        chain.push(self.upper)?;
+        let form = chain.form;
+        chain.push(self.upper, form)?;
         Ok((chain, Some(self.workspace)))
     }
 

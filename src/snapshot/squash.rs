@@ -22,7 +22,8 @@ pub fn squash(
 ) -> Result<NewLayer> {
     let chains_below = chains.get(..below).unwrap_or_default();
     let whole = Chain::open(store, Some(scratch), chains)?;
-    let base = Chain::open(store, Some(scratch), chains_below)?;
+    let mut base = Chain::open(store, Some(scratch), chains_below)?;
+    base.driver = whole.driver;
     let mut own = Chain::new(store);
     own.trees.extend(whole.trees.iter().skip(base.trees.len()).cloned());
     let mut snapshot = Snapshot::prepare(scratch, &base)?;

@@ -84,13 +84,17 @@ impl Store {
     pub fn cached(&self, key: &CacheKey) -> Result<Option<Record>> {
         let (dir, name) = key.path();
         let text = read_small(self.fd(), format!("{dir}/{name}"), 4096)?;
-        Ok(text.and_then(|text| Record::parse(&String::from_utf8_lossy(&text))))
+        let own = text.and_then(|text| Record::parse(&String::from_utf8_lossy(&text)));
+        match self.below() {
+            Some(below) if own.is_none() => below.cached(key),
+            _ => Ok(own),
+        }
     }
 
     /// From each step's image to the image that it was made of.
     pub fn parents(&self) -> Result<BTreeMap<ImageId, ImageId>> {
         let mut parents = BTreeMap::new();
-        self.each_record(&mut |_, record| {
+        self.each_record(false, &mut |_, record| {
             if let Some(parent) = record.parent {
                 parents.insert(record.image, parent);
             }
@@ -102,7 +106,7 @@ impl Store {
     /// All records with their keys, in no order.
     pub fn records(&self) -> Result<Vec<(CacheKey, Record)>> {
         let mut records = Vec::new();
-        self.each_record(&mut |path, record| {
+        self.each_record(false, &mut |path, record| {
             // `cache/<xx>/<the rest>`: as many hex digits as a digest has.
             let hex = path.replace('/', "");
             if let Some(key) = hex.strip_prefix("cache").and_then(Digest::parse_hex) {
@@ -113,8 +117,13 @@ impl Store {
         Ok(records)
     }
 
-    /// All records, with their paths, in no order; stops when `each` says false.
-    pub fn each_record(&self, each: &mut dyn FnMut(&str, &Record) -> Result<bool>) -> Result<()> {
+    /// All records, or those of this store alone, with their paths, in no order; stops when `each`
+    /// says false.
+    pub fn each_record(
+        &self,
+        is_own: bool,
+        each: &mut dyn FnMut(&str, &Record) -> Result<bool>,
+    ) -> Result<()> {
         let mut on = true;
         self.each_name("cache", &mut |start| {
             let dir = format!("cache/{start}");
@@ -127,7 +136,11 @@ impl Store {
                 Ok(on)
             })?;
             Ok(on)
-        })
+        })?;
+        match self.below() {
+            Some(below) if on && !is_own => below.each_record(false, each),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
 
+use super::below::is_place;
 use super::{Store, layers};
 use crate::error::{Context, Result};
 use crate::image::digest::ChainId;
@@ -25,31 +26,36 @@ impl Store {
     /// (`removing`), and the caller holds the lock.
     pub(super) fn collect(&self, measure: bool) -> Result<Freed> {
         let mut live = BTreeSet::new();
-        for id in self.images()?.into_iter().chain(self.steps()?) {
+        for id in self.own_images()?.into_iter().chain(self.own_steps()?) {
             live.extend(self.chains_of(&id)?);
         }
         let mut used = self.leased()?;
-        let mut freed = Freed::default();
+        let (mut freed, mut gone) = (Freed::default(), Vec::new());
         self.each_name("chains", &mut |name| {
             let Some(chain) = ChainId::parse_hex(name) else { return Ok(true) };
             let layer = self.layer_name(&chain)?;
-            let is_used = used.contains(name) || (layer != layers::EMPTY && used.contains(&layer));
+            let is_own = layer != layers::EMPTY && !is_place(&layer);
+            let is_used = used.contains(name) || (is_own && used.contains(&layer));
             if live.contains(&chain) || is_used {
                 used.insert(layer);
             } else {
-                freed.chains.push(chain);
+                // Of one whose layer lies below this is all that was here.
+                if !is_place(&layer) {
+                    freed.chains.push(chain);
+                }
+                gone.push(chain);
             }
             Ok(true)
         })?;
         // What needed them is gone for good before they go. Images, steps and cache records lie in
         // many directories, and not every file system syncs one of them with the others.
         rustix::fs::syncfs(self.fd()).context(|| "sync the store")?;
-        for chain in &freed.chains {
+        for chain in &gone {
             rustix::fs::unlinkat(self.fd(), format!("chains/{}", chain.hex()), AtFlags::empty())
                 .context(|| "remove a chain")?;
         }
         // The names are gone for good before the data goes.
-        if !freed.chains.is_empty() {
+        if !gone.is_empty() {
             self.sync_dir("chains")?;
         }
         self.collect_manifests()?;

@@ -21,6 +21,10 @@ const MOST: u64 = 1 << 20;
 impl Store {
     /// The digest that was kept under a key.
     pub fn content(&self, key: &[u8; 32]) -> Option<[u8; 32]> {
+        self.own_content(key).or_else(|| self.below()?.content(key))
+    }
+
+    fn own_content(&self, key: &[u8; 32]) -> Option<[u8; 32]> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = File::from(rustix::fs::openat(self.fd(), FILE, flags, Mode::empty()).ok()?);
         let mut block = [0; ENTRY * 128];

@@ -12,6 +12,14 @@ use crate::sys::fs::read_small;
 impl Store {
     /// The bytes of an image's config, also of a step's; checked against the id.
     pub fn config_text(&self, id: &ImageId) -> Result<Option<Vec<u8>>> {
+        match self.below().map(|below| below.config_text(id)) {
+            None | Some(Ok(None)) => self.own_config_text(id),
+            Some(found) => found,
+        }
+    }
+
+    /// The same in this store alone.
+    fn own_config_text(&self, id: &ImageId) -> Result<Option<Vec<u8>>> {
         for dir in ["images", "steps"] {
             let path = format!("{dir}/{}", id.hex());
             let Some(text) = read_small(self.fd(), &path, json::MAX_BYTES)? else { continue };
@@ -35,27 +43,62 @@ impl Store {
 
     /// Whether it is an image and not only a step's.
     pub fn has_image(&self, id: &ImageId) -> bool {
-        let path = format!("images/{}", id.hex());
+        self.has_own_image(id) || self.below().is_some_and(|below| below.has_image(id))
+    }
+
+    /// The same in this store alone.
+    pub(super) fn has_own_image(&self, id: &ImageId) -> bool {
+        self.has("images", id)
+    }
+
+    /// Whether this store alone has its config, also of a step.
+    pub(super) fn has_own_config(&self, id: &ImageId) -> bool {
+        self.has("images", id) || self.has("steps", id)
+    }
+
+    /// Whether a store below has it.
+    pub(super) fn is_known_below(&self, id: &ImageId) -> bool {
+        self.below().is_some_and(|below| below.has_own_config(id) || below.is_known_below(id))
+    }
+
+    /// Whether this store has a file of that name.
+    pub(super) fn has(&self, dir: &str, id: &Digest) -> bool {
+        let path = format!("{dir}/{}", id.hex());
         rustix::fs::statat(self.fd(), path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// All image ids, sorted.
     pub fn images(&self) -> Result<Vec<ImageId>> {
-        self.ids("images")
+        self.ids("images", false)
     }
 
     /// The ids of all steps' images, sorted.
     pub fn steps(&self) -> Result<Vec<ImageId>> {
-        self.ids("steps")
+        self.ids("steps", false)
     }
 
-    fn ids(&self, dir: &str) -> Result<Vec<ImageId>> {
-        let mut ids = Vec::new();
+    /// The ids of the images in this store alone, sorted.
+    pub fn own_images(&self) -> Result<Vec<ImageId>> {
+        self.ids("images", true)
+    }
+
+    /// The ids of the steps' images in this store alone, sorted.
+    pub(super) fn own_steps(&self) -> Result<Vec<ImageId>> {
+        self.ids("steps", true)
+    }
+
+    /// All ids in a folder, each once.
+    fn ids(&self, dir: &str, is_own: bool) -> Result<Vec<ImageId>> {
+        let mut ids = match self.below() {
+            Some(below) if !is_own => below.ids(dir, false)?,
+            _ => Vec::new(),
+        };
         self.each_name(dir, &mut |name| {
             ids.extend(Digest::parse_hex(name));
             Ok(true)
         })?;
         sort(&mut ids);
+        ids.dedup();
         Ok(ids)
     }
 
@@ -64,12 +107,15 @@ impl Store {
     pub fn images_by_prefix(&self, prefix: &str) -> Result<Vec<ImageId>> {
         let mut found = Vec::new();
         for dir in ["images", "steps"] {
-            self.each_name(dir, &mut |name| {
-                if name.starts_with(prefix) {
-                    found.extend(Digest::parse_hex(name));
-                }
-                Ok(found.len() < 2)
-            })?;
+            let mut at = Some(self);
+            while let Some(store) = at {
+                store.each_name(dir, &mut |name| {
+                    let id = Digest::parse_hex(name).filter(|id| !found.contains(id));
+                    found.extend(id.filter(|_| name.starts_with(prefix)));
+                    Ok(found.len() < 2)
+                })?;
+                at = store.below();
+            }
             if !found.is_empty() {
                 break;
             }

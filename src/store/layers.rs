@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{DIRECTORY, Fields, Store, seal};
+use super::below::is_place;
+use super::{DIRECTORY, Fields, Store, is_dir, seal};
 use crate::error::{Context, Error, Result};
 use crate::image::digest::{ChainId, DiffId, Digest};
 use crate::sys::fs::read_small;
@@ -75,21 +76,33 @@ pub(super) fn is_name(name: &str) -> bool {
 impl Store {
     /// The layer that is the top of a chain.
     pub fn layer(&self, chain: &ChainId) -> Result<Option<Layer>> {
-        let path = format!("chains/{}", chain.hex());
-        let Some(text) = read_small(self.fd(), &path, 256)? else { return Ok(None) };
-        let text = String::from_utf8_lossy(&text);
-        let name = text.trim_end();
+        match self.below() {
+            Some(below) => match below.layer(chain)? {
+                None => self.own_layer(chain),
+                found => Ok(found),
+            },
+            None => self.own_layer(chain),
+        }
+    }
+
+    /// The same in this store alone.
+    pub(super) fn own_layer(&self, chain: &ChainId) -> Result<Option<Layer>> {
+        let name = match self.chain_record(chain)? {
+            Some(record) if !is_place(&record) => record,
+            _ => return Ok(None),
+        };
         let bad = |what: &str| {
-            Error::corrupt(format!("{path} in the store {:?}: {what}", self.path()))
+            let (hex, path) = (chain.hex(), self.path());
+            Error::corrupt(format!("chains/{hex} in the store {path:?}: {what}"))
                 .hint("remove the images that use it with lath rmi, and build or load them again")
         };
         if name == EMPTY {
             return Ok(Some(Layer::empty(*chain)));
         }
-        if !is_name(name) {
+        if !is_name(&name) {
             return Err(bad("no layer's name"));
         }
-        match self.meta(name)? {
+        match self.meta(&name)? {
             Some(layer) if layer.chain == *chain => Ok(Some(layer)),
             _ => Err(bad("its layer's meta is not there or does not fit")),
         }
@@ -97,10 +110,7 @@ impl Store {
 
     /// The layer that is the top of a chain and that an image needs.
     pub fn needed_layer(&self, chain: &ChainId) -> Result<Layer> {
-        self.layer(chain)?.ok_or_else(|| {
-            Error::corrupt(format!("the layer of chain {} is not in the store", chain.short()))
-                .hint("load or build the image again")
-        })
+        self.layer(chain)?.ok_or_else(|| self.missing(chain))
     }
 
     /// What a layer's folder says of it; nothing when that is not there or damaged.
@@ -111,23 +121,41 @@ impl Store {
 
     /// Whether a chain is there, without reading its layer.
     pub fn has_chain(&self, chain: &ChainId) -> bool {
-        let path = format!("chains/{}", chain.hex());
-        rustix::fs::statat(self.fd(), path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        self.has_own_chain(chain) || self.below().is_some_and(|below| below.has_chain(chain))
     }
 
-    /// Opens a layer's tree.
-    pub fn open_layer(&self, name: &str) -> Result<OwnedFd> {
-        let path = format!("layers/{name}/diff");
-        rustix::fs::openat(self.fd(), &path, DIRECTORY, Mode::empty())
-            .context(|| format!("open {path} in the store"))
+    /// The same in this store alone.
+    pub(super) fn has_own_chain(&self, chain: &ChainId) -> bool {
+        self.has("chains", chain)
+    }
+
+    /// The store that has a layer's folder. Names are random, so that no two have the same one; in
+    /// copies of a store they mean the same.
+    fn store_of(&self, name: &str) -> &Store {
+        match self.below() {
+            Some(below) if !is_dir(self.fd(), &format!("layers/{name}")) => below.store_of(name),
+            _ => self,
+        }
+    }
+
+    /// Opens a layer's tree; says too whether it has marks by name (`marks_by_name`).
+    pub fn open_layer(&self, name: &str) -> Result<(OwnedFd, bool)> {
+        let (store, path) = (self.store_of(name), format!("layers/{name}/diff"));
+        let tree = rustix::fs::openat(store.fd(), &path, DIRECTORY, Mode::empty())
+            .context(|| format!("open {path} in the store"))?;
+        Ok((tree, store.marks_by_name))
     }
 
     /// Opens the recipe for a foreign layer's very tar, and the folder of payloads that its tree
     /// no longer has; nothing for a layer that lath made.
     pub fn open_recipe(&self, name: &str) -> Result<Option<(OwnedFd, Option<OwnedFd>)>> {
-        let layer =
-            rustix::fs::openat(self.fd(), format!("layers/{name}"), DIRECTORY, Mode::empty())
-                .context(|| format!("open layers/{name} in the store"))?;
+        let layer = rustix::fs::openat(
+            self.store_of(name).fd(),
+            format!("layers/{name}"),
+            DIRECTORY,
+            Mode::empty(),
+        )
+        .context(|| format!("open layers/{name} in the store"))?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let recipe = match rustix::fs::openat(&layer, "tar", flags, Mode::empty()) {
             Ok(recipe) => recipe,

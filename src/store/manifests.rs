@@ -17,7 +17,16 @@ pub(super) const FOLDER: &str = "manifests";
 
 impl Store {
     /// The bytes of a manifest or an index. What is damaged is not there.
+    #[cfg(feature = "net")]
     pub fn manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
+        match (self.own_manifest(digest)?, self.below()) {
+            (None, Some(below)) => below.manifest(digest),
+            (own, _) => Ok(own),
+        }
+    }
+
+    /// The same in this store alone.
+    fn own_manifest(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let text = read_small(self.fd(), format!("{FOLDER}/{}", digest.hex()), json::MAX_BYTES)?;
         Ok(text.filter(|text| Digest::of(text) == *digest))
     }
@@ -28,11 +37,11 @@ impl Store {
             return Ok(());
         }
         let mut live = BTreeSet::new();
-        let named = self.digests()?;
+        let named = self.own_digests()?;
         let mut open: Vec<Digest> = named.iter().filter_map(|name| name.reference.digest).collect();
         while let Some(digest) = open.pop() {
             if live.insert(digest)
-                && let Some(text) = self.manifest(&digest)?
+                && let Some(text) = self.own_manifest(&digest)?
                 && let Ok(Manifest::Index(entries)) = Manifest::parse(&text)
             {
                 open.extend(entries.iter().map(|entry| entry.digest));

@@ -2,6 +2,7 @@
 //! Nobody else knows a path in there. docs/ARCHITECTURE.md draws the tree and the order in which
 //! things become visible.
 
+mod below;
 mod cache;
 #[cfg(feature = "fsck")]
 mod check;
@@ -68,26 +69,38 @@ pub struct Store {
     gauge: limit::Gauge,
     marks_by_name: bool,
     choice: OnceLock<Choice>,
+    /// The next one of the read-only stores below.
+    below: Option<Box<Store>>,
 }
 
 impl Store {
     /// Opens the store at `path`; makes it, with mode 0700, when it is not there.
     pub fn open(path: &Path) -> Result<Store> {
+        Store::open_as(path, false)
+    }
+
+    /// The same, or one that is below another: there it is only looked.
+    fn open_as(path: &Path, is_below: bool) -> Result<Store> {
         let open = || rustix::fs::open(path, DIRECTORY, Mode::empty());
         let root = match open() {
             Ok(root) => root,
-            Err(rustix::io::Errno::NOENT) => {
+            Err(rustix::io::Errno::NOENT) if !is_below => {
                 make_root(path)?;
                 open().context(|| format!("open the store {path:?}"))?
             }
             Err(other) => return Err(other).context(|| format!("open the store {path:?}")),
         };
         let stat = rustix::fs::fstat(&root).context(|| format!("stat {path:?}"))?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() {
+        let is_roots = is_below && stat.st_uid == 0;
+        if stat.st_uid != rustix::process::geteuid().as_raw() && !is_roots {
             let text = format!("the store {path:?} belongs to another user");
-            return Err(Error::new(Kind::Denied, text).hint("choose another place with --root"));
+            let hint = match is_below {
+                true => "make it again as root: without, files of images lose their owners",
+                false => "choose another place with --root",
+            };
+            return Err(Error::new(Kind::Denied, text).hint(hint));
         }
-        if stat.st_mode & 0o077 != 0 {
+        if stat.st_mode & 0o077 != 0 && !is_below {
             // Set-user-id files of images must not be reachable for others (CVE-2021-41091).
             rustix::fs::fchmod(&root, Mode::from_raw_mode(0o700))
                 .context(|| format!("chmod {path:?}"))?;
@@ -96,6 +109,9 @@ impl Store {
         let mut store = Store { path: path.to_owned(), ..Store::bare(root) };
         store.marks_by_name = match found {
             version::Found::Store(marks_by_name) => marks_by_name,
+            _ if is_below => {
+                return Err(Error::not_found("it is no store: it has no whole VERSION"));
+            }
             _ => driver::probe(store.fd()).inspect_err(|_| {
                 // Not left behind where it was made in vain; one with something in it stays.
                 let _ = std::fs::remove_dir(path);
@@ -110,7 +126,8 @@ impl Store {
     /// One that nothing is known of: enough to remove what is not needed.
     fn bare(root: OwnedFd) -> Store {
         let (gauge, choice) = (limit::Gauge::default(), OnceLock::new());
-        Store { root, path: PathBuf::new(), gauge, marks_by_name: false, choice }
+        let path = PathBuf::new();
+        Store { root, path, gauge, marks_by_name: false, choice, below: None }
     }
 
     /// Where it is.

@@ -78,7 +78,7 @@ impl Store {
     pub fn prune(&self, wanted: &Wanted) -> Result<Pruned> {
         let (_removing, _lock) = (self.removing()?, self.lock()?);
         let mut pruned = Pruned { bytes: self.collect(true)?.bytes, ..Pruned::default() };
-        let (leased, names) = (self.leased()?, self.names()?);
+        let (leased, names) = (self.leased()?, self.own_names()?);
         let is_named = |id: &ImageId| names.iter().any(|name| name.image == *id);
         let mut steps = self.all_steps()?;
         let mut order = Vec::new();
@@ -92,7 +92,7 @@ impl Store {
             let is_kept = match is_named {
                 true => step.records.is_empty() || wanted.is_vain,
                 false if wanted.nameless => false,
-                false => self.has_image(&step.id) || (wanted.is_vain && step.has_led),
+                false => self.has_own_image(&step.id) || (wanted.is_vain && step.has_led),
             };
             if !is_used && !is_kept {
                 let records = std::mem::take(&mut step.records);
@@ -143,11 +143,11 @@ impl Store {
     /// All steps with their records, and all images; each at least as recently used as what was
     /// made of it.
     fn all_steps(&self) -> Result<Steps> {
-        let mut ids = self.images()?;
+        let mut ids = self.own_images()?;
         let images = ids.len();
-        ids.extend(self.steps()?);
+        ids.extend(self.own_steps()?);
         let mut parents: Vec<ImageId> = ids.iter().take(images).copied().collect();
-        self.each_record(&mut |_, record| {
+        self.each_record(true, &mut |_, record| {
             ids.push(record.image);
             Ok(true)
         })?;
@@ -161,7 +161,7 @@ impl Store {
             steps.push(Step { id, parent, records, used, depth: 0, has_led: false });
         }
         let mut steps = Steps(steps);
-        self.each_record(&mut |path, record| {
+        self.each_record(true, &mut |path, record| {
             if let Some(step) = steps.get(&record.image) {
                 step.parent = record.parent.or(step.parent);
                 step.used = step.used.max(self.last_used(path).unwrap_or_default());

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::layers::EMPTY;
 use super::{CacheKey, Layer, Record, Scratch, Store, Workspace, manifests, refs};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::config::ImageConfig;
 use crate::image::digest::{ChainId, Digest, ImageId};
 use crate::image::reference::Reference;
@@ -135,6 +135,10 @@ impl Store {
         for new in &mut publication.layers {
             // Also by its chain: another process may have made the same layer before.
             scratch.uses(&new.layer.chain.hex())?;
+            // It has been made again; this one goes with the scratch.
+            if self.place_below(&new.layer.chain).is_some() {
+                continue;
+            }
             let content = match (&new.workspace, &new.name) {
                 (None, _) => EMPTY.to_owned(),
                 (Some(workspace), known) => {
@@ -153,12 +157,23 @@ impl Store {
             let text = format!("{content}\n");
             stage(scratch, chains, "chains", &new.layer.chain.hex(), text)?;
         }
-        let mut needed = Vec::new();
+        let (mut needed, mut seen) = (Vec::new(), BTreeSet::new());
         for new in &publication.images {
             let id = Digest::of(&new.text);
             let dir = if new.is_final { "images" } else { "steps" };
             needed.push(ImageConfig::parse(&new.text)?);
             stage(scratch, images, dir, &id.hex(), &new.text)?;
+        }
+        // Where the layers lie that they stand on, if that is not here.
+        for config in &needed {
+            for chain in config.chains() {
+                if let Some(place) = self.place_below(&chain)
+                    && seen.insert(chain)
+                    && !self.has_own_chain(&chain)
+                {
+                    stage(scratch, chains, "chains", &chain.hex(), format!("{place}\n"))?;
+                }
+            }
         }
         for new in &publication.records {
             let (dir, name) = new.key.path();
@@ -175,19 +190,13 @@ impl Store {
 
         let _lock = self.lock()?;
         // The same layer may have been made before: then that one stays and this one goes with the
-        // scratch.
-        for new in &publication.layers {
-            let chain = &new.layer.chain;
-            match self.layer(chain) {
-                Ok(None) => {}
-                Ok(Some(_)) => layers.retain(|(_, _, new)| new != chain),
-                // Of no use to anybody; this one is.
-                Err(error) if error.kind() == Kind::Corrupt => {
-                    self.unlink(&format!("chains/{}", chain.hex()))?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        // scratch. A record that leads to no layer is replaced.
+        chains.retain(|file| {
+            let chain = Digest::parse_hex(&file.name);
+            let is_there = chain.is_some_and(|chain| matches!(self.own_layer(&chain), Ok(Some(_))));
+            layers.retain(|(_, _, new)| !is_there || Some(*new) != chain);
+            !is_there
+        });
         for (from, name, _) in &layers {
             let to = format!("layers/{name}");
             match rustix::fs::renameat(scratch.dir(), from, self.fd(), &to) {
@@ -200,7 +209,7 @@ impl Store {
         if !layers.is_empty() {
             self.sync_dir("layers")?;
         }
-        self.reveal(scratch, chains, false)?;
+        self.reveal(scratch, chains, true)?;
         let mut seen = BTreeSet::new();
         for config in &needed {
             self.whole(config, &mut seen)?;
@@ -241,8 +250,8 @@ impl Store {
         self.publish(scratch, &mut Publication { names, ..Publication::default() })
     }
 
-    /// Renames files to their places. A chain, an image or a step that is there already has the
-    /// same meaning and stays; records and references are replaced.
+    /// Renames files to their places. An image or a step that is there already has the same
+    /// meaning and stays; all else is replaced.
     fn reveal(&self, scratch: &Scratch, files: &[Pending], replace: bool) -> Result<()> {
         let mut dirs: Vec<&str> = Vec::new();
         let mut parents: Vec<&str> = Vec::new();

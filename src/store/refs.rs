@@ -34,9 +34,28 @@ pub(super) fn file(reference: &Reference) -> String {
     }
 }
 
+fn tagged(repository: &str, file: &str) -> String {
+    format!("{repository}:{file}")
+}
+
+fn by_digest(repository: &str, file: &str) -> String {
+    match file.strip_prefix('@') {
+        Some(hex) => format!("{repository}@sha256:{hex}"),
+        None => String::new(),
+    }
+}
+
 impl Store {
     /// The image that a name means; one with a digest means it whatever its tag.
     pub fn named(&self, reference: &Reference) -> Result<Option<ImageId>> {
+        match (self.own_named(reference)?, self.below()) {
+            (None, Some(below)) => below.named(reference),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The same in this store alone.
+    pub(super) fn own_named(&self, reference: &Reference) -> Result<Option<ImageId>> {
         let path = format!("{}/{}", folder(reference), file(reference));
         let text = read_small(self.fd(), path, 256)?;
         Ok(text.and_then(|text| Digest::parse(String::from_utf8_lossy(&text).trim_end()).ok()))
@@ -44,26 +63,38 @@ impl Store {
 
     /// All names with tags, sorted.
     pub fn names(&self) -> Result<Vec<Name>> {
-        self.list(&|repository, tag| format!("{repository}:{tag}"))
+        self.list(false, &tagged)
+    }
+
+    /// Those of this store alone.
+    pub fn own_names(&self) -> Result<Vec<Name>> {
+        self.list(true, &tagged)
     }
 
     /// All names with digests, sorted.
     pub fn digests(&self) -> Result<Vec<Name>> {
-        self.list(&|repository, file| match file.strip_prefix('@') {
-            Some(hex) => format!("{repository}@sha256:{hex}"),
-            None => String::new(),
-        })
+        self.list(false, &by_digest)
+    }
+
+    /// Those of this store alone.
+    pub(super) fn own_digests(&self) -> Result<Vec<Name>> {
+        self.list(true, &by_digest)
     }
 
     /// Names of one kind: `text` makes them of a folder and a file; what is none is not taken.
-    fn list(&self, text: &dyn Fn(&str, &str) -> String) -> Result<Vec<Name>> {
-        let mut names = Vec::new();
+    fn list(&self, is_own: bool, text: &dyn Fn(&str, &str) -> String) -> Result<Vec<Name>> {
+        let mut names = match self.below() {
+            Some(below) if !is_own => below.list(false, text)?,
+            _ => Vec::new(),
+        };
         self.each_name("refs", &mut |folder| {
             let repository = folder.replace('%', "/");
             self.each_name(&format!("refs/{folder}"), &mut |file| {
                 if let Ok(reference) = Reference::parse(&text(&repository, file))
-                    && let Some(image) = self.named(&reference)?
+                    && let Some(image) = self.own_named(&reference)?
                 {
+                    // It hides the same one below.
+                    names.retain(|name: &Name| name.reference != reference);
                     names.push(Name { reference, image });
                 }
                 Ok(true)

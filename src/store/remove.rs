@@ -6,7 +6,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::{Freed, Name, Store};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::digest::ImageId;
 use crate::image::reference::Reference;
 
@@ -21,25 +21,36 @@ pub struct Removal {
     pub freed: Freed,
 }
 
+/// That something lies where nothing is written.
+fn read_only(what: &str) -> Error {
+    Error::new(Kind::Conflict, format!("{what} is in a read-only store, one of LATH_STORES"))
+        .hint("it cannot be removed; lath tag gives its name to another image")
+}
+
 impl Store {
     /// Takes a name away, and the image with its steps and layers when that was its last name.
     pub fn remove_name(&self, reference: &Reference) -> Result<Removal> {
         let (_removing, _lock) = (self.removing()?, self.lock()?);
         let mut removal = Removal::default();
-        let Some(image) = self.named(reference)? else { return Ok(removal) };
+        let Some(image) = self.own_named(reference)? else {
+            return match self.named(reference)? {
+                Some(_) => Err(read_only(&reference.to_string())),
+                None => Ok(removal),
+            };
+        };
         if self.unname(reference)? {
             removal.untagged.push(reference.clone());
         }
         let is_here =
             |name: &Name| name.image == image && name.reference.is_same_repository(reference);
         // What the registry calls it goes with its last tag there.
-        if !self.names()?.iter().any(is_here) {
-            for name in self.digests()?.into_iter().filter(is_here) {
+        if !self.own_names()?.iter().any(is_here) {
+            for name in self.own_digests()?.into_iter().filter(is_here) {
                 self.unname(&name.reference)?;
                 removal.untagged.push(name.reference);
             }
         }
-        if !self.names()?.iter().any(|name| name.image == image) {
+        if !self.own_names()?.iter().any(|name| name.image == image) {
             self.remove_image_locked(image, &mut removal)?;
             removal.freed = self.collect(false)?;
         }
@@ -49,6 +60,9 @@ impl Store {
 
     /// Takes an image away with all its names, its steps and its layers. No free space is needed.
     pub fn remove_image(&self, image: ImageId) -> Result<Removal> {
+        if self.is_known_below(&image) && !self.has_own_config(&image) {
+            return Err(read_only(&image.to_string()));
+        }
         self.remove_all(&[image], None)
     }
 
@@ -62,7 +76,7 @@ impl Store {
         let (_removing, _lock) = (self.removing()?, self.lock()?);
         let mut removal = Removal::default();
         let leased = if prune.is_some() { self.leased()? } else { BTreeSet::new() };
-        let names = self.names()?;
+        let names = self.own_names()?;
         for image in images.iter().filter(|image| !leased.contains(&image.hex())) {
             let mut own = names.iter().filter(|name| name.image == *image).peekable();
             if prune == Some(false) && own.peek().is_some() {
@@ -82,12 +96,17 @@ impl Store {
 
     fn remove_image_locked(&self, image: ImageId, removal: &mut Removal) -> Result<()> {
         // What it was called by registries goes with its last name.
-        for name in self.digests()?.into_iter().filter(|name| name.image == image) {
+        for name in self.own_digests()?.into_iter().filter(|name| name.image == image) {
             self.unname(&name.reference)?;
             removal.untagged.push(name.reference);
         }
         self.sync_dir("refs")?;
-        if self.unlink(&format!("images/{}", image.hex()))? {
+        let is_gone = self.unlink(&format!("images/{}", image.hex()))?;
+        // It stays below, and with it what was made of it here.
+        if self.is_known_below(&image) {
+            return Ok(());
+        }
+        if is_gone {
             removal.deleted.push(image);
         }
         self.remove_steps(image, removal)
@@ -99,7 +118,7 @@ impl Store {
     fn remove_steps(&self, image: ImageId, removal: &mut Removal) -> Result<()> {
         let mut parents: BTreeMap<ImageId, Option<ImageId>> = BTreeMap::new();
         let mut children: BTreeMap<ImageId, usize> = BTreeMap::new();
-        self.each_record(&mut |_, record| {
+        self.each_record(true, &mut |_, record| {
             // A step that makes a layer has two records.
             let is_new = parents.insert(record.image, record.parent).is_none();
             if let Some(parent) = record.parent.filter(|_| is_new) {
@@ -116,7 +135,7 @@ impl Store {
             }
         }
         let mut at = image;
-        while !self.has_image(&at) && children.get(&at).copied().unwrap_or(0) == 0 {
+        while !self.has_own_image(&at) && children.get(&at).copied().unwrap_or(0) == 0 {
             doomed.push(at);
             match parents.get(&at) {
                 Some(Some(parent)) => {
@@ -130,7 +149,7 @@ impl Store {
             }
         }
         let mut records = Vec::new();
-        self.each_record(&mut |path, record| {
+        self.each_record(true, &mut |path, record| {
             if doomed.contains(&record.image) {
                 records.push(path.to_owned());
             }
@@ -157,7 +176,7 @@ impl Store {
     ) -> Result<Vec<ImageId>> {
         let before = |id: &ImageId| parents.get(id).copied().flatten();
         let mut led_to_images = BTreeSet::new();
-        for id in self.images()? {
+        for id in self.own_images()? {
             let mut at = Some(id);
             while let Some(id) = at.filter(|id| led_to_images.insert(*id)) {
                 at = before(&id);

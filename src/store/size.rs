@@ -10,7 +10,6 @@ use rustix::fs::AtFlags;
 use super::Store;
 use crate::error::{Context, Kind, Result};
 use crate::image::digest::{ChainId, ImageId};
-use crate::sys::fs::read_small;
 use crate::sys::usage::{share, usage};
 
 /// Bytes of blocks, by what they are for.
@@ -38,7 +37,7 @@ impl Store {
     pub fn sizes(&self) -> Result<Sizes> {
         let leased = self.leased()?;
         let [mut in_use, mut of_image] = [const { BTreeSet::new() }; 2];
-        for id in self.images()? {
+        for id in self.own_images()? {
             for chain in self.chains_of(&id)? {
                 let layer = self.layer_name(&chain)?;
                 if leased.contains(&id.hex()) {
@@ -77,6 +76,14 @@ impl Store {
         Ok(sizes)
     }
 
+    /// What the stores below take on their disks.
+    pub fn bytes_below(&self) -> Result<u64> {
+        match self.below() {
+            Some(below) => Ok(usage(below.fd(), ".")? + below.bytes_below()?),
+            None => Ok(0),
+        }
+    }
+
     /// How many things the cache has: steps, cache mounts, and files of the context's.
     pub fn cached_things(&self) -> Result<usize> {
         let mut count = 0;
@@ -94,7 +101,7 @@ impl Store {
     /// The images that a process works with now.
     pub fn images_in_use(&self) -> Result<Vec<ImageId>> {
         let leased = self.leased()?;
-        let mut images = self.images()?;
+        let mut images = self.own_images()?;
         images.retain(|id| leased.contains(&id.hex()));
         Ok(images)
     }
@@ -114,9 +121,7 @@ impl Store {
 
     /// The name of a chain's layer; `empty` for one without entries.
     pub(super) fn layer_name(&self, chain: &ChainId) -> Result<String> {
-        let path = format!("chains/{}", chain.hex());
-        let content = read_small(self.fd(), path, 256)?.unwrap_or_default();
-        Ok(String::from_utf8_lossy(&content).trim_end().to_owned())
+        Ok(self.chain_record(chain)?.unwrap_or_default())
     }
 }
 

@@ -52,9 +52,13 @@ impl Store {
     /// What was fetched from this address the last time. A file that cannot be read is none.
     pub fn fetched(&self, address: &str) -> Result<Option<Fetched>> {
         let path = path(address);
-        let text = read_small(self.fd(), &path, 2 * LONGEST + 256)?;
         self.touch(&path);
-        Ok(text.and_then(|text| Fetched::parse(&String::from_utf8_lossy(&text))))
+        let text = read_small(self.fd(), &path, 2 * LONGEST + 256)?;
+        let own = text.and_then(|text| Fetched::parse(&String::from_utf8_lossy(&text)));
+        match self.below() {
+            Some(below) if own.is_none() => below.fetched(address),
+            _ => Ok(own),
+        }
     }
 
     /// Keeps that for the next time. It is not made durable: half of a file is none.

@@ -48,12 +48,14 @@ pub enum Remedy {
     Make,
     /// It is taken away, and that is no loss: it only spares work, and a power cut may tear it.
     Forget,
+    /// The store of this path is named in `LATH_STORES`: nothing is wrong here.
+    Name(String),
 }
 
 impl Fault {
     /// Whether nothing is wrong with what images are made of.
     pub fn is_note(&self) -> bool {
-        self.remedy == Remedy::Forget
+        matches!(self.remedy, Remedy::Forget | Remedy::Name(_))
     }
 }
 
@@ -128,8 +130,10 @@ struct Check<'a> {
     lock: Option<&'a Lock>,
     /// Layers with a fault that is told already.
     told_layers: BTreeSet<String>,
-    /// Chains that are not in their place and that a layer claims to be.
+    /// Chains that are not in their place and that a layer claims to be, or a store below has.
     claimed: BTreeSet<ChainId>,
+    /// Chains whose layers lie in read-only stores that are not there now, and those stores.
+    away: (BTreeSet<ChainId>, BTreeSet<String>),
 }
 
 impl Store {
@@ -155,6 +159,7 @@ impl Store {
             lock,
             told_layers: BTreeSet::new(),
             claimed: BTreeSet::new(),
+            away: Default::default(),
         };
         check.root()?;
         check.chains(content)?;

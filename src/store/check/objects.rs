@@ -6,9 +6,13 @@ use crate::image::config::ImageConfig;
 use crate::image::digest::{ChainId, Digest};
 use crate::image::json;
 use crate::image::reference::Reference;
+use crate::store::below::{self, is_place};
 use crate::store::{Layer, Record, Store, is_dir, layers, refs};
 
 const IN_LAYER: [&str; 5] = ["diff", "meta", "tar", "kept", "marks"];
+
+/// What is found of a layer whose content is another.
+const DAMAGED: &str = "a damaged one";
 
 impl Check<'_> {
     /// Each chain's record, and the layer that it names with all that is in it.
@@ -28,25 +32,48 @@ impl Check<'_> {
                     return Ok(());
                 };
                 let Some(name) = layer.name else { return Ok(()) };
+                let below = self.store.place_below(chain);
                 // Others may have removed it while it was read.
                 let is_bad = self.look(&mut |store| {
                     let is_there = store
                         .whole_layer(chain)?
                         .is_ok_and(|layer| layer.name.as_ref() == Some(&name));
-                    let remedy = Remedy::Lose(Lost::Layer(Some(*chain)));
+                    let lost = if below.is_some() { None } else { Some(*chain) };
+                    let remedy = Remedy::Lose(Lost::Layer(lost));
                     let object = format!("layers/{name}");
                     Ok(is_there.then(|| Fault { remedy, ..fault(&object, &expected, &found) }))
                 })?;
-                if is_bad {
-                    self.told_layers.insert(name.clone());
-                    self.done.bad_layers.insert(name);
-                    self.done.bad_chains.insert(*chain);
+                if !is_bad {
+                    return Ok(());
                 }
-                return Ok(());
+                self.told_layers.insert(name.clone());
+                self.done.bad_layers.insert(name);
+                if below.is_none() {
+                    self.done.bad_chains.insert(*chain);
+                    return Ok(());
+                }
+                DAMAGED.to_owned()
             }
+            Err(place) if is_place(&place) => match self.store.place_below(chain) {
+                Some(_) => return Ok(()),
+                None if self.store.is_below(&place) => format!("no such layer in {place:?}"),
+                None => return self.away(chain, place),
+            },
             Err(found) => found,
         };
         self.lost_chain(chain, &found, content)
+    }
+
+    /// A chain whose layer lies in a store that is not there now. Each such store is told once.
+    fn away(&mut self, chain: &ChainId, place: String) -> Result<()> {
+        self.away.0.insert(*chain);
+        if self.away.1.insert(place.clone()) {
+            let found = "other stores or none, so that images here lack layers";
+            let remedy = Remedy::Name(place.clone());
+            let fault = fault("LATH_STORES", &format!("the store {place:?}"), found);
+            self.done.faults.push(Fault { remedy, ..fault });
+        }
+        Ok(())
     }
 
     /// A chain whose record is of no use: written anew if a layer says that it is the one.
@@ -56,7 +83,11 @@ impl Check<'_> {
         found: &str,
         content: &mut Content<'_>,
     ) -> Result<()> {
-        let claim = self.claim(chain, content)?;
+        let below = self.store.place_below(chain).map(str::to_owned);
+        let claim = match below {
+            None => self.claim(chain, content)?,
+            below => below,
+        };
         let remedy = match &claim {
             Some(name) => Remedy::Write(format!("{name}\n")),
             None => Remedy::Lose(Lost::Layer(Some(*chain))),
@@ -67,7 +98,7 @@ impl Check<'_> {
             None => "a layer that is there and whole".to_owned(),
         };
         let is_bad = self.look(&mut |store| {
-            let is_bad = store.whole_layer(chain)?.is_err();
+            let is_bad = store.whole_layer(chain)?.is_err() || found == DAMAGED;
             let fault = || fault(&object, &expected, found);
             Ok(is_bad.then(|| Fault { remedy: remedy.clone(), ..fault() }))
         })?;
@@ -136,6 +167,8 @@ impl Check<'_> {
             let Some(id) = Digest::parse_hex(name) else { return Ok(()) };
             let path = format!("{dir}/{name}");
             let lose = Remedy::Lose(Lost::Image(id));
+            let text = check.store.below().and_then(|below| below.config_text(&id).ok()?);
+            let below = text.and_then(|text| String::from_utf8(text).ok());
             let mut is_bad = check.look(&mut |store| {
                 let expected = format!("a config of digest {}", id.short());
                 let found = match store.plain(&path, json::MAX_BYTES)? {
@@ -146,11 +179,15 @@ impl Check<'_> {
                     Err(_) if !store.exists(&path)? => None,
                     Err(found) => Some(found),
                 };
-                let remedy = lose.clone();
+                let remedy = match &below {
+                    Some(text) => Remedy::Write(text.clone()),
+                    None => lose.clone(),
+                };
                 Ok(found.map(|found| Fault { remedy, ..fault(&path, &expected, &found) }))
             })?;
-            let config = match check.store.plain(&path, json::MAX_BYTES)? {
-                Ok(text) if !is_bad => ImageConfig::parse(&text).ok(),
+            let config = match (check.store.plain(&path, json::MAX_BYTES)?, &below) {
+                (_, Some(text)) => ImageConfig::parse(text.as_bytes()).ok(),
+                (Ok(text), _) if !is_bad => ImageConfig::parse(&text).ok(),
                 _ => None,
             };
             if let Some(config) = config {
@@ -175,7 +212,10 @@ impl Check<'_> {
         content: &mut Content<'_>,
     ) -> Result<bool> {
         for (chain, diff) in config.chains().iter().zip(&config.diff_ids) {
-            let is_gone = !self.store.has_chain(chain) && self.store.exists(path)?;
+            if self.away.0.contains(chain) {
+                continue;
+            }
+            let is_gone = !self.store.has_own_chain(chain) && self.store.exists(path)?;
             let is_known = self.done.bad_chains.contains(chain) || self.claimed.contains(chain);
             if is_gone && !is_known {
                 self.lost_chain(chain, "nothing", content)?;
@@ -191,6 +231,7 @@ impl Check<'_> {
                     _ if is_bad => "a damaged or missing one",
                     Ok(layer) if layer.diff_id == *diff => return Ok(None),
                     Ok(_) => "another one",
+                    Err(_) if store.place_below(chain).is_some() => return Ok(None),
                     Err(_) => "none",
                 };
                 let is_there = store.exists(path)?;
@@ -286,13 +327,14 @@ impl Check<'_> {
 }
 
 impl Store {
-    /// The layer of a chain as far as its records go; or what is wrong with them.
+    /// The layer of a chain as far as its records go; or what is wrong with them: that it lies in
+    /// another store, whose path this is, may be right.
     pub(super) fn whole_layer(
         &self,
         chain: &ChainId,
     ) -> Result<std::result::Result<Layer, String>> {
         let path = format!("chains/{}", chain.hex());
-        let text = match self.plain(&path, 256)? {
+        let text = match self.plain(&path, below::RECORD)? {
             Ok(text) => text,
             Err(found) => return Ok(Err(found)),
         };
@@ -300,6 +342,9 @@ impl Store {
         let name = text.trim_end();
         if name == layers::EMPTY {
             return Ok(Ok(Layer::empty(*chain)));
+        }
+        if is_place(name) {
+            return Ok(Err(name.to_owned()));
         }
         if !layers::is_name(name) {
             return Ok(Err("no layer's name".into()));

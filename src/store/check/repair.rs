@@ -49,6 +49,7 @@ impl Store {
                         self.take_away(&fault.object)?;
                     }
                 }
+                Remedy::Name(_) => {}
                 Remedy::Remove | Remedy::Forget | Remedy::Lose(_) => {
                     self.take_away(&fault.object)?
                 }
@@ -77,7 +78,7 @@ impl Store {
     /// Records that lead to images that are no more.
     fn forget_records(&self, images: &BTreeSet<ImageId>) -> Result<()> {
         let mut paths = Vec::new();
-        self.each_record(&mut |path, record| {
+        self.each_record(true, &mut |path, record| {
             if images.contains(&record.image) {
                 paths.push(path.to_owned());
             }
