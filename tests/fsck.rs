@@ -267,6 +267,19 @@ fn what_has_no_owner_is_named_and_removed() {
 }
 
 #[test]
+fn containers_are_no_strays() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&["create", "--name", "kept", "busybox", "true"]);
+    assert!(lath.ok(&["fsck"]).starts_with("clean"));
+    lath.ok(&["fsck", "--repair"]);
+    lath.ok(&["start", "kept"]);
+    lath.ok(&["rm", "-f", "kept"]);
+}
+
+#[test]
 fn a_quick_check_reads_no_layers_and_a_whole_one_sees_every_attribute() {
     if !needs(HERE) {
         return;

@@ -103,7 +103,7 @@ pub struct Counts {
 pub type Content<'a> = dyn FnMut(&Layer) -> Result<Option<(String, String)>> + 'a;
 
 /// Names in the root that are no directory of each store's.
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "VERSION",
     "lock",
     "mounts",
@@ -114,6 +114,7 @@ const OTHERS: [&str; 12] = [
     super::manifests::FOLDER,
     "partial",
     "lists",
+    "containers",
     // What the user says of registries.
     "registries",
     // Of a file system that is the store's own.
