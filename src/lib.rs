@@ -9,12 +9,13 @@
 //!  3  archive -> snapshot   sandbox                   views of layers, processes, image files
 //!  2  plan -> instruction   layer   store   http      meaning, layer tars, the flat files, the net
 //!  1  dockerfile  image  pattern  event -> image      pure text and types
-//!  0  error  sys -> error  logging -> sys  sort  base64      the ground
+//!  0  error  sys -> error  logging -> sys  map -> sort  base64      the ground
 //! ```
 
 pub mod base64;
 pub mod error;
 pub mod logging;
+pub mod map;
 pub mod sort;
 pub mod sys;
 

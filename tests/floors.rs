@@ -20,6 +20,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("sys", 0, &["error"]),
     ("logging", 0, &["sys", "error"]),
     ("sort", 0, &[]),
+    ("map", 0, &["sort"]),
     ("base64", 0, &[]),
     ("dockerfile", 1, &[]),
     ("image", 1, &[]),
@@ -43,7 +44,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 
 /// All that the top floor sees of the floors below the one under it: what is typed and what is
 /// shown, never how it is done.
-const CLI_SEES: &[&str] = &["error", "sys", "logging", "sort", "base64", "image", "event"];
+const CLI_SEES: &[&str] = &["error", "sys", "logging", "sort", "map", "base64", "image", "event"];
 
 const LONGEST_FILE: usize = 600;
 const EMPTY_NAMES: &[&str] = &["util", "common", "helper", "manager", "misc"];

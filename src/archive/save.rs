@@ -4,7 +4,6 @@
 //! written in one go: sizes and digests are known before. Source: OCI image-spec, image-layout.md;
 //! docker's `manifest.json`.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::os::fd::AsFd;
@@ -25,6 +24,7 @@ use crate::layer::entry::{Attributes, Entry, Node};
 use crate::layer::verify::HashingWriter;
 use crate::layer::writer::Writer;
 use crate::layer::{Form, pack, replay};
+use crate::map::Map;
 use crate::store::{Layer, Scratch, Store};
 use crate::sys::flow::Outflow;
 use crate::sys::fs::copy_stream;
@@ -83,8 +83,7 @@ pub fn save(
     target: Target<'_>,
     listener: &mut dyn Listener,
 ) -> Result<Vec<Descriptor>> {
-    let mut gathered =
-        Gathered { store, scratch, style, blobs: BTreeMap::new(), lines: Vec::new() };
+    let mut gathered = Gathered { store, scratch, style, blobs: Map::default(), lines: Vec::new() };
     let (mut index, mut manifests) = (Vec::new(), Vec::new());
     let look = store.look()?;
     for (image, names) in images {
@@ -105,7 +104,7 @@ pub fn save(
             writer.entry(&entry(name, Node::Directory), &mut io::empty())?;
         }
     }
-    for (digest, blob) in &gathered.blobs {
+    for (digest, blob) in gathered.blobs.iter() {
         match blob {
             Blob::Text(text) => writer.text(&path(digest), text)?,
             Blob::Packed(file, size) => writer.file(&path(digest), *size, &mut |out| {
@@ -231,7 +230,7 @@ struct Gathered<'a> {
     store: &'a Store,
     scratch: &'a Scratch,
     style: &'a Style,
-    blobs: BTreeMap<Digest, Blob>,
+    blobs: Map<Digest, Blob>,
     /// Of docker's manifest.
     lines: Vec<Value>,
 }
@@ -262,7 +261,9 @@ impl Gathered<'_> {
                 }
                 Some(level) => self.packed(&layer, level, listener)?,
             };
-            self.blobs.entry(descriptor.digest).or_insert(blob);
+            if !self.blobs.contains_key(&descriptor.digest) {
+                self.blobs.insert(descriptor.digest, blob);
+            }
             layers.push(descriptor);
         }
         let mut line = Value::Object(Vec::new());

@@ -48,7 +48,7 @@ mod watch;
 mod work;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub use crate::archive::LayoutPlace;
 use crate::dockerfile::{self, Document, Fault};
@@ -58,6 +58,7 @@ use crate::image::digest::ImageId;
 use crate::image::platform::Platform;
 use crate::image::reference::Reference;
 use crate::instruction::Scope;
+use crate::map::Map;
 use crate::plan::{Plan, Stage};
 pub use crate::sandbox::{Limits, Network};
 use crate::session::Session;
@@ -77,7 +78,7 @@ pub struct Request {
     /// `-t`, in order.
     pub tags: Vec<Reference>,
     /// `--build-arg NAME=value`; a bare `NAME` has been given the caller's own value or left out.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: Map<String, String>,
     /// `--target`.
     pub target: Option<String>,
     /// `--no-cache`.

@@ -1,14 +1,14 @@
 //! What several steps of a build need, and one of them brings for all.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
+use crate::map::Map;
 
 type Slot<V> = Arc<Mutex<Option<V>>>;
 
 /// Things by their keys, each made once; who comes meanwhile waits for it.
-pub struct Once<V>(Mutex<BTreeMap<String, Slot<V>>>);
+pub struct Once<V>(Mutex<Map<String, Slot<V>>>);
 
 impl<V> Default for Once<V> {
     fn default() -> Self {
@@ -19,7 +19,17 @@ impl<V> Default for Once<V> {
 impl<V: Clone> Once<V> {
     /// What has this key, or is made now. When that fails, the next who asks tries it again.
     pub fn get(&self, key: String, make: impl FnOnce() -> Result<V>) -> Result<V> {
-        let slot = lock(&self.0).entry(key).or_default().clone();
+        let slot = {
+            let mut slots = lock(&self.0);
+            match slots.get(&key) {
+                Some(slot) => slot.clone(),
+                None => {
+                    let slot = Slot::default();
+                    slots.insert(key, slot.clone());
+                    slot
+                }
+            }
+        };
         let mut slot = lock(&slot);
         if let Some(made) = &*slot {
             return Ok(made.clone());

@@ -1,6 +1,6 @@
 //! What the stages of one build share: what each has come to, and which step is somebody's already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,7 @@ use super::source::Tree;
 use super::stage::Building;
 use super::work::Lazy;
 use crate::error::{Error, Kind, Result};
+use crate::map::Map;
 use crate::plan::Plan;
 #[cfg(feature = "net")]
 use crate::registry::CacheImage;
@@ -52,8 +53,8 @@ pub struct Shared<'a> {
 
 #[derive(Default)]
 struct State {
-    built: BTreeMap<usize, Building>,
-    steps: BTreeMap<Lineage, Option<Made>>,
+    built: Map<usize, Building>,
+    steps: Map<Lineage, Option<Made>>,
     /// The first failure: where in the order of the stages, and why.
     failure: Option<(usize, Error)>,
 }

@@ -1,7 +1,6 @@
 //! The stages in order: what each begins with, its triggers, its statements, and the image in the
 //! end.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Named;
@@ -20,6 +19,7 @@ use crate::image::platform::Platform;
 use crate::instruction::{
     CopyEffect, CopyFrom, Effect, Instruction, Lowered, RunMount, Scope, parse_trigger,
 };
+use crate::map::Map;
 use crate::pattern::Ignore;
 use crate::plan::{Base, Stage};
 use crate::snapshot::{Chain, Done, Ticket};
@@ -35,7 +35,7 @@ pub struct Walk<'a, 'b> {
     /// Why the step that is announced next is not from the cache.
     pub(super) why: Option<String>,
     /// What `--from` has led to in the stage at hand.
-    trees: BTreeMap<String, Arc<Tree>>,
+    trees: Map<String, Arc<Tree>>,
     /// The number of the last step that was announced.
     number: usize,
 }
@@ -43,7 +43,7 @@ pub struct Walk<'a, 'b> {
 impl<'a, 'b> Walk<'a, 'b> {
     /// Begins after so many steps.
     pub fn new(build: &'b Shared<'a>, listener: &'b mut dyn Listener, number: usize) -> Self {
-        let trees = BTreeMap::new();
+        let trees = Map::default();
         Walk { build, listener, text: String::new(), untold: None, why: None, trees, number }
     }
 

@@ -3,13 +3,13 @@
 //! Source: OCI image-spec, config.md; `Healthcheck`, `OnBuild` and `Shell` are docker's additions.
 //! Fields that are not known here are kept and written again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::digest::{ChainId, DiffId, Digest};
 use super::json::{Value, quote};
 use super::platform::Platform;
 use crate::error::{Context, Error, Result};
+use crate::map::Map;
 use crate::sort::sort;
 
 /// The PATH where an image names none; docker's.
@@ -50,7 +50,7 @@ pub struct ContainerConfig {
     /// Where the command starts; empty is `/`.
     pub working_dir: String,
     /// Labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Map<String, String>,
     /// The signal that stops it.
     pub stop_signal: Option<String>,
     /// The health check.

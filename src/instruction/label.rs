@@ -25,10 +25,11 @@ impl Meaning for Label {
 
     fn lower(&self, scope: &mut Scope) -> Result<Lowered> {
         let mut created_by = "LABEL".to_owned();
-        for (name, value) in expand("LABEL", &self.pairs, scope)? {
+        let pairs = expand("LABEL", &self.pairs, scope)?;
+        for (name, value) in &pairs {
             created_by.push_str(&format!(" {name}={value}"));
-            scope.config.labels.insert(name, value);
         }
+        scope.config.labels.extend(pairs);
         Ok(Lowered { effect: Effect::Config, created_by })
     }
 }

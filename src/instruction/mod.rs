@@ -27,7 +27,6 @@ mod volume;
 mod workdir;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 pub use add::Add;
 pub use arg::Arg;
@@ -52,6 +51,7 @@ pub use workdir::Workdir;
 
 use crate::image::config::ContainerConfig;
 use crate::image::platform::Platform;
+use crate::map::Map;
 
 /// What a step does to the image. Config changes have been applied to the scope's config when
 /// the effect comes out of lowering, so that a step from the cache has them too.
@@ -221,7 +221,7 @@ pub struct Scope {
     /// `ARG`s before the first FROM, with their values.
     pub global_args: Vec<(String, Option<String>)>,
     /// What the user gave with `--build-arg`.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: Map<String, String>,
     /// The platform that is built for.
     pub target_platform: Platform,
     /// The platform that builds.

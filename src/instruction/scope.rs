@@ -65,7 +65,7 @@ impl Scope {
             }
         }
         let mut unkeyed = Vec::new();
-        for (name, value) in &self.build_args {
+        for (name, value) in self.build_args.iter() {
             let lower = name.to_ascii_lowercase();
             if value.is_empty() || !PROXIES.contains(&lower.as_str()) {
                 continue;

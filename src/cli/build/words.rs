@@ -1,7 +1,7 @@
 //! The values of `lath build`'s options: one word to what it means.
 
-use std::collections::BTreeMap;
 
+use crate::map::Map;
 use crate::build::{LayoutPlace, Named, Network, Secret};
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
@@ -117,8 +117,8 @@ pub fn host(word: &str) -> Result<(String, String)> {
 pub fn build_args(
     words: &[String],
     own: &dyn Fn(&str) -> Option<String>,
-) -> Result<BTreeMap<String, String>> {
-    let mut args = BTreeMap::new();
+) -> Result<Map<String, String>> {
+    let mut args = Map::default();
     // As docker's build client does: the caller's own goes along.
     args.extend(own("SOURCE_DATE_EPOCH").map(|own| ("SOURCE_DATE_EPOCH".to_owned(), own)));
     for word in words {
@@ -131,8 +131,8 @@ pub fn build_args(
         }
         match value {
             Some(value) => args.insert(name.to_owned(), value),
-            None => args.remove(name),
-        };
+            None => drop(args.remove(name)),
+        }
     }
     Ok(args)
 }
