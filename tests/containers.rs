@@ -262,7 +262,9 @@ fn an_image_and_its_layers_stay_for_their_containers() {
     lath.build("own", "FROM busybox\nRUN echo kept > /kept\nCMD [\"cat\", \"/kept\"]\n");
     lath.ok(&["create", "--name", "reader", "own"]);
     assert_eq!(status(&lath, "reader"), "created");
-    lath.run(&["rmi", "-f", "own"]);
+    let refused = lath.fails(&["rmi", "own"]);
+    assert!(refused.contains("must be forced") && refused.contains("is using it"), "{refused}");
+    lath.ok(&["rmi", "-f", "own"]);
     lath.run(&["builder", "prune", "-af"]);
     lath.ok(&["start", "reader"]);
     lath.ok(&["wait", "reader"]);
@@ -326,6 +328,8 @@ fn lists_and_prunes_take_what_their_filters_say() {
     assert_eq!(names(&lath, &["-f", "status=exited"]), ["one", "three", "two"]);
     assert_eq!(names(&lath, &["-a", "-f", "name=t"]), ["three", "two"]);
     assert_eq!(names(&lath, &["-l"]), ["live"]);
+    let df = lath.ok(&["df", "--format", "{{.Type}} {{.TotalCount}} {{.Active}}"]);
+    assert!(df.contains("Containers 4 1\n"), "{df}");
     let pruned = lath.ok(&["container", "prune", "-f", "--filter", "label=kind=b"]);
     assert!(pruned.starts_with("Deleted Containers:\n"), "{pruned}");
     assert_eq!(names(&lath, &["-a"]), ["live", "one", "three"]);

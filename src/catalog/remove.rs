@@ -40,8 +40,18 @@ pub fn remove(session: &Session, word: &str, force: bool) -> Result<Removal> {
 fn remove_word(session: &Session, word: &str, force: bool) -> Result<Removal> {
     let store = &session.store;
     match resolve(store, word)? {
-        Resolved { name: Some(name), .. } => store.remove_name(&name),
+        Resolved { name: Some(name), image } => {
+            let others =
+                store.names()?.iter().any(|other| other.image == image && other.reference != name);
+            if !force && !others {
+                is_free(session, &image)?;
+            }
+            store.remove_name(&name)
+        }
         Resolved { name: None, image } => {
+            if !force {
+                is_free(session, &image)?;
+            }
             let names = store.names()?;
             if names.iter().filter(|name| name.image == image).count() > 1 && !force {
                 let text = format!(
@@ -56,6 +66,22 @@ fn remove_word(session: &Session, word: &str, force: bool) -> Result<Removal> {
                 return store.remove_image(image);
             }
             remove_step(session, image)
+        }
+    }
+}
+
+/// No container is one of this image.
+fn is_free(session: &Session, image: &ImageId) -> Result<()> {
+    match session.store.container_of(image)? {
+        None => Ok(()),
+        Some(id) => {
+            let container = id.get(..12).unwrap_or(&id);
+            let text = format!(
+                "conflict: unable to remove image {} (must be forced) - container {container} is using it",
+                image.short()
+            );
+            Err(Error::new(Kind::Conflict, text)
+                .hint("remove the container with lath rm, or the image with -f: its layers stay for the container"))
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Globals, Output, exit, images, listing, size};
 use crate::catalog::list::list;
 use crate::error::Result;
 use crate::image::json::Value;
+use crate::session::Session;
 
 /// Show what takes how much of the disk
 #[derive(FromArgs)]
@@ -53,9 +54,10 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let in_use = store.images_in_use()?.len();
     let own = store.own_images()?.len();
     let below = (store.images()?.len().saturating_sub(own), store.bytes_below()?);
+    let all = containers(&session)?;
     let rows = [
         ("Images", own, in_use, sizes.images, share(sizes.idle, sizes.images)),
-        ("Containers", 0, 0, 0, "0B".to_owned()),
+        ("Containers", all.0, all.1, sizes.containers, share(all.2, sizes.containers)),
         ("Local Volumes", 0, 0, 0, "0B".to_owned()),
         ("Build Cache", store.cached_things()?, 0, cache, size::human(sizes.cache)),
         // No row of docker's, and only there with LATH_STORES.
@@ -73,4 +75,23 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     });
     listing::print(args.format.as_deref(), TABLE, NAMES, &mut rows, out)?;
     Ok(exit::SUCCESS)
+}
+
+/// How many containers there are, how many of them run, and what the others take.
+#[cfg(feature = "containers")]
+fn containers(session: &Session) -> Result<(usize, usize, u64)> {
+    let (mut count, mut running, mut idle) = (0, 0, 0);
+    for container in crate::container::control::all(session)? {
+        count += 1;
+        match container.is_kept()? {
+            true => running += 1,
+            false => idle += container.bytes()?,
+        }
+    }
+    Ok((count, running, idle))
+}
+
+#[cfg(not(feature = "containers"))]
+fn containers(_: &Session) -> Result<(usize, usize, u64)> {
+    Ok((0, 0, 0))
 }

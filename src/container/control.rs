@@ -82,7 +82,7 @@ pub fn prune(session: &Session, is_taken: &dyn Fn(&Record) -> bool) -> Result<(V
         if !is_taken(&container.record) || !container.folder.hold()? {
             continue;
         }
-        bytes += crate::sys::usage::usage(container.folder.dir(), ".")?;
+        bytes += container.bytes()?;
         container.folder.remove()?;
         removed.push(container.record.id);
     }
@@ -100,6 +100,11 @@ impl Container {
     /// Whether somebody looks after it: it runs, or waits to be started again.
     pub fn is_kept(&self) -> Result<bool> {
         self.folder.is_held()
+    }
+
+    /// What it takes on the disk, besides its image.
+    pub fn bytes(&self) -> Result<u64> {
+        crate::sys::usage::usage(self.folder.dir(), ".")
     }
 
     /// Whether somebody has stopped it.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::{Store, seal};
 use crate::error::{Context, Error, Kind, Result};
+use crate::image::digest::ImageId;
 use crate::sys::fs::{open_dir, read_bounded, read_small, remove_tree, write_all, write_new};
 use crate::sys::signal;
 
@@ -99,6 +100,20 @@ impl Store {
             }
             Ok(true)
         })
+    }
+
+    /// A container of this image.
+    pub fn container_of(&self, image: &ImageId) -> Result<Option<String>> {
+        let Ok(all) = self.dir(CONTAINERS) else { return Ok(None) };
+        let (hex, mut found) = (image.hex(), None);
+        self.each_name(CONTAINERS, &mut |name| {
+            let text = read_small(all.as_fd(), format!("{name}/uses"), LIMIT)?.unwrap_or_default();
+            if String::from_utf8_lossy(&text).lines().any(|line| line == hex) {
+                found = Some(name.to_owned());
+            }
+            Ok(found.is_none())
+        })?;
+        Ok(found)
     }
 
     /// What containers use, added to what leases say.

@@ -21,6 +21,8 @@ pub struct Sizes {
     pub idle: u64,
     /// Steps, cache mounts and what else spares work.
     pub cache: u64,
+    /// Containers: what they have changed, and their logs.
+    pub containers: u64,
     /// Unfinished work.
     pub unfinished: u64,
 }
@@ -28,7 +30,7 @@ pub struct Sizes {
 impl Sizes {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.images + self.cache + self.unfinished
+        self.images + self.cache + self.containers + self.unfinished
     }
 }
 
@@ -67,6 +69,7 @@ impl Store {
             let row = match name.to_str() {
                 Some("layers") => return Ok(()),
                 Some("images" | "chains" | "refs" | "manifests" | "lists") => &mut sizes.images,
+                Some("containers") => &mut sizes.containers,
                 Some("tmp") => &mut sizes.unfinished,
                 _ => &mut sizes.cache,
             };
