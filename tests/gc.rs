@@ -140,7 +140,7 @@ fn prune_asks_and_takes_what_docker_takes() {
         (&["image", "prune", "--keep-storage", "1m"], "--keep-storage is for builder prune"),
         (&["builder", "prune", "--keep-storage", "x"], "invalid size"),
         (&["builder", "prune", "--filter", "until=x"], "until=x"),
-        (&["container", "prune"], "not supported yet"),
+        (&["container", "prune", "-f", "--filter", "x=y"], "invalid filter"),
     ] {
         let said = lath.run(words).failure(2);
         assert!(said.contains(says), "{said}");

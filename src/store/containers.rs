@@ -47,9 +47,28 @@ impl Store {
         self.make_dir(CONTAINERS)?;
         let all = self.dir(CONTAINERS)?;
         let says = || "make a container";
-        rustix::fs::mkdirat(&all, id, Mode::from_raw_mode(0o700)).context(says)?;
-        let dir = open_dir(all.as_fd(), id).context(says)?;
-        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).context(says)?;
+        let dir = loop {
+            match rustix::fs::mkdirat(&all, id, Mode::from_raw_mode(0o700)) {
+                // A sweeper has it, and will see to it.
+                Err(Errno::EXIST) => std::thread::sleep(Duration::from_millis(1)),
+                other => other.context(says)?,
+            }
+            let dir = match open_dir(all.as_fd(), id) {
+                // Swept by another process before it was locked.
+                Err(Errno::NOENT) => continue,
+                other => other.context(says)?,
+            };
+            let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+            match locked {
+                Err(Errno::WOULDBLOCK) => continue,
+                other => other.context(says)?,
+            }
+            if rustix::fs::fstat(&dir).context(says)?.st_nlink > 0
+                && rustix::fs::statat(&all, id, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+            {
+                break dir;
+            }
+        };
         write_new(dir.as_fd(), "uses", uses.as_bytes())?;
         if is_brief {
             write_new(dir.as_fd(), BRIEF, b"")?;
