@@ -1,7 +1,6 @@
 //! Brings back from an archive what the store has lost: layers and configs with the very digests
 //! that are missing, and nothing else.
 
-use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use crate::archive::load::{candidates, config, fill};
@@ -10,6 +9,7 @@ use crate::archive::tape::Tape;
 use crate::error::Result;
 use crate::event::Listener;
 use crate::image::digest::{ChainId, Digest, ImageId};
+use crate::sort::sort;
 use crate::store::{Checked, NewImage, Publication, Scratch, Store};
 
 /// Restores what it can of what a check has found missing; gives the chains and the images that
@@ -23,12 +23,13 @@ pub fn restore(
 ) -> Result<(Vec<ChainId>, Vec<ImageId>)> {
     let tape = Tape::open(input, store, scratch)?;
     let mut bad = checked.bad_chains.clone();
-    let named: BTreeSet<ImageId> = store.names()?.into_iter().map(|name| name.image).collect();
+    let mut named: Vec<ImageId> = store.names()?.into_iter().map(|name| name.image).collect();
+    sort(&mut named);
     let (mut chains, mut images) = (Vec::new(), Vec::new());
     for candidate in &candidates(&tape, None)? {
         let (text, config) = config(&tape, candidate)?;
         let id = Digest::of(&text);
-        let lacks_image = named.contains(&id) && !store.has_image(&id);
+        let lacks_image = named.binary_search(&id).is_ok() && !store.has_image(&id);
         let wants_image = lacks_image || checked.bad_images.contains(&id);
         let own: Vec<ChainId> =
             config.chains().into_iter().filter(|chain| bad.contains(chain)).collect();
