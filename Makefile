@@ -66,6 +66,10 @@ dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/, static and
 	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)) cc:targets/$(t).toml)
 	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
 
+small: ## dist/TRIPLE/lath-small and lath-bare-small of this machine, with a std built for size (docs/SIZE.md)
+	@tools/need cc cc:targets/$(ARCH).toml target:$(call triple,$(ARCH)) std-source
+	@tools/small $(ARCH)
+
 size: build ## what the bytes of the binary are
 	@tools/need readelf
 	@tools/size $(LATH) targets/$(ARCH).toml
@@ -86,4 +90,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance torture fuzz release dist size bench bench-parser install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture fuzz release dist small size bench bench-parser install clean
