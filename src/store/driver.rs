@@ -38,6 +38,11 @@ pub struct Choice {
     pub why: &'static str,
 }
 
+/// The store's root is marked with this once overlayfs was seen to work on it: a trial costs as
+/// much as a small container.
+const SEEN: &str = "trusted.lath.overlay";
+const OVERLAY: Choice = Choice { driver: Driver::Overlay, why: "overlayfs works on the store" };
+
 impl Store {
     /// Asks for a driver. Layers that overlayfs cannot read are an error.
     pub fn wish(&mut self, driver: Driver) -> Result<()> {
@@ -62,14 +67,37 @@ impl Store {
             if self.marks_by_name {
                 return copy("the store's file system cannot hold the marks of overlayfs");
             }
-            match self.try_overlay() {
-                Ok(()) => Choice { driver: Driver::Overlay, why: "overlayfs works on the store" },
+            let seen = self.seen();
+            let known = seen.as_deref().is_some_and(|seen| self.has_seen(seen));
+            match if known { Ok(()) } else { self.try_overlay() } {
+                Ok(()) => {
+                    if let Some(seen) = seen.filter(|_| !known) {
+                        // What cannot be noted is tried again the next time.
+                        let _ = rustix::fs::fsetxattr(self.fd(), SEEN, &seen, XattrFlags::empty());
+                    }
+                    OVERLAY
+                }
                 Err(error) => {
                     log::debug!("no overlay: {error}");
                     copy("overlayfs is not there, or cannot write to the store's file system")
                 }
             }
         })
+    }
+
+    /// What is noted when overlayfs was seen to work: since when this kernel runs, and that this is
+    /// the very folder, and no copy of it on another file system.
+    fn seen(&self) -> Option<Vec<u8>> {
+        let mut seen = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        let stat = rustix::fs::fstat(self.fd()).ok()?;
+        seen.extend_from_slice(format!("{} {}", stat.st_dev, stat.st_ino).as_bytes());
+        Some(seen)
+    }
+
+    fn has_seen(&self, seen: &[u8]) -> bool {
+        let mut noted = [0u8; 128];
+        let length = rustix::fs::fgetxattr(self.fd(), SEEN, &mut noted).unwrap_or(0);
+        noted.get(..length) == Some(seen)
     }
 
     fn try_overlay(&self) -> Result<()> {
