@@ -73,6 +73,14 @@ fn a_container_in_the_background_runs_speaks_stops_and_starts_again() {
         (vec!["web".to_owned()], "running".into())
     );
     assert_eq!(lath.ok(&["ps", "-q"]).trim(), &id[..12]);
+    // Whoever looks after it takes less than a megabyte.
+    let keeper = parent_of(pid(&lath, "web"));
+    until("its keeper is small", || {
+        let memory = fs::read_to_string(format!("/proc/{keeper}/smaps_rollup")).unwrap();
+        let pss =
+            memory.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
+        pss.unwrap().parse::<u64>().unwrap() < 1024
+    });
     let taken = lath.run(&["run", "-d", "--name", "web", "busybox", "true"]).failure(125);
     assert!(taken.contains("is already in use by container"), "{taken}");
     let refused = lath.fails(&["rm", "web"]);

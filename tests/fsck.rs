@@ -276,6 +276,18 @@ fn containers_are_no_strays() {
     assert!(lath.ok(&["fsck"]).starts_with("clean"));
     lath.ok(&["fsck", "--repair"]);
     lath.ok(&["start", "kept"]);
+    // A damaged one is told, and taken away by whoever wants that.
+    let id = lath.ok(&["create", "busybox", "true"]);
+    let folder = lath.store().join("containers").join(id.trim());
+    let config = fs::read_to_string(folder.join("config")).unwrap();
+    fs::write(folder.join("config"), config.replace("busybox", "busybux")).unwrap();
+    for words in [&["fsck"][..], &["fsck", "--repair"]] {
+        let said = lath.run(words).all();
+        assert!(said.contains(&format!("lath rm -f {}", id.trim())), "{said}");
+        assert!(folder.is_dir());
+    }
+    lath.ok(&["rm", "-f", id.trim()]);
+    assert!(lath.ok(&["fsck"]).starts_with("clean"));
     lath.ok(&["rm", "-f", "kept"]);
 }
 

@@ -67,7 +67,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     for fault in &checked.faults {
         let note = if fault.is_note() { "note: " } else { "" };
         write!(out, "{note}{}: expected {}, found {}", fault.object, fault.expected, fault.found)?;
-        match args.repair {
+        match args.repair && !is_left(fault) {
             true => writeln!(out)?,
             false => writeln!(out, "; mend: {}", mend(fault))?,
         }
@@ -92,15 +92,22 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let repaired = repaired.context(|| "repair the store")?;
     for fault in &repaired.faults {
         let how = match fault.remedy {
-            Remedy::Name(_) => continue,
+            Remedy::Name(_) | Remedy::Command(_) => continue,
             Remedy::Write(_) | Remedy::Make => "Written anew",
             _ => "Removed",
         };
         writeln!(out, "{how}: {}", fault.object)?;
     }
     let [layers, images] = repaired.restored;
-    writeln!(out, "{count} faults mended; {layers} layers and {images} images restored")?;
-    Ok(exit::SUCCESS)
+    let left = checked.faults.iter().filter(|fault| is_left(fault)).count();
+    let mended = count.saturating_sub(left);
+    writeln!(out, "{mended} faults mended; {layers} layers and {images} images restored")?;
+    Ok(if left > 0 { exit::FAILED } else { exit::SUCCESS })
+}
+
+/// Whether it is not for `--repair` to mend.
+fn is_left(fault: &Fault) -> bool {
+    matches!(fault.remedy, Remedy::Command(_))
 }
 
 /// The command that mends a fault.
@@ -109,6 +116,7 @@ fn mend(fault: &Fault) -> Cow<'_, str> {
         Remedy::Lose(Lost::Layer(Some(_)) | Lost::Image(_) | Lost::Name) => {
             "lath fsck --repair --from ARCHIVE".into()
         }
+        Remedy::Command(command) => command.as_str().into(),
         Remedy::Name(path) => format!("LATH_STORES={path}").into(),
         _ => "lath fsck --repair".into(),
     }

@@ -173,14 +173,21 @@ impl Kept {
         state: &mut State,
     ) -> Result<(i32, bool)> {
         const STEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-        process::let_go_of_code();
+        // After that long without a word nothing more is expected soon.
+        const QUIET: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let mut is_quiet = false;
         let pid = self.launched.running.pid;
         let (mut sources, mut end_by) = (self.sources, None);
         let mut buffer = vec![0u8; 16 << 10];
         loop {
             let files: Vec<&OwnedFd> = sources.iter().map(|(_, file)| file).collect();
             // Nobody wakes up for nothing.
-            let ready = watch(&files, end_by.map(|_| &STEP))?;
+            let wait = if is_quiet { None } else { Some(&QUIET) };
+            let ready = watch(&files, end_by.map(|_| &STEP).or(wait))?;
+            is_quiet = !ready.contains(&true);
+            if is_quiet {
+                process::let_go_of_code();
+            }
             let mut closed = Vec::new();
             for (at, (source, file)) in sources.iter().enumerate() {
                 if ready.get(at) == Some(&true) && !log.take(*source, file, &mut buffer) {

@@ -16,12 +16,12 @@ use crate::sys::signal;
 
 const CONTAINERS: &str = "containers";
 /// What a container is; a folder without it was never finished.
-const CONFIG: &str = "config";
+pub(super) const CONFIG: &str = "config";
 const STATE: &str = "state";
 /// In the folder of a container that goes with its process: nobody needs what is left of it.
 const BRIEF: &str = "brief";
 /// Larger ones are no records.
-const LIMIT: usize = 4 << 20;
+pub(super) const LIMIT: usize = 4 << 20;
 /// Between two looks at a lock that somebody else holds.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -69,9 +69,11 @@ impl Store {
                 break dir;
             }
         };
-        write_new(dir.as_fd(), "uses", uses.as_bytes())?;
-        if is_brief {
-            write_new(dir.as_fd(), BRIEF, b"")?;
+        let uses = write_new(dir.as_fd(), "uses", uses.as_bytes())?;
+        match is_brief {
+            true => drop(write_new(dir.as_fd(), BRIEF, b"")?),
+            // Without it its layers would go.
+            false => rustix::fs::fdatasync(&uses).context(says)?,
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let state = rustix::fs::openat(&dir, STATE, flags, Mode::from_raw_mode(0o600));

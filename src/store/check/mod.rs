@@ -6,6 +6,7 @@
 //! lock, since others may work on the store meanwhile.
 
 mod aids;
+mod containers;
 mod objects;
 mod repair;
 
@@ -48,6 +49,8 @@ pub enum Remedy {
     Make,
     /// It is taken away, and that is no loss: it only spares work, and a power cut may tear it.
     Forget,
+    /// Somebody must decide: by this command it is taken away.
+    Command(String),
     /// The store of this path is named in `LATH_STORES`: nothing is wrong here.
     Name(String),
 }
@@ -170,6 +173,7 @@ impl Store {
         check.layers()?;
         check.records()?;
         check.names()?;
+        check.containers()?;
         check.aids(mountpoints)?;
         Ok(check.done)
     }

@@ -49,7 +49,7 @@ impl Store {
                         self.take_away(&fault.object)?;
                     }
                 }
-                Remedy::Name(_) => {}
+                Remedy::Name(_) | Remedy::Command(_) => {}
                 Remedy::Remove | Remedy::Forget | Remedy::Lose(_) => {
                     self.take_away(&fault.object)?
                 }
