@@ -219,6 +219,11 @@ fn another_program_runs_in_a_container_that_runs() {
     assert_eq!(lath.run(&["exec", "box", "nosuch"]).code, 127);
     let given = lath.give(&["exec", "-i", "box", "cat"], b"through\n").success();
     assert_eq!(given.stdout, "through\n");
+    // From a directory as a stream `..` would lead up to the host's root.
+    let mut command = lath.command(&["exec", "-i", "box", "cat"]);
+    let refused = command.stdin(fs::File::open("/").unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("standard stream is a directory"), "{said}");
     lath.ok(&["stop", "-t", "0", "box"]);
     let refused = lath.run(&["exec", "box", "true"]);
     assert!(refused.stderr.contains("container box is not running"), "{}", refused.stderr);

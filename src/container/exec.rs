@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 
 use super::relay::{Own, pair};
+use super::start::OwnStreams;
 use super::{Container, keeper, powers};
 use crate::error::Result;
 use crate::sandbox::{self, Cgroup, Guest, Limits, Powers, Streams, World};
@@ -77,10 +78,7 @@ pub fn exec(container: &Container, request: &Request) -> Result<i32> {
         let terminal = sandbox::receive(here.as_fd())?;
         return own.relay(&terminal, pid);
     }
-    let null = sandbox::null()?;
-    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    let input = if request.interactive { input.as_fd() } else { null.as_fd() };
-    let streams = Streams::Files([input, output.as_fd(), errors.as_fd()]);
-    let pid = world.start(&guest(streams))?;
+    let own = OwnStreams::new()?;
+    let pid = world.start(&guest(own.given(request.interactive)?))?;
     sandbox::supervise(pid)
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 use super::log::{Source, Writer};
+use super::relay::pair;
 use super::restart::pause;
 use super::start::Launched;
 use super::{Container, State, control};
@@ -148,9 +148,7 @@ struct Kept {
 impl Kept {
     fn start(session: &Session, container: &Container, before: &State) -> Result<(Kept, State)> {
         if container.record.flags.tty {
-            let (here, there) =
-                socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                    .context(|| "socketpair")?;
+            let (here, there) = pair()?;
             let streams = Streams::Terminal(there.as_fd());
             let (launched, state) = container.launch(session, streams, before)?;
             let terminal = sandbox::receive(here.as_fd())?;

@@ -87,14 +87,8 @@ impl Container {
         if self.record.flags.tty {
             return super::relay::run(self, session);
         }
-        let null = sandbox::null()?;
-        let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        let given = self.record.flags.interactive.then_some(input.as_fd());
-        for stream in given.into_iter().chain([output.as_fd(), errors.as_fd()]) {
-            refuse_directory(stream)?;
-        }
-        let input = given.unwrap_or(null.as_fd());
-        let streams = Streams::Files([input, output.as_fd(), errors.as_fd()]);
+        let own = OwnStreams::new()?;
+        let streams = own.given(self.record.flags.interactive)?;
         let (launched, mut state) = self.launch(session, streams, &State::default())?;
         let ended = sandbox::supervise(launched.running.pid);
         state.code = *ended.as_ref().unwrap_or(&1);
@@ -210,6 +204,25 @@ fn bind(volume: &Volume) -> Result<Bind> {
     // A single device that the caller has named is meant to be one.
     let target = volume.target.clone();
     Ok(Bind { content, target, is_dir, readonly: volume.readonly, is_device: !is_dir })
+}
+
+/// The streams of this process, open.
+pub(super) struct OwnStreams(OwnedFd, std::io::Stdin, std::io::Stdout, std::io::Stderr);
+
+impl OwnStreams {
+    /// Takes them.
+    pub fn new() -> Result<OwnStreams> {
+        Ok(OwnStreams(sandbox::null()?, std::io::stdin(), std::io::stdout(), std::io::stderr()))
+    }
+
+    /// As a program gets them: the input only where that is wanted.
+    pub fn given(&self, is_interactive: bool) -> Result<Streams<'_>> {
+        let OwnStreams(null, input, output, errors) = self;
+        let input = if is_interactive { input.as_fd() } else { null.as_fd() };
+        let streams = [input, output.as_fd(), errors.as_fd()];
+        streams.into_iter().try_for_each(refuse_directory)?;
+        Ok(Streams::Files(streams))
+    }
 }
 
 /// A directory of the host as a stream would be a way out of the container: from it `..` leads up
