@@ -32,12 +32,15 @@ fuzz_target!(|input: &[u8]| {
     let (result, bytes) = peak(|| expander.word(word));
     if let Ok(result) = &result {
         assert!(result.len() <= (16 << 20) + word.len());
-        // The text, and the copy that a growing string makes; a pattern with its places takes up to
-        // twenty times its text. A pattern or a replacement, in which variables stand, may be large on
+        // The text, and the copy that a growing string makes; a pattern of at most 1 MiB is taken apart
+        // into four times its text. A pattern or a replacement, in which variables stand, may be large on
         // the way to a small result; the limit holds for it too.
         let is_bounded_so = !word.contains(['/', '%', '#']);
-        let most = if is_bounded_so { result.len() + text.len() } else { 16 << 20 };
-        assert!(bytes <= 32 * most + 4096, "{bytes} for {}", result.len());
+        let most = match is_bounded_so {
+            true => 4 * (result.len() + text.len()) + 4096,
+            false => (4 * 16 + 8) << 20,
+        };
+        assert!(bytes <= most, "{bytes} for {}", result.len());
     }
     let words = expander.words(word);
     if !word.contains(['$', '\'', '"', escape]) {

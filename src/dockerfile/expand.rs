@@ -391,6 +391,7 @@ fn unsupported(modifier: &str) -> String {
 }
 
 fn invalid(pattern: &str, what: &str) -> String {
+    let pattern: String = pattern.chars().take(400).collect();
     format!("invalid pattern ({pattern}) in substitution: {what}")
 }
 

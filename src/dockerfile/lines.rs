@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::str::from_utf8;
 
 use super::{
-    Document, Fault, Heredoc, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc,
-    json_form, scan,
+    Document, Fault, MAX_BYTES, MAX_FAULTS, Statement, directives, flags, heredoc, json_form, scan,
 };
 
 /// Reads a whole Dockerfile; all faults of form are gathered, at most ten.
@@ -22,9 +21,9 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     while let Some(line) = parser.logical_line() {
         is_empty = false;
         // Else no fault is left to find: no here-document is opened, and few flags fit.
-        let may_open = parser.may_open_heredocs(&line);
-        if may_open || line.text.len() > flags::MAX_FLAGS {
-            parser.parts(&line, may_open);
+        let sign = parser.sign(&line);
+        if sign.is_some() || line.text.len() > flags::MAX_FLAGS {
+            parser.parts(&line, sign);
         }
         if let Cow::Owned(text) = line.text {
             parser.spare_text = text.into_bytes();
@@ -104,8 +103,8 @@ impl<'a> Iterator for Statements<'a> {
     fn next(&mut self) -> Option<Statement<'a>> {
         loop {
             let line = self.logical_line()?;
-            let may_open = self.may_open_heredocs(&line);
-            let Some(Parts { below, keyword_end, rest_start }) = self.parts(&line, may_open) else {
+            let sign = self.sign(&line);
+            let Some(Parts { below, keyword_end, rest_start }) = self.parts(&line, sign) else {
                 continue;
             };
             return Some(Statement {
@@ -206,12 +205,17 @@ impl<'a> Statements<'a> {
         Some(LogicalLine { text, first, comments: above.unwrap_or_default(), empty_continuation })
     }
 
-    fn may_open_heredocs(&self, line: &LogicalLine<'_>) -> bool {
-        self.has_sign && heredoc::may_be_opened_by(&line.text)
+    /// Where the first `<` of a line stands, without which it opens no here-document.
+    #[inline(always)]
+    fn sign(&self, line: &LogicalLine<'_>) -> Option<usize> {
+        if !self.has_sign {
+            return None;
+        }
+        scan::position(line.text.as_bytes(), |byte| byte == b'<')
     }
 
     /// Takes a line apart, and reads its here-documents; nothing if it is wrong.
-    fn parts(&mut self, line: &LogicalLine<'a>, may_open: bool) -> Option<Parts<'a>> {
+    fn parts(&mut self, line: &LogicalLine<'a>, sign: Option<usize>) -> Option<Parts<'a>> {
         let first = line.first;
         let (flags, keyword_end, rest_start) = split(&line.text);
         if flags > flags::MAX_FLAGS {
@@ -220,17 +224,28 @@ impl<'a> Statements<'a> {
             return None;
         }
         let mut below = "";
-        if may_open
+        if let Some(sign) = sign
+            && let only = heredoc::only(line.text.as_bytes(), sign)
+            && (only.is_some() || heredoc::may_be_opened_by(&line.text, sign))
             && may_hold_heredocs(
                 line.text.get(..keyword_end).unwrap_or_default(),
                 line.text.get(rest_start..).unwrap_or_default(),
             )
         {
             let (from, mut count) = (self.rest, 0);
-            heredoc::opened_by(&line.text, &mut |document| {
-                count += 1;
-                self.pass(&document, count, first)
-            })?;
+            match only {
+                Some(name) => self.pass(name, false, first)?,
+                None => heredoc::opened_by(&line.text, &mut |document| {
+                    count += 1;
+                    if count > heredoc::MAX_HEREDOCS {
+                        let most = heredoc::MAX_HEREDOCS;
+                        let problem = format!("more than {most} heredocs in a line");
+                        self.faults.push(Fault::new(first, problem));
+                        return None;
+                    }
+                    self.pass(document.name.as_bytes(), document.strip_tabs, first)
+                })?,
+            }
             below = self.text_of(from, from.len() - self.rest.len())?;
         }
         Some(Parts { below, keyword_end, rest_start })
@@ -277,15 +292,11 @@ impl<'a> Statements<'a> {
         Some((Cow::Owned(joined), empty.then_some(self.line)))
     }
 
-    /// Passes the text of a here-document, one of so many of its statement.
-    fn pass(&mut self, document: &Heredoc<'_>, count: usize, first: usize) -> Option<()> {
-        if count > heredoc::MAX_HEREDOCS {
-            let most = heredoc::MAX_HEREDOCS;
-            self.faults.push(Fault::new(first, format!("more than {most} heredocs in a line")));
-            return None;
-        }
-        let Some((_, length, lines)) = document.measure(self.rest) else {
-            let name = &document.name;
+    /// Passes the text of a here-document.
+    #[inline(always)]
+    fn pass(&mut self, name: &[u8], strip_tabs: bool, first: usize) -> Option<()> {
+        let Some((_, length, lines)) = heredoc::measure(self.rest, name, strip_tabs) else {
+            let name = String::from_utf8_lossy(name);
             self.rest = &[];
             self.faults.push(
                 Fault::new(first, "unterminated heredoc")
@@ -352,18 +363,29 @@ fn continued(line: &[u8], escape: char) -> Option<&[u8]> {
 /// rest begins.
 fn split(line: &str) -> (usize, usize, usize) {
     let keyword_end = scan::position(line.as_bytes(), scan::is_blank).unwrap_or(line.len());
+    // Most have one blank there and no flag.
+    if let Some([_, next @ b'!'..=b'~', ..]) = line.as_bytes().get(keyword_end..)
+        && *next != b'-'
+    {
+        return (0, keyword_end, keyword_end + 1);
+    }
     let (flags, rest) = flags::split(line.get(keyword_end..).unwrap_or_default(), None);
     (flags, keyword_end, line.len() - rest.len())
 }
 
 fn may_hold_heredocs(keyword: &str, rest: &str) -> bool {
-    let is = |name: &str| keyword.eq_ignore_ascii_case(name);
-    if is("RUN") || is("COPY") || is("ADD") {
-        return !json_form::is_array(rest);
+    let is_taker = matches!(
+        keyword.as_bytes(),
+        [b'R' | b'r', b'U' | b'u', b'N' | b'n']
+            | [b'A' | b'a', b'D' | b'd', b'D' | b'd']
+            | [b'C' | b'c', b'O' | b'o', b'P' | b'p', b'Y' | b'y']
+    );
+    if is_taker {
+        return rest.as_bytes().first() != Some(&b'[') || !json_form::is_array(rest);
     }
     let (_, end, start) = split(rest);
     let trigger = rest.get(..end).unwrap_or_default();
-    is("ONBUILD")
+    keyword.eq_ignore_ascii_case("ONBUILD")
         && !trigger.eq_ignore_ascii_case("ONBUILD")
         && may_hold_heredocs(trigger, rest.get(start..).unwrap_or_default())
 }

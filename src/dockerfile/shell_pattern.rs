@@ -7,6 +7,10 @@ use super::expand::MAX_RESULT;
 /// How many comparisons the patterns of one text may take.
 const MAX_WORK: usize = 20_000_000;
 
+/// How long a pattern may be: taken apart it is four times as large. In how many of its places a
+/// match may be at once is bounded by the comparisons.
+const MAX_TEXT: usize = 1 << 20;
+
 enum Token {
     Char(char),
     /// `?`
@@ -31,7 +35,10 @@ pub(super) struct Pattern {
 
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Pattern, String> {
-        let mut tokens = Vec::new();
+        if text.len() > MAX_TEXT {
+            return Err("it is larger than 1 MiB".to_owned());
+        }
+        let mut tokens = Vec::with_capacity(text.len());
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
             tokens.push(match c {
@@ -240,5 +247,7 @@ mod tests {
         assert!(Pattern::parse("a\\").is_err());
         let stars = Pattern::parse(&"*a".repeat(3000)).unwrap();
         assert!(stars.replace(&"a".repeat(100_000), "b", true, &mut 0).is_err());
+        assert!(Pattern::parse(&"a".repeat(MAX_TEXT)).is_ok());
+        assert!(Pattern::parse(&"a".repeat(MAX_TEXT + 1)).is_err());
     }
 }
