@@ -7,7 +7,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let code = lath::cli::main(std::env::args_os());
+    let mut words = std::env::args_os();
+    let is_init = words.next().is_some_and(|name| name == lath::container::init::PATH);
+    let code = if is_init { lath::container::init::main(words) } else { lath::cli::main(words) };
     // The kernel keeps eight bits.
     ExitCode::from((code & 0xff) as u8)
 }

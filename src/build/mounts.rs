@@ -9,7 +9,7 @@ use super::source::{Found, Tree};
 use crate::error::{Context, Error, Result};
 use crate::instruction::RunMount;
 use crate::pattern::Ignore;
-use crate::sandbox::{Bind, Content};
+use crate::sandbox::{Bind, Content, Tmpfs};
 use crate::snapshot::{Chain, Snapshot};
 use crate::sort::sort_by;
 use crate::store::{CacheMount, Driver, Scratch, Sharing, Store, Workspace};
@@ -80,7 +80,7 @@ impl Maker<'_> {
     pub fn add(&mut self, mount: &RunMount, files: Files) -> Result<()> {
         let says = || format!("mount {} {}", mount.kind, mount.target);
         match mount.kind.as_str() {
-            "tmpfs" => self.put(mount, Content::Tmpfs(mount.size_bytes), true),
+            "tmpfs" => self.put(mount, Content::Tmpfs(Tmpfs::of_size(mount.size_bytes)), true),
             "bind" => self.bind(mount, files).context(says)?,
             "cache" => self.cache(mount, files).context(says)?,
             "secret" => self.secret(mount)?,

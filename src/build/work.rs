@@ -52,7 +52,7 @@ impl Lazy {
         scratch.uses(&state.found.join("\n"))?;
         let committer = Committer::start(session.store.clone(), scratch.clone())?;
         let mountpoints = session.store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
-        let files = NetworkFiles::of_host(hosts);
+        let files = NetworkFiles::of_host(hosts, sandbox::Dns::default());
         let made = Arc::new(Work { mountpoints, scratch, committer, files });
         state.work = Some(made.clone());
         state.look = None;

@@ -55,10 +55,11 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let own = store.own_images()?.len();
     let below = (store.images()?.len().saturating_sub(own), store.bytes_below()?);
     let all = containers(&session)?;
+    let volumes = volumes(&session)?;
     let rows = [
         ("Images", own, in_use, sizes.images, share(sizes.idle, sizes.images)),
         ("Containers", all.0, all.1, sizes.containers, share(all.2, sizes.containers)),
-        ("Local Volumes", 0, 0, 0, "0B".to_owned()),
+        ("Local Volumes", volumes.0, volumes.1, sizes.volumes, share(volumes.2, sizes.volumes)),
         ("Build Cache", store.cached_things()?, 0, cache, size::human(sizes.cache)),
         // No row of docker's, and only there with LATH_STORES.
         ("Read-only Stores", below.0, 0, below.1, "0B".to_owned()),
@@ -89,6 +90,26 @@ fn containers(session: &Session) -> Result<(usize, usize, u64)> {
         }
     }
     Ok((count, running, idle))
+}
+
+/// How many volumes there are, how many of them containers have, and what the others take.
+#[cfg(feature = "containers")]
+fn volumes(session: &Session) -> Result<(usize, usize, u64)> {
+    let used = super::volume::users(session)?;
+    let (mut count, mut in_use, mut idle) = (0, 0, 0);
+    for volume in session.store.volumes()? {
+        count += 1;
+        match used.contains(&volume.name) {
+            true => in_use += 1,
+            false => idle += session.store.volume_bytes(&volume.name)?,
+        }
+    }
+    Ok((count, in_use, idle))
+}
+
+#[cfg(not(feature = "containers"))]
+fn volumes(_: &Session) -> Result<(usize, usize, u64)> {
+    Ok((0, 0, 0))
 }
 
 #[cfg(not(feature = "containers"))]

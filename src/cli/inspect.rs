@@ -95,7 +95,7 @@ fn object(session: &Session, name: &str, noun: &str) -> Result<Option<Value>> {
     if noun != "image"
         && let Some(container) = crate::container::control::find_one(session, name)?
     {
-        return crate::container::inspect::inspect(&container).map(Some);
+        return crate::container::inspect::inspect(session, &container).map(Some);
     }
     if noun == "container" {
         return Ok(None);

@@ -168,6 +168,8 @@ commands! {
     rename,
     #[cfg(feature = "containers")]
     rm,
+    #[cfg(feature = "containers")]
+    volume,
     images,
     history,
     inspect,
@@ -198,12 +200,12 @@ commands! {
     version,
 }
 
-/// Does what the words of the command line say and gives the exit code. The first word is the
-/// program's name; called `docker`, lath is the same.
+/// Does what the words of the command line say, those behind the program's name, and gives the exit
+/// code. Called `docker`, lath is the same.
 pub fn main(words: impl Iterator<Item = OsString>) -> i32 {
     let mut out = Output::stdout();
     let mut err = std::io::stderr();
-    start(words.skip(1), COMMANDS, &mut out, &mut err)
+    start(words, COMMANDS, &mut out, &mut err)
 }
 
 fn start(

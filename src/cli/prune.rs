@@ -30,7 +30,7 @@ pub struct Args {
     /// what: image or cache (default: both)
     #[argh(option, arg_name = "kind")]
     kind: Option<String>,
-    /// volumes too; there are none yet
+    /// system prune: volumes without a name too
     #[argh(switch)]
     volumes: bool,
 }
@@ -78,8 +78,12 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         true => (all_images, "all build cache"),
         false => ("all dangling images", "unused build cache"),
     };
+    let stopped = match args.volumes {
+        true => format!("{STOPPED}  - all anonymous volumes not used by at least one container\n"),
+        false => STOPPED.to_owned(),
+    };
     let question = match (of_images, wanted.is_some()) {
-        (true, true) => format!(":\n{STOPPED}  - {of_image}\n  - {of_cache}\n"),
+        (true, true) => format!(":\n{stopped}  - {of_image}\n  - {of_cache}\n"),
         (true, false) => format!(" {of_image}."),
         _ if args.all => " all build cache.".to_owned(),
         _ => " all dangling build cache.".to_owned(),
@@ -92,6 +96,10 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     #[cfg(feature = "containers")]
     if is_all {
         bytes += containers::remove(&session, &args.filter, out)?;
+        if args.volumes {
+            let labels = args.filter.iter().filter(|word| word.starts_with("label")).cloned();
+            bytes += super::volume::remove_unused(&session, &labels.collect::<Vec<_>>(), false, out)?;
+        }
     }
     if of_images {
         let removal = images(&session, &Images { all: args.all, filters: args.filter })?;
@@ -163,7 +171,7 @@ mod containers {
     }
 }
 
-fn tell(title: &str, lines: Vec<String>, out: &mut Output) -> Result<()> {
+pub(super) fn tell(title: &str, lines: Vec<String>, out: &mut Output) -> Result<()> {
     if !lines.is_empty() {
         writeln!(out, "{title}\n{}\n", lines.join("\n"))?;
     }
@@ -177,7 +185,7 @@ pub(super) fn reclaimed(bytes: u64, out: &mut Output) -> Result<i32> {
 }
 
 /// docker's question; whoever says nothing has said no.
-fn is_wanted(question: &str, out: &mut Output) -> Result<bool> {
+pub(super) fn is_wanted(question: &str, out: &mut Output) -> Result<bool> {
     write!(out, "WARNING! This will remove{question}\nAre you sure you want to continue? [y/N] ")?;
     out.flush()?;
     let stdin = std::io::stdin();

@@ -149,7 +149,7 @@ impl Row<'_> {
                 record
                     .volumes
                     .iter()
-                    .map(|volume| volume.source.display().to_string())
+                    .map(|volume| volume.source.shown())
                     .collect::<Vec<_>>()
                     .join(","),
             ),

@@ -14,7 +14,7 @@ pub struct Args {
     /// kill those that run
     #[argh(switch, short = 'f')]
     force: bool,
-    /// remove their nameless volumes too (there are none)
+    /// remove those of their volumes that nobody has named, too
     #[argh(switch, short = 'v')]
     volumes: bool,
     /// names or ids of containers
@@ -30,12 +30,10 @@ pub const SHAPE: Shape = Shape {
 
 /// Removes them.
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
-    // A volume is a directory of the host's, which stays.
-    let _ = args.volumes;
-    let (session, force) = (globals.open()?, args.force);
+    let (session, force, volumes) = (globals.open()?, args.force, args.volumes);
     each::all("rm", &args.containers, force, out, &mut |word| {
         if !force || !control::remove_damaged(&session, word)? {
-            control::find(&session, word)?.remove(force)?;
+            control::find(&session, word)?.remove(&session, force, volumes)?;
         }
         Ok(Some(word.to_owned()))
     })

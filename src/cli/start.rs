@@ -3,7 +3,7 @@
 use argh::FromArgs;
 
 use super::normalize::{Opt, Shape};
-use super::{Globals, Output, each, exit};
+use super::{Globals, Output, arguments, each, exit, run};
 use crate::container::control;
 use crate::error::{Error, Result};
 
@@ -14,6 +14,12 @@ pub struct Args {
     /// every one that its restart policy wants to run, as after a boot
     #[argh(switch)]
     all: bool,
+    /// in the foreground, with this terminal's streams: its exit code is lath's
+    #[argh(switch, short = 'a')]
+    attach: bool,
+    /// the same, and what its -i was for
+    #[argh(switch, short = 'i')]
+    interactive: bool,
     /// names or ids of containers
     #[argh(positional, arg_name = "container")]
     containers: Vec<String>,
@@ -21,13 +27,20 @@ pub struct Args {
 
 /// The options, for the normaliser.
 pub const SHAPE: Shape = Shape {
-    options: &[Opt::switch("all", None)],
-    planned: &["attach", "a", "detach-keys", "interactive", "i", "checkpoint"],
+    options: &[
+        Opt::switch("all", None),
+        Opt::switch("attach", Some('a')),
+        Opt::switch("interactive", Some('i')),
+    ],
+    planned: &["detach-keys", "checkpoint"],
     ..Shape::PLAIN
 };
 
 /// Starts them.
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
+    if args.attach || args.interactive {
+        return attached(args, globals);
+    }
     if !args.all {
         return each::start("start", &args.containers, globals, out, &mut |_| Ok(()));
     }
@@ -46,4 +59,18 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         return Ok(exit::SUCCESS);
     }
     each::start("start", &names, globals, out, &mut |_| Ok(()))
+}
+
+/// Starts one here.
+fn attached(args: Args, globals: &Globals) -> Result<i32> {
+    if args.all || args.containers.len() != 1 {
+        return Err(Error::usage("you cannot start and attach multiple containers at once"));
+    }
+    let [name] = arguments::exactly("start", args.containers)?;
+    let session = globals.open()?;
+    let container = control::find(&session, &name)?;
+    container.hold()?;
+    let code = run::started(container.run_here(&session));
+    container.go_if_brief(&session)?;
+    code
 }

@@ -83,7 +83,7 @@ pub fn prune(session: &Session, is_taken: &dyn Fn(&Record) -> bool) -> Result<(V
             continue;
         }
         bytes += container.bytes()?;
-        container.folder.remove()?;
+        container.take_away(session, false)?;
         removed.push(container.record.id);
     }
     Ok((removed, bytes))
@@ -205,7 +205,8 @@ impl Container {
     }
 
     /// Removes it. One that runs is killed with `force`, else that is an error.
-    pub fn remove(&self, force: bool) -> Result<()> {
+    /// `with_volumes`: those of its volumes that nobody has named go too.
+    pub fn remove(&self, session: &Session, force: bool, with_volumes: bool) -> Result<()> {
         if self.is_kept()? {
             if !force {
                 let text = format!(
@@ -222,7 +223,7 @@ impl Container {
             let text = format!("container {} was started meanwhile", self.record.name);
             return Err(Error::new(Kind::Conflict, text));
         }
-        match self.folder.remove() {
+        match self.take_away(session, with_volumes || self.record.flags.remove) {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             other => other,
         }

@@ -1,13 +1,17 @@
 //! What `inspect` shows of a container: docker's fields under docker's names, those that lath has
 //! something to say about.
 
-use super::Container;
+use std::path::PathBuf;
+
+use super::{Container, Source};
 use crate::error::Result;
 use crate::image::json::Value;
 use crate::image::time::rfc3339;
+use crate::session::Session;
+use crate::store::volumes::{DATA, VOLUMES};
 
 /// A container as `docker inspect` shows it.
-pub fn inspect(container: &Container) -> Result<Value> {
+pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     let record = &container.record;
     let (is_running, state) = container.state()?;
     let text = |text: &str| Some(Value::string(text));
@@ -66,8 +70,23 @@ pub fn inspect(container: &Container) -> Result<Value> {
     host.set("ReadonlyRootfs", flag(record.flags.read_only));
     let mounts = record.volumes.iter().map(|volume| {
         let mut mount = Value::default();
-        mount.set("Type", text("bind"));
-        mount.set("Source", text(&volume.source.to_string_lossy()));
+        let source = match &volume.source {
+            Source::Host(path) | Source::Present(path) | Source::Device(path) => {
+                mount.set("Type", text("bind"));
+                path.to_string_lossy().into_owned()
+            }
+            Source::Named(name) | Source::Nameless(name) => {
+                mount.set("Type", text("volume"));
+                mount.set("Name", text(name));
+                mount.set("Driver", text("local"));
+                path_of(session, name).to_string_lossy().into_owned()
+            }
+            Source::Memory(_) => {
+                mount.set("Type", text("tmpfs"));
+                String::new()
+            }
+        };
+        mount.set("Source", text(&source));
         mount.set("Destination", text(&volume.target));
         mount.set("RW", flag(!volume.readonly));
         mount
@@ -85,6 +104,10 @@ pub fn inspect(container: &Container) -> Result<Value> {
     out.set("Mounts", Some(Value::Array(mounts.collect())));
     out.set("Config", Some(config));
     Ok(out)
+}
+
+fn path_of(session: &Session, volume: &str) -> PathBuf {
+    session.store.path().join(VOLUMES).join(volume).join(DATA)
 }
 
 /// docker's word for how it is doing.

@@ -34,10 +34,8 @@ pub fn keep(session: &Session, container: &Container, tell: OwnedFd) {
             let _ = tell.write_all(said(&error).as_bytes());
         }
     }
-    if container.record.flags.remove {
-        // What cannot be removed now is swept later.
-        let _ = container.folder.remove();
-    }
+    // What cannot be removed now is swept later.
+    let _ = container.go_if_brief(session);
 }
 
 /// Waits for what a keeper tells.

@@ -8,6 +8,7 @@
 pub mod control;
 #[cfg(feature = "containers")]
 pub mod exec;
+pub mod init;
 #[cfg(feature = "containers")]
 pub mod inspect;
 #[cfg(feature = "containers")]
@@ -20,8 +21,7 @@ mod relay;
 mod restart;
 mod start;
 mod state;
-
-use std::path::PathBuf;
+mod volume;
 
 pub use record::{Flags, Record};
 pub use restart::Restart;
@@ -29,6 +29,7 @@ pub use start::{Ended, run};
 #[cfg(feature = "containers")]
 pub use start::{Side, create, detach};
 pub use state::State;
+pub use volume::{Source, Volume, cleaned};
 
 use crate::catalog::resolve::resolve;
 use crate::error::{Error, Result};
@@ -57,8 +58,16 @@ pub struct Request {
     pub workdir: Option<String>,
     /// `-u`.
     pub user: Option<String>,
-    /// `-v`: host path, path inside, read-only.
+    /// `-v`, `--mount`, `--tmpfs`, `--device`.
     pub volumes: Vec<Volume>,
+    /// `--group-add`.
+    pub groups: Vec<String>,
+    /// `--dns`.
+    pub dns: Vec<String>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
     /// `--name`.
@@ -85,17 +94,6 @@ pub struct Request {
     pub stop_signal: Option<i32>,
     /// `--stop-timeout`, seconds.
     pub stop_timeout: Option<u64>,
-}
-
-/// A directory or file of the host that appears inside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Volume {
-    /// On the host.
-    pub source: PathBuf,
-    /// Inside.
-    pub target: String,
-    /// Not writable inside.
-    pub readonly: bool,
 }
 
 /// A container.
@@ -130,7 +128,11 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
         user: request.user.clone().unwrap_or_else(|| config.user.clone()),
         hostname: hostname.to_owned(),
         labels: labels(request, config),
-        volumes: request.volumes.clone(),
+        volumes: volumes(request, config)?,
+        groups: request.groups.clone(),
+        dns: request.dns.clone(),
+        dns_search: request.dns_search.clone(),
+        dns_options: request.dns_options.clone(),
         hosts: request.hosts.clone(),
         shm_size: request.shm_size.clone(),
         ulimits: request.ulimits.clone(),
@@ -156,17 +158,57 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
     let container = Container { record, folder };
     let made = Chain::open(store, None, &chains)
         .and_then(|chain| kept::make(container.folder.dir(), &chain))
-        .and_then(|()| container.is_only(session, request.name.is_some()));
+        .and_then(|()| container.is_only(session, request.name.is_some()))
+        .and_then(|()| container.make_volumes(session));
     match made {
         Ok(()) => Ok(container),
         Err(error) => {
-            container.folder.remove()?;
+            container.take_away(session, true)?;
             Err(error)
         }
     }
 }
 
 impl Container {
+    /// Makes the volumes of the store that it has.
+    fn make_volumes(&self, session: &Session) -> Result<()> {
+        #[cfg(feature = "containers")]
+        for volume in &self.record.volumes {
+            volume.make(&session.store, &self.record.id)?;
+        }
+        let _ = session;
+        Ok(())
+    }
+
+    /// Removes one that goes with its program (`--rm`), which has ended.
+    pub fn go_if_brief(&self, session: &Session) -> Result<()> {
+        match self.record.flags.remove {
+            true => self.take_away(session, true),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes it with its files. Its volumes without a name go too, or stay, and then nobody's.
+    fn take_away(&self, session: &Session, with_volumes: bool) -> Result<()> {
+        #[cfg(feature = "containers")]
+        let nameless = self.record.volumes.iter().filter_map(|volume| match &volume.source {
+            Source::Nameless(name) => Some(name),
+            _ => None,
+        });
+        #[cfg(feature = "containers")]
+        if !with_volumes {
+            nameless.clone().try_for_each(|name| session.store.keep_volume(name))?;
+        }
+        self.folder.remove()?;
+        // What is not removed now the next command sweeps.
+        #[cfg(feature = "containers")]
+        if with_volumes {
+            nameless.clone().try_for_each(|name| session.store.drop_volume(name))?;
+        }
+        let _ = (session, with_volumes);
+        Ok(())
+    }
+
     /// Says how it is doing.
     fn says(&self, state: &State) -> Result<()> {
         self.folder.write_state(&state.to_text())
@@ -206,6 +248,28 @@ impl Container {
         let _ = (session, is_chosen);
         Ok(())
     }
+}
+
+/// What was asked for, and a volume without a name for each that the image has, as docker makes them.
+fn volumes(request: &Request, config: &ContainerConfig) -> Result<Vec<Volume>> {
+    let mut volumes = request.volumes.clone();
+    if cfg!(not(feature = "containers")) {
+        return Ok(volumes);
+    }
+    for path in &config.volumes {
+        let target = cleaned(path);
+        if target != "/" && !volumes.iter().any(|volume| volume.target == target) {
+            let source = Source::Nameless(String::new());
+            volumes.push(Volume { source, target, readonly: false });
+        }
+    }
+    #[cfg(feature = "containers")]
+    for volume in &mut volumes {
+        if volume.source == Source::Nameless(String::new()) {
+            volume.source = Source::Nameless(crate::store::volumes::random_name()?);
+        }
+    }
+    Ok(volumes)
 }
 
 /// What it may use.

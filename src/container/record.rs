@@ -39,6 +39,14 @@ pub struct Record {
     pub volumes: Vec<Volume>,
     /// `--add-host`: name and address.
     pub hosts: Vec<(String, String)>,
+    /// `--group-add`.
+    pub groups: Vec<String>,
+    /// `--dns`.
+    pub dns: Vec<String>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
     /// `--shm-size`.
     pub shm_size: Option<String>,
     /// `--ulimit`.
@@ -78,11 +86,13 @@ pub struct Flags {
     pub any_call: bool,
     /// `--security-opt no-new-privileges`.
     pub no_new_privileges: bool,
+    /// `--init`: lath itself is its first process, and takes in those that lose their parent.
+    pub init: bool,
 }
 
 impl Flags {
     /// The names, each with its flag.
-    fn all(&mut self) -> [(&'static str, &mut bool); 8] {
+    fn all(&mut self) -> [(&'static str, &mut bool); 9] {
         [
             ("no-network", &mut self.no_network),
             ("tty", &mut self.tty),
@@ -92,6 +102,7 @@ impl Flags {
             ("privileged", &mut self.privileged),
             ("any-call", &mut self.any_call),
             ("no-new-privileges", &mut self.no_new_privileges),
+            ("init", &mut self.init),
         ]
     }
 }
@@ -120,14 +131,14 @@ impl Record {
                 add(name, &bound.to_string());
             }
         }
-        for (name, list) in self.lists() {
+        for (name, list) in self.clone().lists() {
             for value in list {
                 add(name, value);
             }
         }
         for volume in &self.volumes {
-            let mode = if volume.readonly { "ro" } else { "rw" };
-            add("volume", &format!("{mode}:{}:{}", volume.target, volume.source.display()));
+            let (name, line) = volume.to_line();
+            add(name, &line);
         }
         for (host, address) in &self.hosts {
             add("host", &format!("{host}:{address}"));
@@ -140,15 +151,20 @@ impl Record {
         out
     }
 
-    fn lists(&self) -> [(&'static str, &Vec<String>); 7] {
+    /// The names, each with its list.
+    fn lists(&mut self) -> [(&'static str, &mut Vec<String>); 11] {
         [
-            ("chain", &self.chains),
-            ("arg", &self.argv),
-            ("env", &self.env),
-            ("label", &self.labels),
-            ("ulimit", &self.ulimits),
-            ("cap-add", &self.cap_add),
-            ("cap-drop", &self.cap_drop),
+            ("chain", &mut self.chains),
+            ("arg", &mut self.argv),
+            ("env", &mut self.env),
+            ("label", &mut self.labels),
+            ("ulimit", &mut self.ulimits),
+            ("cap-add", &mut self.cap_add),
+            ("cap-drop", &mut self.cap_drop),
+            ("group", &mut self.groups),
+            ("dns", &mut self.dns),
+            ("dns-search", &mut self.dns_search),
+            ("dns-option", &mut self.dns_options),
         ]
     }
 
@@ -157,17 +173,7 @@ impl Record {
     pub fn parse(text: &str) -> Result<Record> {
         let mut record = Record::empty(Digest::of(b""));
         for (name, value) in lines(text) {
-            let list = match name {
-                "chain" => Some(&mut record.chains),
-                "arg" => Some(&mut record.argv),
-                "env" => Some(&mut record.env),
-                "label" => Some(&mut record.labels),
-                "ulimit" => Some(&mut record.ulimits),
-                "cap-add" => Some(&mut record.cap_add),
-                "cap-drop" => Some(&mut record.cap_drop),
-                _ => None,
-            };
-            if let Some(list) = list {
+            if let Some((_, list)) = record.lists().into_iter().find(|(known, _)| *known == name) {
                 list.push(value);
                 continue;
             }
@@ -193,11 +199,9 @@ impl Record {
                 "stop-signal" => record.stop_signal = i32::try_from(number()?).unwrap_or(15),
                 "stop-timeout" => record.stop_timeout = u64::try_from(number()?).unwrap_or(10),
                 "shm-size" => record.shm_size = Some(value),
-                "volume" => {
-                    let (mode, rest) = value.split_once(':').ok_or_else(|| bad(name, &value))?;
-                    let (target, source) = rest.split_once(':').ok_or_else(|| bad(name, &value))?;
-                    let (source, target) = (source.into(), target.to_owned());
-                    record.volumes.push(Volume { source, target, readonly: mode == "ro" });
+                "volume" | "mount" => {
+                    let volume = Volume::parse_line(name, &value);
+                    record.volumes.push(volume.ok_or_else(|| bad(name, &value))?);
                 }
                 "host" => {
                     let (host, address) = value.split_once(':').ok_or_else(|| bad(name, &value))?;
@@ -235,6 +239,10 @@ impl Record {
             labels: Vec::new(),
             volumes: Vec::new(),
             hosts: Vec::new(),
+            groups: Vec::new(),
+            dns: Vec::new(),
+            dns_search: Vec::new(),
+            dns_options: Vec::new(),
             shm_size: None,
             ulimits: Vec::new(),
             cap_add: Vec::new(),
@@ -312,6 +320,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = (&str, String)> {
 #[cfg(all(test, feature = "containers"))]
 mod tests {
     use super::*;
+    use crate::container::Source;
 
     #[test]
     fn a_record_comes_back_as_it_was_written() {
@@ -329,10 +338,14 @@ mod tests {
             hostname: "box".to_owned(),
             labels: words(&["a=b", "c"]),
             volumes: vec![Volume {
-                source: "/x:y z".into(),
+                source: Source::Host("/x:y z".into()),
                 target: "/data".to_owned(),
                 readonly: true,
             }],
+            groups: words(&["audio", "7"]),
+            dns: words(&["1.1.1.1"]),
+            dns_search: words(&["."]),
+            dns_options: words(&["ndots:2"]),
             hosts: vec![("db".to_owned(), "::1".to_owned())],
             shm_size: Some("1m".to_owned()),
             ulimits: words(&["nofile=1:2"]),

@@ -2,18 +2,19 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::FileType;
 
 use super::{Container, Request, State, Volume, limits, make, powers};
-use crate::error::{Context, Error, Kind, Result};
+#[cfg(feature = "containers")]
+use crate::error::Context;
+use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
 use crate::sandbox::{
-    self, Bind, Cgroup, Content, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
+    self, Cgroup, Dns, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
 };
 use crate::session::Session;
 use crate::snapshot::{Chain, kept};
 use crate::sys::fs::now;
-use crate::sys::mount::clone_tree;
 use crate::sys::process::began;
 
 /// How a program has ended.
@@ -36,9 +37,7 @@ pub fn run(
     let container = make(session, request)?;
     let ended = made(&container).and_then(|()| container.run_here(session));
     let ended = ended.map(|code| Ended { code, lack: container.lack() });
-    if container.record.flags.remove {
-        container.folder.remove()?;
-    }
+    container.go_if_brief(session)?;
     ended
 }
 
@@ -144,18 +143,29 @@ impl Container {
         let under = store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
         let is_brief = record.flags.remove;
         let tree = kept::mount(self.folder.dir(), &chain, under.as_fd(), is_brief)?;
-        let identity = Identity::resolve(tree.as_fd(), &record.user)?;
+        let mut identity = Identity::resolve(tree.as_fd(), &record.user)?;
         let mut env = record.env.clone();
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
             env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
         }
+        for group in &record.groups {
+            identity.join(tree.as_fd(), group)?;
+        }
+        let dns =
+            Dns { servers: &record.dns, search: &record.dns_search, options: &record.dns_options };
         let cgroup = Cgroup::make(&record.id, &record.bounds)?;
-        let binds = record.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
+        let bind = |volume: &Volume| volume.bind(store, &record.id, tree.as_fd());
+        let mut binds = record.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
+        let mut argv = record.argv.clone();
+        if record.flags.init {
+            binds.push(super::init::bind()?);
+            argv.insert(0, super::init::PATH.to_owned());
+        }
         let running = sandbox::start(&Spec {
             tree: tree.as_fd(),
             staging: &store.path().join("tmp"),
             guest: Guest {
-                argv: &record.argv,
+                argv: &argv,
                 env: &env,
                 cwd: &record.cwd,
                 identity: &identity,
@@ -166,7 +176,7 @@ impl Container {
             },
             hostname: &record.hostname,
             network: if record.flags.no_network { Network::None } else { Network::Host },
-            files: &NetworkFiles::of_host(&record.hosts),
+            files: &NetworkFiles::of_host(&record.hosts, dns),
             binds: &binds,
             scripts: &[],
             is_read_only: record.flags.read_only,
@@ -177,33 +187,6 @@ impl Container {
         })?;
         Ok((running, cgroup))
     }
-}
-
-fn bind(volume: &Volume) -> Result<Bind> {
-    let source = &volume.source;
-    let open = || rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let opened: OwnedFd = match open() {
-        // As docker does for a directory that is not there yet.
-        Err(rustix::io::Errno::NOENT) => {
-            std::fs::create_dir_all(source).context(|| format!("mkdir {source:?}"))?;
-            open().context(|| format!("open {source:?}"))?
-        }
-        other => other.context(|| format!("open {source:?}"))?,
-    };
-    let mode = rustix::fs::fstat(&opened)?.st_mode;
-    let is_dir = FileType::from_raw_mode(mode) == FileType::Directory;
-    if !volume.target.starts_with('/') || volume.target == "/" {
-        let text = format!(
-            "invalid volume: destination {:?} must be an absolute path below /",
-            volume.target
-        );
-        return Err(Error::new(Kind::Usage, text));
-    }
-    let tree = clone_tree(opened.as_fd()).context(|| format!("bind {source:?}"))?;
-    let content = Content::Tree(tree);
-    // A single device that the caller has named is meant to be one.
-    let target = volume.target.clone();
-    Ok(Bind { content, target, is_dir, readonly: volume.readonly, is_device: !is_dir })
 }
 
 /// The streams of this process, open.

@@ -41,7 +41,7 @@ pub use label::Label;
 pub use maintainer::Maintainer;
 pub use onbuild::Onbuild;
 pub use run::Run;
-pub use run_mount::parse_size;
+pub use run_mount::{csv_fields, parse_size};
 pub use shell::Shell;
 pub use stopsignal::{Stopsignal, signal_number};
 pub use table::{Instruction, KEYWORDS, parse, parse_trigger};

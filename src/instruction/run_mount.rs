@@ -57,7 +57,7 @@ struct Read {
 impl MountFlag {
     /// Checks what can be checked without variables.
     pub(super) fn parse(text: &str) -> Result<MountFlag> {
-        let fields = fields(text)
+        let fields = csv_fields(text)
             .ok_or_else(|| Error::input(format!("failed to parse csv mounts: {text:?}")))?;
         let read = read(&fields, None)?;
         if !read.open {
@@ -273,8 +273,8 @@ fn check(read: &Read) -> Result<()> {
     Ok(())
 }
 
-/// One line of CSV: fields between commas, in double quotes when they hold one.
-fn fields(text: &str) -> Option<Vec<String>> {
+/// The fields of a line of comma-separated values (RFC 4180); nothing when its quotes are wrong.
+pub fn csv_fields(text: &str) -> Option<Vec<String>> {
     let line = text.lines().next().unwrap_or_default();
     let mut fields = Vec::new();
     let mut rest = line;
@@ -476,7 +476,7 @@ mod tests {
             ("\"a\"b", None),
             ("", None),
         ] {
-            let cut = fields(text);
+            let cut = csv_fields(text);
             assert_eq!(
                 cut.as_deref().map(|f| f.iter().map(String::as_str).collect::<Vec<_>>()),
                 wanted.map(<[&str]>::to_vec),

@@ -273,10 +273,7 @@ fn attach_bind(spec: &Spec<'_>, dev: BorrowedFd<'_>, one: &Bind) -> Result<()> {
     match &one.content {
         Content::Tree(tree) => attach(tree.as_fd(), onto)?,
         Content::Inside(tree, path) => bind_inside(dev, tree.as_fd(), path, onto)?,
-        Content::Tmpfs(size) => {
-            let options = if *size == 0 { String::new() } else { format!("size={size}") };
-            mount_onto("tmpfs", onto, MountFlags::NOSUID | MountFlags::NODEV, &options)?;
-        }
+        Content::Tmpfs(tmpfs) => mount_onto("tmpfs", onto, tmpfs.flags, &tmpfs.options)?,
         Content::File { bytes, mode, owner } => bind_file(dev, bytes, *mode, *owner, onto)?,
     }
     // A node in a directory of the host, or in a context, would be a door to the host's disks.

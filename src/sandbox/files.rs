@@ -12,17 +12,80 @@ pub struct NetworkFiles {
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
     fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
+/// What the user says of names: each list replaces what the host's resolv.conf says of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dns<'a> {
+    /// Addresses of servers.
+    pub servers: &'a [String],
+    /// Domains to search in; `.` alone for none.
+    pub search: &'a [String],
+    /// Options of the resolver.
+    pub options: &'a [String],
+}
+
+impl Dns<'_> {
+    /// resolv.conf(5), from the host's.
+    fn resolv_conf(&self, host: Vec<u8>) -> Vec<u8> {
+        let lists =
+            [("nameserver", self.servers), ("search", self.search), ("options", self.options)];
+        if lists.iter().all(|(_, list)| list.is_empty()) {
+            return host;
+        }
+        let mut text = String::new();
+        for line in String::from_utf8_lossy(&host).lines() {
+            let name = line.split_ascii_whitespace().next().unwrap_or_default();
+            let name = if name == "domain" { "search" } else { name };
+            if !lists.iter().any(|(known, list)| *known == name && !list.is_empty()) {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        for server in self.servers {
+            text.push_str(&format!("nameserver {server}\n"));
+        }
+        for (name, list) in [("search", self.search), ("options", self.options)] {
+            if !list.is_empty() && *list != ["."] {
+                text.push_str(&format!("{name} {}\n", list.join(" ")));
+            }
+        }
+        text.into_bytes()
+    }
+}
+
 impl NetworkFiles {
     /// Of a process in the host's network: the host's name servers, the usual hosts and `more`,
     /// names and addresses. A host without a resolv.conf gives an empty one.
-    pub fn of_host(more: &[(String, String)]) -> NetworkFiles {
+    pub fn of_host(more: &[(String, String)], dns: Dns<'_>) -> NetworkFiles {
         // Small on every machine; what cannot be read is as good as empty.
         let mut resolv_conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
         resolv_conf.truncate(64 << 10);
+        let resolv_conf = dns.resolv_conf(resolv_conf);
         let mut hosts = HOSTS.to_owned();
         for (name, address) in more {
             hosts.push_str(&format!("{address}\t{name}\n"));
         }
         NetworkFiles { resolv_conf, hosts: hosts.into_bytes() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_replaces_what_the_host_says() {
+        let host = b"# host\nnameserver 10.0.0.1\nsearch lan\noptions ndots:1\n".to_vec();
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let (servers, search, options) =
+            (words(&["1.1.1.1", "::1"]), words(&["."]), words(&["ndots:3", "rotate"]));
+        let show = |dns: Dns<'_>| String::from_utf8(dns.resolv_conf(host.clone())).unwrap();
+        assert_eq!(show(Dns::default()).into_bytes(), host);
+        let own = Dns { servers: &servers, ..Dns::default() };
+        assert_eq!(
+            show(own),
+            "# host\nsearch lan\noptions ndots:1\nnameserver 1.1.1.1\nnameserver ::1\n"
+        );
+        let own = Dns { search: &search, options: &options, ..Dns::default() };
+        assert_eq!(show(own), "# host\nnameserver 10.0.0.1\noptions ndots:3 rotate\n");
     }
 }

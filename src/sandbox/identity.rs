@@ -28,6 +28,24 @@ pub struct Identity {
     pub home: Option<String>,
 }
 
+impl Identity {
+    /// Adds a supplementary group, by its name in the image or its number.
+    pub fn join(&mut self, root: BorrowedFd<'_>, group: &str) -> Result<()> {
+        let id = match parse_id(group)? {
+            Some(id) => id,
+            None => find_group(root, group)?.ok_or_else(|| {
+                Error::input(format!(
+                    "unable to find group {group}: no matching entries in group file"
+                ))
+            })?,
+        };
+        if !self.groups.contains(&id) {
+            self.groups.push(id);
+        }
+        Ok(())
+    }
+}
+
 struct User {
     uid: u32,
     gid: u32,

@@ -16,6 +16,7 @@ mod proc;
 mod seccomp;
 #[cfg(feature = "containers")]
 mod terminal;
+mod tmpfs;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 
 pub use cgroup::{Bounds, Cgroup};
-pub use files::NetworkFiles;
+pub use files::{Dns, NetworkFiles};
 pub use identity::{Identity, group_id, parse_id};
 #[cfg(feature = "containers")]
 pub use join::World;
@@ -33,6 +34,7 @@ pub use output::{pump, supervise};
 pub use powers::Powers;
 #[cfg(feature = "containers")]
 pub use terminal::receive;
+pub use tmpfs::Tmpfs;
 
 use crate::error::Result;
 use crate::sys::process::{Namespaces, spawn};
@@ -67,8 +69,8 @@ pub enum Content {
     Tree(OwnedFd),
     /// A path inside of a detached mount.
     Inside(OwnedFd, PathBuf),
-    /// A new file system in memory, of at most so many bytes; 0 is the kernel's default.
-    Tmpfs(u64),
+    /// A new file system in memory.
+    Tmpfs(Tmpfs),
     /// A file in memory.
     File {
         /// What is in it.

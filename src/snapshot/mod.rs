@@ -14,6 +14,8 @@ mod queue;
 mod root;
 mod settle;
 mod squash;
+#[cfg(feature = "containers")]
+pub mod volume;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

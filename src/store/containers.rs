@@ -14,7 +14,7 @@ use crate::image::digest::ImageId;
 use crate::sys::fs::{open_dir, read_bounded, read_small, remove_tree, write_all, write_new};
 use crate::sys::signal;
 
-const CONTAINERS: &str = "containers";
+pub(super) const CONTAINERS: &str = "containers";
 /// What a container is; a folder without it was never finished.
 pub(super) const CONFIG: &str = "config";
 const STATE: &str = "state";

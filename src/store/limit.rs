@@ -133,7 +133,8 @@ impl Store {
         let sizes = self.sizes()?;
         let freed = match sizes.total().saturating_add(bytes) > limit {
             true => {
-                let keep = limit.saturating_sub(bytes).saturating_sub(sizes.images);
+                let others = sizes.total().saturating_sub(sizes.cache);
+                let keep = limit.saturating_sub(bytes).saturating_sub(others);
                 let wanted = Wanted { keep, nameless: true, ..Wanted::default() };
                 self.prune(&wanted)?.bytes
             }

@@ -30,6 +30,8 @@ mod size;
 mod urls;
 mod used;
 mod version;
+#[cfg(feature = "containers")]
+pub mod volumes;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -59,6 +59,10 @@ impl Store {
         if let Err(error) = self.sweep_containers() {
             log::warn!("left a container behind: {error}");
         }
+        #[cfg(feature = "containers")]
+        if let Err(error) = self.sweep_volumes() {
+            log::warn!("left a volume behind: {error}");
+        }
         let tmp = self.dir("tmp")?;
         let (mut has_swept, mut has_removed) = (false, false);
         self.each_name("tmp", &mut |name| {

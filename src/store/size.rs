@@ -23,6 +23,8 @@ pub struct Sizes {
     pub cache: u64,
     /// Containers: what they have changed, and their logs.
     pub containers: u64,
+    /// Volumes, those of containers too.
+    pub volumes: u64,
     /// Unfinished work.
     pub unfinished: u64,
 }
@@ -30,7 +32,7 @@ pub struct Sizes {
 impl Sizes {
     /// All of it.
     pub fn total(&self) -> u64 {
-        self.images + self.cache + self.containers + self.unfinished
+        self.images + self.cache + self.containers + self.volumes + self.unfinished
     }
 }
 
@@ -70,6 +72,7 @@ impl Store {
                 Some("layers") => return Ok(()),
                 Some("images" | "chains" | "refs" | "manifests" | "lists") => &mut sizes.images,
                 Some("containers") => &mut sizes.containers,
+                Some("volumes") => &mut sizes.volumes,
                 Some("tmp") => &mut sizes.unfinished,
                 _ => &mut sizes.cache,
             };

@@ -169,6 +169,13 @@ pub fn ended(pid: Pid) -> Result<Option<i32>> {
     }
 }
 
+/// A child that has ended, any of them, and how; nothing when none has.
+#[cfg(feature = "containers")]
+pub fn reap() -> Option<(Pid, i32)> {
+    let found = rustix::process::waitpid(None, rustix::process::WaitOptions::NOHANG);
+    found.ok().flatten().map(|(pid, status)| (pid, code(status)))
+}
+
 fn code(status: rustix::process::WaitStatus) -> i32 {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => code,

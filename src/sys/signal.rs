@@ -126,10 +126,12 @@ pub(super) fn reset_all() {
 }
 
 /// All signals blocked until it is dropped.
-pub(super) struct Blocked(libc::sigset_t);
+pub struct Blocked(libc::sigset_t);
 
 impl Blocked {
-    pub(super) fn new() -> Blocked {
+    /// Blocks them.
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Blocked {
         // SAFETY: sigfillset and pthread_sigmask write into structs of this frame.
         unsafe {
             let mut all: libc::sigset_t = std::mem::zeroed();
@@ -137,6 +139,22 @@ impl Blocked {
             libc::sigfillset(&raw mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
             Blocked(old)
+        }
+    }
+
+    /// Waits for the next signal: its number, and whether a process has sent it (sigwaitinfo(2)).
+    #[cfg(feature = "containers")]
+    pub fn next(&self) -> (i32, bool) {
+        // SAFETY: both structs are of this frame; the set is filled before it is read.
+        unsafe {
+            let mut all: libc::sigset_t = std::mem::zeroed();
+            let mut about: libc::siginfo_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            // An interrupted wait looks like a child's end: its caller looks for those anyway.
+            match libc::sigwaitinfo(&raw const all, &raw mut about) {
+                number if number > 0 => (number, about.si_code <= 0),
+                _ => (libc::SIGCHLD, false),
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::container::{self, Flags, Limits, Request, Restart};
 use crate::container::Side;
 use crate::error::{Context, Error, Kind, Result};
 use crate::session::Session;
+#[cfg(feature = "containers")]
+pub(super) use volume::checked_name as checked_volume;
 use wish::Wish;
 
 /// Run a program in a container
@@ -42,6 +44,18 @@ pub struct Args {
     /// in the background: print the id and return
     #[argh(switch, short = 'd')]
     pub(super) detach: bool,
+    /// a device of the host, or a directory with devices: PATH or PATH:TARGET
+    #[argh(option, arg_name = "device")]
+    device: Vec<String>,
+    /// the address of a name server, instead of the host's
+    #[argh(option, arg_name = "address")]
+    dns: Vec<String>,
+    /// an option of the resolver
+    #[argh(option, arg_name = "option")]
+    dns_option: Vec<String>,
+    /// a domain to search names in; "." for none
+    #[argh(option, arg_name = "domain")]
+    dns_search: Vec<String>,
     /// instead of the image's entrypoint; "" takes it away
     #[argh(option, arg_name = "program")]
     entrypoint: Option<String>,
@@ -51,9 +65,15 @@ pub struct Args {
     /// a file with a variable a line
     #[argh(option, arg_name = "file")]
     env_file: Vec<String>,
+    /// one more group of the program, by name or number
+    #[argh(option, arg_name = "group")]
+    group_add: Vec<String>,
     /// name of the host inside
     #[argh(option, short = 'h', arg_name = "name")]
     hostname: Option<String>,
+    /// a first process that hands signals on and takes in orphans
+    #[argh(switch)]
+    init: bool,
     /// keep standard input open
     #[argh(switch, short = 'i')]
     interactive: bool,
@@ -66,6 +86,9 @@ pub struct Args {
     /// memory and swap together; -1 is no limit
     #[argh(option, arg_name = "bytes")]
     memory_swap: Option<String>,
+    /// type=bind|volume|tmpfs,source=...,target=...[,readonly]
+    #[argh(option, arg_name = "mount")]
+    mount: Vec<String>,
     /// the container's name
     #[argh(option, arg_name = "name")]
     name: Option<String>,
@@ -108,6 +131,9 @@ pub struct Args {
     /// how long it may take then; it is killed after that
     #[argh(option, arg_name = "seconds")]
     stop_timeout: Option<String>,
+    /// a file system in memory: TARGET or TARGET:size=64m,mode=755
+    #[argh(option, arg_name = "target")]
+    tmpfs: Vec<String>,
     /// a terminal of its own
     #[argh(switch, short = 't')]
     tty: bool,
@@ -117,7 +143,8 @@ pub struct Args {
     /// user or number, perhaps with :group
     #[argh(option, short = 'u', arg_name = "user")]
     user: Option<String>,
-    /// a directory or file of the host: SOURCE:TARGET or SOURCE:TARGET:ro
+    /// a directory or file of the host, or a volume by its name: SOURCE:TARGET or SOURCE:TARGET:ro;
+    /// TARGET alone for a new volume
     #[argh(option, short = 'v', arg_name = "volume")]
     volume: Vec<String>,
     /// where the program starts
@@ -137,14 +164,21 @@ pub const SHAPE: Shape = Shape {
         Opt::value("cidfile", None),
         Opt::value("cpus", None),
         Opt::switch("detach", Some('d')),
+        Opt::values("device", None),
+        Opt::values("dns", None),
+        Opt::values("dns-option", None),
+        Opt::values("dns-search", None),
         Opt::value("entrypoint", None),
         Opt::values("env", Some('e')),
         Opt::values("env-file", None),
+        Opt::values("group-add", None),
         Opt::value("hostname", Some('h')),
+        Opt::switch("init", None),
         Opt::switch("interactive", Some('i')),
         Opt::values("label", Some('l')),
         Opt::value("memory", Some('m')),
         Opt::value("memory-swap", None),
+        Opt::values("mount", None),
         Opt::value("name", None),
         Opt::value("network", None),
         Opt::value("net", None),
@@ -159,6 +193,7 @@ pub const SHAPE: Shape = Shape {
         Opt::value("shm-size", None),
         Opt::value("stop-signal", None),
         Opt::value("stop-timeout", None),
+        Opt::values("tmpfs", None),
         Opt::switch("tty", Some('t')),
         Opt::values("ulimit", None),
         Opt::value("user", Some('u')),
@@ -176,15 +211,15 @@ const PLANNED: &[&str] = &[
     "annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cgroup-parent",
     "cgroupns", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period",
     "cpu-rt-runtime", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "detach-keys",
-    "device", "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
-    "device-write-iops", "dns", "dns-opt", "dns-option", "dns-search", "domainname", "expose",
-    "gpus", "group-add", "health-cmd", "health-interval", "health-retries",
-    "health-start-interval", "health-start-period", "health-timeout", "init", "io-maxbandwidth",
+    "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
+    "device-write-iops", "dns-opt", "domainname", "expose",
+    "gpus", "health-cmd", "health-interval", "health-retries",
+    "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth",
     "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
     "link-local-ip", "log-driver", "log-opt", "mac-address", "memory-reservation",
-    "memory-swappiness", "mount", "net-alias", "network-alias", "no-healthcheck",
+    "memory-swappiness", "net-alias", "network-alias", "no-healthcheck",
     "oom-kill-disable", "oom-score-adj", "pid", "publish", "p", "publish-all", "P",
-    "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "tmpfs", "use-api-socket",
+    "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
 
@@ -278,7 +313,7 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
     if args.rm && restart != Restart::No {
         return Err(Error::usage("conflicting options: --restart and --rm"));
     }
-    if cfg!(not(feature = "containers")) && (args.tty || args.name.is_some() || restart != Restart::No)
+    if cfg!(not(feature = "containers")) && (args.tty || args.init || args.name.is_some() || restart != Restart::No)
     {
         return Err(Error::built_without("containers"));
     }
@@ -290,6 +325,7 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         remove: args.rm || cfg!(not(feature = "containers")),
         read_only: args.read_only,
         privileged: args.privileged,
+        init: args.init,
         ..Flags::default()
     };
     security::parse(&args.security_opt, &mut flags)?;
@@ -301,7 +337,16 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         env,
         workdir: args.workdir,
         user: args.user,
-        volumes: volume::parse_all(&args.volume)?,
+        volumes: volume::parse_all(&volume::Words {
+            volumes: &args.volume,
+            mounts: &args.mount,
+            tmpfs: &args.tmpfs,
+            devices: &args.device,
+        })?,
+        groups: args.group_add,
+        dns: checked_servers(args.dns)?,
+        dns_search: args.dns_search,
+        dns_options: args.dns_option,
         hostname: args.hostname,
         name: args.name.map(|name| checked_name(&name)).transpose()?,
         labels: args.label,
@@ -316,6 +361,14 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         stop_signal: args.stop_signal.as_deref().map(super::arguments::signal).transpose()?,
         stop_timeout: args.stop_timeout.as_deref().map(super::arguments::seconds).transpose()?,
     })
+}
+
+/// `--dns`: addresses, and no names.
+fn checked_servers(servers: Vec<String>) -> Result<Vec<String>> {
+    match servers.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
+        Some(wrong) => Err(Error::usage(format!("invalid argument {wrong:?} for \"--dns\" flag: it is not an ip address"))),
+        None => Ok(servers),
+    }
 }
 
 /// `--cidfile`: a file that must not be there yet.

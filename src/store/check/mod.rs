@@ -106,7 +106,7 @@ pub struct Counts {
 pub type Content<'a> = dyn FnMut(&Layer) -> Result<Option<(String, String)>> + 'a;
 
 /// Names in the root that are no directory of each store's.
-const OTHERS: [&str; 13] = [
+const OTHERS: [&str; 14] = [
     "VERSION",
     "lock",
     "mounts",
@@ -118,6 +118,7 @@ const OTHERS: [&str; 13] = [
     "partial",
     "lists",
     "containers",
+    "volumes",
     // What the user says of registries.
     "registries",
     // Of a file system that is the store's own.
@@ -174,6 +175,7 @@ impl Store {
         check.records()?;
         check.names()?;
         check.containers()?;
+        check.volumes()?;
         check.aids(mountpoints)?;
         Ok(check.done)
     }
