@@ -161,6 +161,8 @@ commands! {
     #[cfg(feature = "containers")]
     logs,
     #[cfg(feature = "containers")]
+    cp,
+    #[cfg(feature = "containers")]
     ps,
     #[cfg(feature = "containers")]
     wait,

@@ -7,7 +7,11 @@
 #[cfg(feature = "containers")]
 pub mod control;
 #[cfg(feature = "containers")]
+pub mod copy;
+#[cfg(feature = "containers")]
 pub mod exec;
+#[cfg(feature = "containers")]
+mod files;
 #[cfg(feature = "containers")]
 pub mod inspect;
 #[cfg(feature = "containers")]

@@ -179,7 +179,7 @@ impl Container {
     }
 }
 
-fn bind(volume: &Volume) -> Result<Bind> {
+pub(super) fn bind(volume: &Volume) -> Result<Bind> {
     let source = &volume.source;
     let open = || rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let opened: OwnedFd = match open() {

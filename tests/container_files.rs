@@ -1,0 +1,292 @@
+//! The files of containers from outside: copied in and out, compared with the image, as a tar, as an
+//! image. What docker does with the same words was looked at with docker 20.10.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a broken assumption of a test is a failed test"
+)]
+
+mod harness;
+
+use harness::{Lath, Member, Need, host, host_with, needs, tar_of};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+const HERE: &[Need] = &[Need::Root, Need::Busybox];
+
+/// A store with containers `run` and `rest`, of which one runs; of both drivers.
+fn scenes() -> Vec<Lath> {
+    let scene = |driver: &str| {
+        let lath = Lath::with_busybox();
+        let make = |words: &[&str]| lath.ok(&[&["--driver", driver], words].concat());
+        make(&["run", "-d", "--name", "run", "busybox", "sleep", "1000"]);
+        make(&["create", "--name", "rest", "busybox", "sleep", "1000"]);
+        lath
+    };
+    vec![scene("overlay"), scene("copy")]
+}
+
+fn end(lath: &Lath) {
+    lath.ok(&["rm", "-f", "run", "rest"]);
+}
+
+/// The bytes of a command's standard output.
+fn bytes(lath: &Lath, words: &[&str]) -> Vec<u8> {
+    let out = lath.command(words).output().unwrap();
+    assert!(out.status.success(), "{words:?}: {}", String::from_utf8_lossy(&out.stderr));
+    out.stdout
+}
+
+/// What GNU tar says is in a tar.
+fn names(tar: &[u8]) -> Vec<String> {
+    host_with("tar", &["-tf", "-"], tar).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn files_go_into_a_container_and_come_out_again() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        let file = lath.write("tree/f", "text");
+        lath.write("tree/d/deep", "deep");
+        symlink("f", lath.path("tree/soft")).unwrap();
+        fs::hard_link(&file, lath.path("tree/hard")).unwrap();
+        for path in ["tree", "tree/f", "tree/d", "tree/d/deep"] {
+            chown(lath.path(path), Some(1000), Some(1001)).unwrap();
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o4751)).unwrap();
+        for name in ["run", "rest"] {
+            let cp = |from: &str, to: &str, more: &[&str]| {
+                let word = |word: &str| word.replace("C:", &format!("{name}:"));
+                lath.ok(&[&["cp"], more, &[&word(from), &word(to)]].concat())
+            };
+            cp("tree", "C:/new", &[]);
+            cp("tree", "C:/tmp", &[]);
+            cp("tree/.", "C:tmp/", &[]);
+            cp("tree/f", "C:/etc/f", &[]);
+            cp("tree/f", "C:/etc", &[]);
+            cp("tree/soft", "C:/link", &[]);
+            cp("tree/soft", "C:/file", &["-L"]);
+            let back = lath.path(&format!("back-{name}"));
+            fs::create_dir(&back).unwrap();
+            let back = back.to_str().unwrap();
+            cp("C:/new", back, &["-a"]);
+            cp("C:/tmp/.", &format!("{back}/tmp"), &[]);
+            cp("C:/link", back, &[]);
+            cp("C:/file", &format!("{back}/other"), &["-a"]);
+            let stat = |path: &str| fs::symlink_metadata(format!("{back}/{path}")).unwrap();
+            let (whole, one, hard) = (stat("new"), stat("new/f"), stat("new/hard"));
+            assert_eq!((whole.uid(), whole.gid()), (1000, 1001));
+            assert_eq!((one.mode() & 0o7777, one.uid(), one.nlink()), (0o4751, 1000, 2), "{name}");
+            assert_eq!((one.ino(), one.mtime()), (hard.ino(), file.metadata().unwrap().mtime()));
+            let (other, own) = (stat("other"), stat("tmp/f"));
+            assert_eq!((other.uid(), own.uid(), own.mode() & 0o7777), (1000, 0, 0o4751));
+            let read = |path: &str| fs::read_to_string(format!("{back}/{path}")).unwrap();
+            assert_eq!((read("new/d/deep"), read("tmp/tree/f")), ("deep".into(), "text".into()));
+            for link in ["new/soft", "link"] {
+                let target = fs::read_link(format!("{back}/{link}")).unwrap();
+                assert_eq!(target.to_str(), Some("f"));
+            }
+        }
+        lath.ok(&["start", "rest"]);
+        for name in ["run", "rest"] {
+            let script = "cat /new/d/deep /etc/f /tmp/f /file; readlink /link; ls -n /etc/f";
+            let seen = lath.ok(&["exec", name, "sh", "-c", script]);
+            assert!(seen.starts_with("deeptexttexttextf\n"), "{seen}");
+            assert!(seen.contains("1000") && seen.contains("1001"), "{seen}");
+        }
+        end(&lath);
+    }
+}
+
+#[test]
+fn a_copy_goes_where_docker_puts_it_or_is_refused() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        lath.write("tree/f", "text");
+        lath.write("tree/etc", "no directory");
+        for name in ["run", "rest"] {
+            let fails = |from: &str, to: &str, text: &str| {
+                let word = |word: &str| word.replace("C:", &format!("{name}:"));
+                let said = lath.fails(&["cp", &word(from), &word(to)]);
+                assert!(said.contains(text), "{from} {to}: {said}");
+            };
+            lath.ok(&["cp", "tree/f", &format!("{name}:/there")]);
+            fails("tree", "C:/nope/x", "no such directory");
+            fails("tree/f", "C:/nope/", "no such directory");
+            fails("tree/f", "C:/nope/x", "no such directory");
+            fails("tree", "C:/there", "cannot copy a directory to the file");
+            fails("tree/f", "C:/there/", "not a directory");
+            fails("tree/f/", "C:/x", "not a directory");
+            fails("C:/nope", ".", "Could not find the file /nope in container");
+            fails("C:/nope/x", ".", "Could not find the file /nope/x in container");
+            fails("nosuch", "C:/", "no such file or directory");
+            fails("tree/.", "C:/", "cannot overwrite a directory with a non-directory");
+            fails("C:/etc", "tree", "cannot overwrite a non-directory with a directory");
+            let cannot = lath.give(&["cp", "-", &format!("{name}:/there")], b"x").failure(1);
+            assert!(cannot.contains("must be a directory"), "{cannot}");
+            let cannot = lath.give(&["cp", "-", &format!("{name}:/tmp")], b"no tar").failure(1);
+            assert!(!cannot.is_empty());
+        }
+        let usage = |words: &[&str], text: &str| {
+            let said = lath.run(words).failure(2);
+            assert!(said.contains(text), "{said}");
+        };
+        usage(&["cp", "tree", "elsewhere"], "must specify at least one container source");
+        usage(&["cp", "run:/x", "rest:/x"], "copying between containers is not supported");
+        usage(&["cp", "run:/x"], "requires exactly 2 arguments");
+        let nobody = lath.fails(&["cp", "tree", "nobody:/"]);
+        assert!(nobody.contains("No such container: nobody"), "{nobody}");
+        // What belongs to the kernel stays there; else it would be the host's.
+        let cannot = lath.fails(&["cp", "run:/proc/cmdline", "."]);
+        assert!(cannot.contains("no file that can be copied"), "{cannot}");
+        let all = names(&bytes(&lath, &["cp", "run:/", "-"]));
+        assert!(all.contains(&"proc/".to_owned()) && all.contains(&"etc/passwd".to_owned()));
+        let is_kernels = |name: &&String| {
+            ["proc/", "sys/", "dev/"]
+                .iter()
+                .any(|dir| name.strip_prefix(dir).is_some_and(|rest| !rest.is_empty()))
+        };
+        assert_eq!(all.iter().find(is_kernels), None);
+        end(&lath);
+    }
+}
+
+#[test]
+fn a_tar_goes_in_and_comes_out() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        for name in ["run", "rest"] {
+            let tar = tar_of(&[
+                Member::Folder("a/"),
+                Member::File("a/f", "one"),
+                Member::File("/abs/../f", "two"),
+            ]);
+            let place = format!("{name}:/tmp");
+            lath.give(&["cp", "-", &place], &tar).success();
+            let out = bytes(&lath, &["cp", &place, "-"]);
+            assert_eq!(names(&out), ["tmp/", "tmp/a/", "tmp/a/f", "tmp/f"], "{name}");
+            let inside = bytes(&lath, &["cp", &format!("{place}/a/."), "-"]);
+            assert_eq!(names(&inside), ["f"]);
+            let one = bytes(&lath, &["cp", &format!("{place}/a/f"), "-"]);
+            assert_eq!(host_with("tar", &["-xOf", "-", "f"], &one), "one");
+            // Through both, compressed.
+            lath.write("t.tar", &out);
+            host("gzip", &["-kf", &lath.text("t.tar")]);
+            let zipped = fs::read(lath.path("t.tar.gz")).unwrap();
+            lath.give(&["cp", "-", &format!("{name}:/etc")], &zipped).success();
+            let again = bytes(&lath, &["cp", &format!("{name}:/etc/tmp"), "-"]);
+            assert_eq!(names(&again), names(&out));
+        }
+        end(&lath);
+    }
+}
+
+#[test]
+fn links_of_a_container_lead_nowhere_else() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        let secret = lath.write("secret/s", "of the host");
+        lath.write("mine", "mine");
+        let (secret, folder) = (secret.to_str().unwrap(), lath.text("secret"));
+        lath.write(
+            "make.sh",
+            format!(
+                "ln -s {secret} /file; ln -s {folder} /dir; ln -s ../../../../..{folder} /up
+             ln -s /proc/1/root /magic; mkdir /tree; ln -s {folder} /tree/dir; ln -s loop /loop"
+            ),
+        );
+        lath.ok(&["start", "rest"]);
+        for name in ["run", "rest"] {
+            lath.ok(&["cp", "make.sh", &format!("{name}:/")]);
+            lath.ok(&["exec", name, "sh", "/make.sh"]);
+        }
+        lath.ok(&["stop", "-t", "0", "rest"]);
+        for name in ["run", "rest"] {
+            let inside = |path: &str| format!("{name}:{path}");
+            // Read: of the host nothing is to be had.
+            for path in ["/dir/s", "/up/s", "/tree/dir/s", "/dir/.", "/loop/x", "/magic/etc/passwd"]
+            {
+                lath.run(&["cp", &inside(path), "out"]).failure(1);
+            }
+            for path in ["/file", "/dir", "/loop"] {
+                lath.run(&["cp", "-L", &inside(path), "out"]).failure(1);
+            }
+            assert!(!lath.path("out").exists());
+            // Written: it lands in the container or nowhere.
+            for path in ["/dir/s", "/up/s", "/tree/dir/s", "/magic/s"] {
+                lath.run(&["cp", "mine", &inside(path)]).failure(1);
+            }
+            lath.run(&["cp", "mine", &inside("/file")]);
+            for to in ["/", "/tree"] {
+                let tar = tar_of(&[Member::File("dir/s", "evil")]);
+                lath.give(&["cp", "-", &inside(to)], &tar);
+                let tar = tar_of(&[
+                    Member::Soft("in", &folder),
+                    Member::File("in/s", "evil"),
+                    Member::Soft("at", secret),
+                    Member::File("at", "evil"),
+                ]);
+                lath.give(&["cp", "-", &inside(to)], &tar);
+            }
+            assert_eq!(fs::read_to_string(secret).unwrap(), "of the host");
+            // A link comes out as a link, and nothing is written through one that lies there.
+            lath.ok(&["cp", &inside("/tree"), "copied"]);
+            fs::remove_dir_all(lath.path("copied")).unwrap();
+            fs::create_dir(lath.path("copied")).unwrap();
+            symlink(&folder, lath.path("copied/tree")).unwrap();
+            lath.run(&["cp", &inside("/tree"), "copied"]).failure(1);
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+            fs::remove_dir_all(lath.path("copied")).unwrap();
+        }
+        end(&lath);
+    }
+}
+
+#[test]
+fn what_is_mounted_in_a_container_is_copied_too() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.write("data/there", "on the host");
+    lath.write("one", "a file");
+    lath.write("f", "new");
+    let volumes = [format!("{}:/data", lath.text("data")), format!("{}:/ro:ro", lath.text("data"))];
+    let file = format!("{}:/etc/one", lath.text("one"));
+    let options = ["-v", &volumes[0], "-v", &volumes[1], "-v", &file, "busybox", "sleep", "1000"];
+    lath.ok(&[&["run", "-d", "--name", "run"], &options[..]].concat());
+    lath.ok(&[&["create", "--name", "rest"], &options[..]].concat());
+    lath.ok(&["create", "--name", "fixed", "--read-only", "busybox", "true"]);
+    for name in ["run", "rest"] {
+        lath.ok(&["cp", "f", &format!("{name}:/data/{name}")]);
+        assert_eq!(fs::read_to_string(lath.path(&format!("data/{name}"))).unwrap(), "new");
+        lath.ok(&["cp", &format!("{name}:/ro/there"), "out"]);
+        lath.ok(&["cp", &format!("{name}:/etc/one"), "out1"]);
+        assert_eq!(fs::read_to_string(lath.path("out")).unwrap(), "on the host");
+        assert_eq!(fs::read_to_string(lath.path("out1")).unwrap(), "a file");
+        let cannot = lath.fails(&["cp", "f", &format!("{name}:/ro/x")]);
+        assert!(cannot.to_lowercase().contains("read-only"), "{cannot}");
+        // Into itself: once, and no further.
+        lath.ok(&["cp", "data", &format!("{name}:/data/again-{name}")]);
+        assert!(lath.path(&format!("data/again-{name}/there")).exists());
+        assert!(!lath.path(&format!("data/again-{name}/again-{name}")).exists());
+    }
+    let cannot = lath.fails(&["cp", "f", "fixed:/x"]);
+    assert!(cannot.to_lowercase().contains("read-only"), "{cannot}");
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(lath.store().to_str().unwrap()), "{mounts}");
+    lath.ok(&["start", "rest"]);
+    lath.ok(&["rm", "-f", "run", "rest", "fixed"]);
+}
