@@ -290,3 +290,84 @@ fn what_is_mounted_in_a_container_is_copied_too() {
     lath.ok(&["start", "rest"]);
     lath.ok(&["rm", "-f", "run", "rest", "fixed"]);
 }
+
+/// The lines of a list, sorted.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn what_a_container_has_changed_is_told_as_docker_tells_it() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        let image = "FROM busybox\nRUN mkdir -p /a/b /old/in /kept /lost && touch /a/b/f /a/g /old/in/f \
+                     /kept/same /kept/touched /lost/f && ln -s f /a/b/l && echo x > /kept/text";
+        lath.build("own", image);
+        assert_eq!(lath.ok(&["diff", "rest"]), "");
+        let script = "echo new > /a/b/new; rm /a/g; rm -r /old; mkdir /old; touch /old/other;
+            cat /kept/same >> /kept/same; chmod 600 /kept/touched; rm -r /lost;
+            mkdir -p /deep/er; echo y > /deep/er/f; ln -sf g /a/b/l; rm /nosuch; touch /etc";
+        let driver = if lath
+            .store()
+            .join("containers")
+            .read_dir()
+            .unwrap()
+            .any(|folder| folder.unwrap().path().join("root").exists())
+        {
+            "copy"
+        } else {
+            "overlay"
+        };
+        let words = ["--driver", driver, "run", "--name", "changed", "own", "sh", "-c", script];
+        lath.run(&words);
+        // What docker 20.10 says of the same, sorted.
+        let expected = "A /a/b/new\nA /deep\nA /deep/er\nA /deep/er/f\nA /old/other\nC /a\nC /a/b\n\
+                        C /a/b/l\nC /kept\nC /kept/touched\nC /old\nD /a/g\nD /lost\nD /old/in\n";
+        let told = lath.ok(&["diff", "changed"]);
+        assert_eq!(sorted(&told).join("\n") + "\n", expected, "{driver}");
+        // Directories come first.
+        let place = |line: &str| told.lines().position(|other| other == line).unwrap();
+        assert!(place("C /a") < place("C /a/b") && place("C /a/b") < place("A /a/b/new"));
+        // The same while it runs.
+        lath.ok(&["exec", "run", "sh", "-c", "mkdir /live; echo > /live/f; rm /etc/group"]);
+        let live = lath.ok(&["diff", "run"]);
+        assert_eq!(sorted(&live), ["A /live", "A /live/f", "C /etc", "D /etc/group"], "{driver}");
+        lath.ok(&["rm", "changed"]);
+        end(&lath);
+    }
+}
+
+#[test]
+fn the_files_of_a_container_are_a_tar() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        lath.ok(&["exec", "run", "sh", "-c", "echo new > /tmp/f; rm /etc/group; ln /tmp/f /tmp/g"]);
+        let out = bytes(&lath, &["export", "run"]);
+        let all = names(&out);
+        for there in ["bin/busybox", "etc/passwd", "tmp/f", "tmp/g"] {
+            assert!(all.contains(&there.to_owned()), "{there} is not in {all:?}");
+        }
+        // What is mounted in it is not its own.
+        for not in ["etc/group", "proc/self", "dev/null", "sys/kernel/"] {
+            assert!(!all.contains(&not.to_owned()), "{not} is in {all:?}");
+        }
+        lath.ok(&["export", "-o", "t.tar", "run"]);
+        assert!(fs::read(lath.path("t.tar")).unwrap() == out, "the same twice");
+        lath.ok(&["import", "t.tar", "again"]);
+        assert_eq!(
+            lath.shell("again", "cat /tmp/g; test -e /etc/group || echo gone"),
+            "new\ngone\n"
+        );
+        lath.ok(&["cp", "t.tar", "rest:/"]);
+        let rest = names(&bytes(&lath, &["export", "rest"]));
+        assert!(rest.contains(&"t.tar".to_owned()) && rest.contains(&"etc/group".to_owned()));
+        assert!(lath.fails(&["export", "nobody"]).contains("No such container"));
+        end(&lath);
+    }
+}

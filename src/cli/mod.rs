@@ -163,6 +163,10 @@ commands! {
     #[cfg(feature = "containers")]
     cp,
     #[cfg(feature = "containers")]
+    diff,
+    #[cfg(feature = "containers")]
+    export,
+    #[cfg(feature = "containers")]
     ps,
     #[cfg(feature = "containers")]
     wait,
