@@ -371,3 +371,119 @@ fn the_files_of_a_container_are_a_tar() {
         end(&lath);
     }
 }
+
+#[test]
+fn a_container_becomes_an_image() {
+    if !needs(HERE) {
+        return;
+    }
+    for lath in scenes() {
+        lath.build(
+            "own",
+            "FROM busybox\nRUN mkdir -p /d/in && touch /d/in/f /gone\nCMD [\"cat\", \"/made\"]\n",
+        );
+        lath.build("entry", "FROM own\nENTRYPOINT [\"echo\"]\nCMD [\"word\"]\n");
+        let is_copy = lath
+            .store()
+            .join("containers")
+            .read_dir()
+            .unwrap()
+            .any(|folder| folder.unwrap().path().join("root").exists());
+        let driver = if is_copy { "copy" } else { "overlay" };
+        let run = |words: &[&str]| lath.ok(&[&["--driver", driver, "run"], words].concat());
+        let script = "echo made > /made; ln /made /hard; rm /gone; rm -r /d; mkdir /d; touch /d/new; chmod 700 /tmp; sleep 1000";
+        run(&[
+            "-d", "--name", "live", "-e", "A=1", "-w", "/tmp", "--label", "k=v", "own", "sh", "-c",
+            script,
+        ]);
+        while !lath.ok(&["diff", "live"]).contains("/d/new") {}
+        let words = [
+            "commit",
+            "-a",
+            "Ada",
+            "-m",
+            "why",
+            "-c",
+            "ENV B=2",
+            "-c",
+            "CMD cat /made",
+            "-c",
+            "EXPOSE 80",
+            "-c",
+            "USER app",
+            "live",
+            "new:1",
+        ];
+        let id = lath.ok(&words);
+        assert!(id.starts_with("sha256:") && id.trim().len() == 71, "{id}");
+        let seen = lath.ok(&["run", "--rm", "-u", "root", "new:1", "sh", "-c",
+            "cat /hard; ls /d; ls /gone 2>&1 | wc -l; stat -c %h /made; echo $A$B; pwd; stat -c %a /tmp"]);
+        assert_eq!(seen, "made\nnew\n1\n2\n12\n/tmp\n700\n", "{driver}");
+        assert_eq!(lath.ok(&["run", "--rm", "new:1"]), "made\n");
+        let config = |field: &str| lath.ok(&["inspect", "-f", field, "new:1"]).trim().to_owned();
+        assert_eq!(
+            config("{{json .Config.Env}}"),
+            lath.ok(&["inspect", "-f", "{{json .Config.Env}}", "own"])
+                .trim()
+                .replace(']', ",\"A=1\",\"B=2\"]")
+                .replace("[,", "[")
+                .replace("null", "[\"A=1\",\"B=2\"]")
+        );
+        assert_eq!(config("{{json .Config.Cmd}}"), "[\"/bin/sh\",\"-c\",\"cat /made\"]");
+        assert_eq!(
+            config(
+                "{{.Author}} {{.Config.User}} {{json .Config.ExposedPorts}} {{json .Config.Labels}}"
+            ),
+            "Ada app {\"80/tcp\":{}} {\"k\":\"v\"}"
+        );
+        let history =
+            lath.ok(&["history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "new:1"]);
+        assert_eq!(history.lines().next().unwrap(), format!("sh -c {script}|why"));
+        // It runs on, and nothing of it has stayed stopped.
+        assert_eq!(
+            lath.ok(&["top", "live", "-o", "s,comm"])
+                .lines()
+                .nth(1)
+                .map(|line| line.starts_with('S')),
+            Some(true)
+        );
+        // The image stands on its own.
+        lath.ok(&["rm", "-f", "live"]);
+        assert_eq!(lath.ok(&["run", "--rm", "new:1"]), "made\n");
+        lath.ok(&["fsck"]);
+        // The words of a command are told apart from those of the entrypoint; nothing changed is a layer too.
+        run(&["--name", "said", "entry", "other"]);
+        lath.ok(&["commit", "-p=false", "said", "told"]);
+        assert_eq!(
+            lath.ok(&["inspect", "-f", "{{json .Config.Entrypoint}} {{json .Config.Cmd}}", "told"]),
+            "[\"echo\"] [\"other\"]\n"
+        );
+        let layers = |image: &str| {
+            lath.ok(&["inspect", "-f", "{{json .RootFS.Layers}}", image]).matches("sha256:").count()
+        };
+        assert_eq!(layers("told"), layers("entry") + 1);
+        let refused = lath.fails(&["commit", "-c", "RUN true", "said"]);
+        assert!(refused.contains("RUN is not a valid change command"), "{refused}");
+        lath.ok(&["rm", "said"]);
+        end(&lath);
+    }
+}
+
+#[test]
+fn both_drivers_commit_the_same_layer() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let script = "mkdir -p /n/e/w; echo a > /n/e/w/f; rm -r /home; rm /etc/group; mkdir /home; touch /home/x;
+        ln /n/e/w/f /n/l; chmod 711 /var; mknod /n/p p; find /n /home /var /etc /bin -prune -exec touch -h -d @5 {} +;
+        find /n /home -exec touch -h -d @5 {} +";
+    let layer = |driver: &str| {
+        lath.run(&["--driver", driver, "run", "--name", driver, "busybox", "sh", "-c", script])
+            .success();
+        lath.ok(&["commit", driver, driver]);
+        lath.ok(&["rm", driver]);
+        lath.ok(&["inspect", "-f", "{{json .RootFS.Layers}}", driver])
+    };
+    assert_eq!(layer("overlay"), layer("copy"));
+}

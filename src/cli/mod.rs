@@ -167,6 +167,8 @@ commands! {
     #[cfg(feature = "containers")]
     export,
     #[cfg(feature = "containers")]
+    commit,
+    #[cfg(feature = "containers")]
     ps,
     #[cfg(feature = "containers")]
     wait,

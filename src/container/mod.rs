@@ -7,6 +7,8 @@
 #[cfg(feature = "containers")]
 pub mod changes;
 #[cfg(feature = "containers")]
+pub mod commit;
+#[cfg(feature = "containers")]
 pub mod control;
 #[cfg(feature = "containers")]
 pub mod copy;
@@ -20,6 +22,8 @@ pub mod inspect;
 mod keeper;
 #[cfg(feature = "containers")]
 pub mod log;
+#[cfg(feature = "containers")]
+pub mod processes;
 mod record;
 #[cfg(feature = "containers")]
 mod relay;
