@@ -487,3 +487,85 @@ fn both_drivers_commit_the_same_layer() {
     };
     assert_eq!(layer("overlay"), layer("copy"));
 }
+
+#[test]
+fn processes_and_what_they_use_are_told() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-u",
+        "1000",
+        "busybox",
+        "sh",
+        "-c",
+        "sleep 1000 & exec sleep 2000",
+    ]);
+    lath.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "busy",
+        "--memory",
+        "64m",
+        "--pids-limit",
+        "50",
+        "busybox",
+        "sh",
+        "-c",
+        "head -c 20000000 /dev/zero | tail -c 20000000 > /dev/shm/f; while :; do :; done",
+    ]);
+    lath.ok(&["create", "--name", "rest", "busybox", "true"]);
+    lath.ok(&["exec", "-d", "box", "sleep", "3000"]);
+    let top = lath.ok(&["top", "box"]);
+    let lines: Vec<Vec<&str>> = top.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    let of = |time: &str| {
+        lines
+            .iter()
+            .find(|line| line.ends_with(&["sleep", time]))
+            .unwrap_or_else(|| panic!("{time}: {top}"))
+    };
+    let pid = lath.ok(&["inspect", "-f", "{{.State.Pid}}", "box"]);
+    assert_eq!((of("2000")[1], of("1000")[2], lines.len()), (pid.trim(), pid.trim(), 4));
+    assert_eq!((of("2000")[5], of("2000")[6]), ("?", "00:00:00"));
+    let some = lath.ok(&["top", "box", "-o", "pid,comm,uid"]);
+    assert!(some.starts_with("PID ") && some.lines().nth(1).unwrap().contains("sleep"), "{some}");
+    assert!(lath.run(&["top", "box", "aux"]).failure(2).contains("not known here"));
+    assert!(lath.run(&["top", "box", "-o", "pid,nosuch"]).failure(2).contains("nosuch"));
+    assert!(lath.fails(&["top", "rest"]).contains("container rest is not running"));
+
+    let stats = lath.ok(&["stats", "--no-stream"]);
+    for head in [
+        "CONTAINER ID",
+        "NAME",
+        "CPU %",
+        "MEM USAGE / LIMIT",
+        "MEM %",
+        "NET I/O",
+        "BLOCK I/O",
+        "PIDS",
+    ] {
+        assert!(stats.lines().next().unwrap().contains(head), "{stats}");
+    }
+    assert!(stats.contains("box") && stats.contains("busy") && !stats.contains("rest"), "{stats}");
+    let field = |name: &str, field: &str| {
+        lath.ok(&["stats", "--no-stream", "--format", &format!("{{{{.{field}}}}}"), name])
+            .trim()
+            .to_owned()
+    };
+    assert_eq!((field("box", "PIDs"), field("rest", "PIDs")), ("3".to_owned(), "0".to_owned()));
+    assert!(field("busy", "MemUsage").ends_with(" / 64MiB"), "{}", field("busy", "MemUsage"));
+    let used = field("box", "MemUsage");
+    assert!(!used.starts_with("0B") && used.contains("iB / "), "{used}");
+    let percent = |name: &str| field(name, "CPUPerc").trim_end_matches('%').parse::<f64>().unwrap();
+    assert!(percent("busy") > 1.0 && percent("box") < percent("busy"));
+    assert!(lath.ok(&["stats", "-a", "--no-stream", "--format", "{{.Name}}"]).contains("rest"));
+    assert!(lath.fails(&["stats", "nobody"]).contains("No such container"));
+    lath.ok(&["rm", "-f", "box", "busy", "rest"]);
+}

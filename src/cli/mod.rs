@@ -169,6 +169,10 @@ commands! {
     #[cfg(feature = "containers")]
     commit,
     #[cfg(feature = "containers")]
+    top,
+    #[cfg(feature = "containers")]
+    stats,
+    #[cfg(feature = "containers")]
     ps,
     #[cfg(feature = "containers")]
     wait,

@@ -30,6 +30,8 @@ mod relay;
 mod restart;
 mod start;
 mod state;
+#[cfg(feature = "containers")]
+pub mod stats;
 
 use std::path::PathBuf;
 
