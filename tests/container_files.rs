@@ -569,3 +569,31 @@ fn processes_and_what_they_use_are_told() {
     assert!(lath.fails(&["stats", "nobody"]).contains("No such container"));
     lath.ok(&["rm", "-f", "box", "busy", "rest"]);
 }
+
+#[test]
+fn a_program_runs_in_a_container_in_the_background() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&["run", "-d", "--name", "box", "busybox", "sleep", "1000"]);
+    let has = |what: &str| lath.ok(&["top", "box", "-o", "cmd"]).contains(what);
+    let script = "test -t 1 && echo terminal > /said; id -u >> /said; echo lost; exec sleep 2000";
+    for options in [&["-d"][..], &["-dit", "-u", "1000"]] {
+        assert_eq!(lath.ok(&[&["exec"], options, &["box", "sh", "-c", script]].concat()), "");
+        while !has("sleep 2000") {}
+        let list = lath.ok(&["top", "box", "-o", "pid,cmd"]);
+        let line = list.lines().find(|line| line.contains("sleep 2000")).unwrap();
+        host("kill", &[line.split_whitespace().next().unwrap()]);
+        while has("sleep 2000") {}
+        lath.ok(&["exec", "box", "chmod", "666", "/said"]);
+    }
+    assert_eq!(lath.ok(&["exec", "box", "cat", "/said"]), "terminal\n1000\n");
+    // What does not start is told.
+    assert_eq!(lath.run(&["exec", "-d", "box", "nosuch"]).code, 127);
+    assert_eq!(lath.run(&["exec", "-d", "box", "/etc/passwd"]).code, 126);
+    // It goes with its container, and so does whoever waits for it.
+    lath.ok(&["exec", "-d", "box", "sleep", "2718"]);
+    lath.ok(&["rm", "-f", "box"]);
+    while !harness::pids_of("sleep 2718").is_empty() {}
+}
