@@ -336,6 +336,12 @@ fn what_a_container_has_changed_is_told_as_docker_tells_it() {
         lath.ok(&["exec", "run", "sh", "-c", "mkdir /live; echo > /live/f; rm /etc/group"]);
         let live = lath.ok(&["diff", "run"]);
         assert_eq!(sorted(&live), ["A /live", "A /live/f", "C /etc", "D /etc/group"], "{driver}");
+        // A mark that any program can set says nothing.
+        let pid = lath.ok(&["inspect", "-f", "{{.State.Pid}}", "run"]);
+        let etc = format!("/proc/{}/root/etc", pid.trim());
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(etc, "user.overlay.opaque", b"y", flags).unwrap();
+        assert_eq!(lath.ok(&["diff", "run"]), live, "{driver}");
         lath.ok(&["rm", "changed"]);
         end(&lath);
     }

@@ -68,7 +68,7 @@ pub fn changed(
         if let Some(directory) = found.directory {
             let inner = below.enter(found.name)?;
             // One that was made anew shows nothing from below, and says nothing of what is gone.
-            let is_whole = *is_whole || Form::Overlay.is_opaque(directory)?;
+            let is_whole = *is_whole || is_opaque(directory)?;
             if is_whole {
                 inner.missing(directory, found.path, each)?;
             }
@@ -113,6 +113,11 @@ pub fn layer_of(
     })?;
     changes.finish()?;
     new_layer(top, (!is_empty).then_some(workspace), form)
+}
+
+/// Overlayfs's own mark only: a program in the container can set the one of users.
+fn is_opaque(directory: BorrowedFd<'_>) -> Result<bool> {
+    Ok(node::xattr(directory, b"trusted.overlay.opaque")?.as_deref() == Some(b"y"))
 }
 
 fn is_bare(found: &Found<'_>) -> bool {
