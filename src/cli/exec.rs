@@ -5,13 +5,16 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape, Tail};
 use super::{Globals, Output, exit, report, run};
 use crate::container::control::find;
-use crate::container::exec::{Request, exec};
+use crate::container::exec::{Request, exec, exec_detached};
 use crate::error::{Error, Kind, Result};
 
 /// Run a program in a container that runs
 #[derive(FromArgs)]
 #[argh(subcommand, name = "exec")]
 pub struct Args {
+    /// in the background
+    #[argh(switch, short = 'd')]
+    detach: bool,
     /// a variable of the environment; a name alone hands the caller's on
     #[argh(option, short = 'e', arg_name = "name=value")]
     env: Vec<String>,
@@ -38,6 +41,7 @@ pub struct Args {
 /// The options, for the normaliser.
 pub const SHAPE: Shape = Shape {
     options: &[
+        Opt::switch("detach", Some('d')),
         Opt::values("env", Some('e')),
         Opt::switch("interactive", Some('i')),
         Opt::switch("privileged", None),
@@ -45,7 +49,7 @@ pub const SHAPE: Shape = Shape {
         Opt::value("user", Some('u')),
         Opt::value("workdir", Some('w')),
     ],
-    planned: &["detach", "d", "detach-keys", "env-file"],
+    planned: &["detach-keys", "env-file"],
     tail: Tail::After(1),
     runs_program: true,
     ..Shape::PLAIN
@@ -71,7 +75,11 @@ pub fn run(args: Args, tail: Vec<String>, globals: &Globals, _: &mut Output) -> 
         tty: args.tty,
         privileged: args.privileged,
     };
-    match run::started(exec(&container, &request)) {
+    let ended = match args.detach {
+        true => exec_detached(&container, &request).map(|_| exit::SUCCESS),
+        false => exec(&container, &request),
+    };
+    match run::started(ended) {
         // docker's code for a container that cannot be entered.
         Err(error) if error.kind() == Kind::Conflict => failed(&error),
         other => other,

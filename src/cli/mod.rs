@@ -161,6 +161,18 @@ commands! {
     #[cfg(feature = "containers")]
     logs,
     #[cfg(feature = "containers")]
+    cp,
+    #[cfg(feature = "containers")]
+    diff,
+    #[cfg(feature = "containers")]
+    export,
+    #[cfg(feature = "containers")]
+    commit,
+    #[cfg(feature = "containers")]
+    top,
+    #[cfg(feature = "containers")]
+    stats,
+    #[cfg(feature = "containers")]
     ps,
     #[cfg(feature = "containers")]
     wait,

@@ -39,6 +39,32 @@ pub fn human(bytes: u64) -> String {
     digits + name
 }
 
+/// `1.94MiB`, `460KiB`, `23.54GiB`: 1024 each, four digits, no zeros at the end (go-units, BytesSize).
+#[cfg(feature = "containers")]
+pub fn binary(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut unit = 0;
+    while unit + 1 < UNITS.len() && bytes >> (10 * (unit + 1)) > 0 {
+        unit += 1;
+    }
+    let whole = 1u128 << (10 * unit);
+    let decimals = match u128::from(bytes) / whole {
+        _ if unit == 0 => 0,
+        0..=9 => 3,
+        10..=99 => 2,
+        100..=999 => 1,
+        _ => 0,
+    };
+    let scale = 10u128.pow(decimals);
+    let scaled = (u128::from(bytes) * scale + whole / 2) / whole;
+    let mut digits = (scaled / scale).to_string();
+    if decimals > 0 {
+        digits.push_str(&format!(".{:0width$}", scaled % scale, width = decimals as usize));
+        digits.truncate(digits.trim_end_matches('0').trim_end_matches('.').len());
+    }
+    digits + UNITS.get(unit).copied().unwrap_or_default()
+}
+
 /// `Less than a second`, `5 minutes`, `About an hour`, `2 weeks`.
 pub fn duration(seconds: u64) -> String {
     let minutes = seconds / 60;

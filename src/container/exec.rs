@@ -2,12 +2,14 @@
 
 use std::os::fd::AsFd;
 
+use rustix::process::Pid;
+
 use super::relay::{Own, pair};
 use super::start::OwnStreams;
-use super::{Container, keeper, powers};
+use super::{Container, Side, keeper, powers};
 use crate::error::Result;
 use crate::sandbox::{self, Cgroup, Guest, Limits, Powers, Streams, World};
-use crate::sys::process::began;
+use crate::sys::process::{self, began};
 
 /// What to run there.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,40 @@ pub struct Request {
 
 /// Runs it until it ends; the exit code.
 pub fn exec(container: &Container, request: &Request) -> Result<i32> {
+    if request.tty {
+        let own = Own::look(request.interactive)?;
+        let (here, there) = pair()?;
+        let pid = start(container, request, Streams::Terminal(there.as_fd()))?;
+        let terminal = sandbox::receive(here.as_fd())?;
+        return own.relay(&terminal, pid);
+    }
+    let own = OwnStreams::new()?;
+    sandbox::supervise(start(container, request, own.given(request.interactive)?)?)
+}
+
+/// Runs it under a process of lath in the background, which only waits for its end; nobody hears
+/// what it says. The caller has no threads.
+pub fn exec_detached(container: &Container, request: &Request) -> Result<Side> {
+    keeper::apart(&mut |runs| {
+        let null = sandbox::null()?;
+        if !request.tty {
+            let streams = Streams::Files([null.as_fd(); 3]);
+            let pid = start(container, request, streams)?;
+            runs();
+            return process::wait(pid).map(drop);
+        }
+        let (here, there) = pair()?;
+        let pid = start(container, request, Streams::Terminal(there.as_fd()))?;
+        let terminal = sandbox::receive(here.as_fd())?;
+        runs();
+        // Until nobody has it open any more, which is an error of its own.
+        let mut buffer = [0u8; 4096];
+        while rustix::io::read(&terminal, &mut buffer[..]).is_ok_and(|count| count > 0) {}
+        process::wait(pid).map(drop)
+    })
+}
+
+fn start(container: &Container, request: &Request, streams: Streams<'_>) -> Result<Pid> {
     let record = &container.record;
     let (is_running, state) = container.state()?;
     let Some(leader) = keeper::process_of(state.pid).filter(|_| is_running) else {
@@ -61,7 +97,7 @@ pub fn exec(container: &Container, request: &Request) -> Result<i32> {
     }
     let powers = if request.privileged { Powers::all()? } else { powers(record)? };
     let (limits, cgroup) = (Limits::default(), Cgroup::of(&record.id));
-    let guest = |streams| Guest {
+    world.start(&Guest {
         argv: &request.argv,
         env: &config.env,
         cwd: request.workdir.as_deref().unwrap_or(&record.cwd),
@@ -70,15 +106,5 @@ pub fn exec(container: &Container, request: &Request) -> Result<i32> {
         powers,
         streams,
         cgroup: Some(&cgroup),
-    };
-    if request.tty {
-        let own = Own::look(request.interactive)?;
-        let (here, there) = pair()?;
-        let pid = world.start(&guest(Streams::Terminal(there.as_fd())))?;
-        let terminal = sandbox::receive(here.as_fd())?;
-        return own.relay(&terminal, pid);
-    }
-    let own = OwnStreams::new()?;
-    let pid = world.start(&guest(own.given(request.interactive)?))?;
-    sandbox::supervise(pid)
+    })
 }

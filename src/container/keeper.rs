@@ -15,7 +15,7 @@ use super::log::{Source, Writer};
 use super::relay::pair;
 use super::restart::pause;
 use super::start::Launched;
-use super::{Container, State, control};
+use super::{Container, Side, State, control};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sandbox::{self, Streams};
 use crate::session::Session;
@@ -36,6 +36,29 @@ pub fn keep(session: &Session, container: &Container, tell: OwnedFd) {
     }
     // What cannot be removed now is swept later.
     let _ = container.go_if_brief(session);
+}
+
+/// Divides this process: the new one leaves the caller's session and does `work`, which tells by its
+/// argument when that has begun; the caller waits for that only.
+pub fn apart(work: &mut dyn FnMut(&mut dyn FnMut()) -> Result<()>) -> Result<Side> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).context(|| "pipe")?;
+    if process::fork()?.is_some() {
+        drop(writer);
+        return hear(reader).map(|()| Side::Caller);
+    }
+    drop(reader);
+    let mut tell = Some(std::fs::File::from(writer));
+    let mut say = |text: &[u8]| {
+        if let Some(mut tell) = tell.take() {
+            // Whoever started it may be gone.
+            let _ = tell.write_all(text);
+        }
+    };
+    let done = settle().and_then(|()| work(&mut || say(&[RUNS])));
+    if let Err(error) = done {
+        say(said(&error).as_bytes());
+    }
+    Ok(Side::Keeper)
 }
 
 /// Waits for what a keeper tells.

@@ -5,9 +5,17 @@
 //! lies in the store.
 
 #[cfg(feature = "containers")]
+pub mod changes;
+#[cfg(feature = "containers")]
+pub mod commit;
+#[cfg(feature = "containers")]
 pub mod control;
 #[cfg(feature = "containers")]
+pub mod copy;
+#[cfg(feature = "containers")]
 pub mod exec;
+#[cfg(feature = "containers")]
+mod files;
 pub mod init;
 #[cfg(feature = "containers")]
 pub mod inspect;
@@ -15,12 +23,16 @@ pub mod inspect;
 mod keeper;
 #[cfg(feature = "containers")]
 pub mod log;
+#[cfg(feature = "containers")]
+pub mod processes;
 mod record;
 #[cfg(feature = "containers")]
 mod relay;
 mod restart;
 mod start;
 mod state;
+#[cfg(feature = "containers")]
+pub mod stats;
 mod volume;
 
 pub use record::{Flags, Record};

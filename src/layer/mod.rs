@@ -4,6 +4,8 @@
 //! descriptors, streams, and fixed buffers; root's rights are taken for granted. This room does not
 //! know where layers are kept (`store`).
 
+#[cfg(feature = "containers")]
+mod carry;
 mod changes;
 pub mod compress;
 mod crc32;
@@ -22,6 +24,8 @@ pub mod verify;
 pub mod walk;
 pub mod writer;
 
+#[cfg(feature = "containers")]
+pub use carry::{Thing, carry_into, carry_out, carry_tar};
 pub use changes::Changes;
 pub use marks::Form;
 pub use pack::{Packed, View, outline, pack, pack_view};

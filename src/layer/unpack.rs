@@ -101,6 +101,8 @@ pub(super) struct Rules {
     pub(super) owner: Option<(u32, u32)>,
     /// Files are written beside their place and then renamed.
     pub(super) is_over: bool,
+    /// A directory is not replaced by something else, nor the other way round.
+    pub(super) keeps_kinds: bool,
     pub(super) form: Form,
     pub(super) way: Way,
     /// The newest time of directories of which nothing is said.
@@ -122,7 +124,8 @@ impl Rules {
     /// Those of a foreign layer.
     pub(super) fn layer(under: Rc<[Vec<u8>]>) -> Rules {
         let (form, way) = (Form::default(), Way::Hide);
-        Rules { is_layer: true, under, owner: None, is_over: false, form, way, newest: None }
+        let (is_over, keeps_kinds, newest) = (false, false, None);
+        Rules { is_layer: true, under, owner: None, is_over, keeps_kinds, form, way, newest }
     }
 }
 
@@ -156,7 +159,7 @@ impl<'a> Unpacker<'a> {
         Ok(Unpacker { upper, below, kept, place, rules, buffer, unpacked })
     }
 
-    fn run(mut self, mut reader: Reader<'_>) -> Result<Unpacked> {
+    pub(super) fn run(mut self, mut reader: Reader<'_>) -> Result<Unpacked> {
         while let Some(entry) = reader.next_entry()? {
             signal::check()?;
             self.unpacked.entries += 1;
@@ -236,6 +239,9 @@ impl<'a> Unpacker<'a> {
         }
         let mark = name.strip_prefix(WHITEOUT).filter(|_| self.rules.is_layer);
         self.place.enter(parents)?;
+        if self.rules.keeps_kinds {
+            self.same_kind(entry, name)?;
+        }
         match (mark, &entry.node) {
             (Some(_), _) if name == OPAQUE => self.opaque(),
             (Some(b"" | b"." | b".."), _) => Err(Error::input("it hides a name that cannot be")),
@@ -265,6 +271,19 @@ impl<'a> Unpacker<'a> {
                     _ => self.special(entry, name, FileType::Fifo, 0, 0),
                 }
             }
+        }
+    }
+
+    /// Refuses to put a directory in the place of something else, or the other way round.
+    fn same_kind(&self, entry: &Entry, name: &[u8]) -> Result<()> {
+        let Some(stat) = node::stat(self.place.upper().ok_or_else(missing)?, name)? else {
+            return Ok(());
+        };
+        let was_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        match (was_directory, entry.node == Node::Directory) {
+            (true, false) => Err(Error::input("cannot overwrite a directory with a non-directory")),
+            (false, true) => Err(Error::input("cannot overwrite a non-directory with a directory")),
+            _ => Ok(()),
         }
     }
 

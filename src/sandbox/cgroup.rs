@@ -4,6 +4,9 @@
 //! Source: cgroups(7), kernel admin-guide/cgroup-v2 and cgroup-v1. With version 2 one folder has
 //! them all; with version 1 each controller has a tree of its own. lath's are `lath/<id>` in there.
 
+#[cfg(feature = "containers")]
+mod usage;
+
 use std::fs;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

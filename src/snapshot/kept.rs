@@ -15,8 +15,8 @@ use crate::sys::fs::{open_dir, remove_tree};
 use crate::sys::mount::{Overlay, clone_tree, overlay};
 
 /// What was changed, for the overlay driver; all files, for the copy driver.
-const OVERLAY: &str = "diff";
-const COPY: &str = "root";
+pub(super) const OVERLAY: &str = "diff";
+pub(super) const COPY: &str = "root";
 
 /// Makes the files of a new container in its folder.
 pub fn make(folder: BorrowedFd<'_>, chain: &Chain) -> Result<()> {
@@ -56,6 +56,20 @@ pub fn mount(
     lowers.push(under);
     let writable = Some((upper.as_fd(), work.as_fd()));
     overlay(&Overlay { lowers: &lowers, writable, is_volatile: is_brief })
+}
+
+/// Shows them to be read, also while they are mounted.
+#[cfg(feature = "containers")]
+pub fn view(folder: BorrowedFd<'_>, chain: &Chain) -> Result<OwnedFd> {
+    if let Ok(root) = open_dir(folder, COPY) {
+        return Ok(root);
+    }
+    let upper = open_dir(folder, OVERLAY).context(|| "open the container's files")?;
+    let lowers = [vec![upper.as_fd()], chain.highest_first()].concat();
+    match lowers.len() {
+        1 => Ok(upper),
+        _ => overlay(&Overlay { lowers: &lowers, writable: None, is_volatile: false }),
+    }
 }
 
 fn make_dir(folder: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {

@@ -4,6 +4,8 @@
 //! which keeps a chain's tree on its own (`root`) with an `index` of it. `commit` turns finished
 //! steps into published layers in the background.
 
+#[cfg(feature = "containers")]
+pub mod changed;
 mod commit;
 mod compare;
 mod copy;

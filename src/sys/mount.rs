@@ -121,3 +121,15 @@ pub fn bind(from: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> rustix::io::Result<()
 pub fn bind_recursive(from: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::mount::mount_bind_recursive(fd_path(from), fd_path(onto))
 }
+
+/// Gives this process mounts of its own, as they are now: what it mounts from then on nobody else
+/// sees, and it goes with this process (unshare(2), CLONE_NEWNS). Descriptors from before are of the
+/// others' mounts.
+#[cfg(feature = "containers")]
+pub fn own_mounts() -> rustix::io::Result<()> {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    // SAFETY: file descriptors stay shared as they are; only the mounts, the root and the working
+    // directory become this thread's own.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS)? };
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+}
