@@ -36,14 +36,9 @@ pub struct Folder {
 
 impl Store {
     /// Makes the folder of a new container and holds it. `uses`: the image and the chains, in hex,
-    /// that must stay for it. `is_brief`: it goes when its process ends, however that ends.
-    pub fn new_container(
-        &self,
-        id: &str,
-        uses: &str,
-        config: &str,
-        is_brief: bool,
-    ) -> Result<Folder> {
+    /// that must stay for it. `is_brief`: it goes when its process ends, however that ends. There is
+    /// no container before its config is written.
+    pub fn new_container(&self, id: &str, uses: &str, is_brief: bool) -> Result<Folder> {
         self.make_dir(CONTAINERS)?;
         let all = self.dir(CONTAINERS)?;
         let says = || "make a container";
@@ -77,10 +72,7 @@ impl Store {
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let state = rustix::fs::openat(&dir, STATE, flags, Mode::from_raw_mode(0o600));
-        let folder = Folder { all, dir, state: state.context(says)?, id: id.to_owned() };
-        // Last: with it there is a container.
-        folder.write_config(config)?;
-        Ok(folder)
+        Ok(Folder { all, dir, state: state.context(says)?, id: id.to_owned() })
     }
 
     /// The containers that there are, in no order. What is left of one that was never finished, or
@@ -117,7 +109,7 @@ impl Store {
                 && (exists(dir.as_fd(), BRIEF) || !exists(dir.as_fd(), CONFIG))
                 && rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
             {
-                remove(all.as_fd(), name)?;
+                remove(all.as_fd(), dir.as_fd(), name)?;
             }
             Ok(true)
         })
@@ -196,6 +188,16 @@ impl Folder {
         rustix::fs::ftruncate(&self.state, sealed.len() as u64).context(says)
     }
 
+    /// Whether its program was ever started, even if what was said of that is damaged.
+    pub fn has_begun(&self) -> Result<bool> {
+        Ok(rustix::fs::fstat(&self.state).context(|| "stat a container's state")?.st_size > 0)
+    }
+
+    /// Puts how it is doing on the medium.
+    pub fn sync_state(&self) -> Result<()> {
+        rustix::fs::fdatasync(&self.state).context(|| "sync a container's state")
+    }
+
     fn unsealed(&self, sealed: Vec<u8>) -> Result<String> {
         let text = String::from_utf8(sealed).ok();
         let text = text.as_deref().and_then(seal::unseal).map(str::to_owned);
@@ -246,7 +248,7 @@ impl Folder {
         Ok(true)
     }
 
-    /// A file in it that says one thing by being there.
+    /// A file in it that says one thing by being there, on the medium when this returns.
     pub fn set_mark(&self, name: &str, is_there: bool) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
         let done = match is_there {
@@ -256,7 +258,8 @@ impl Folder {
             false => rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()),
         };
         match done {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Ok(()) => sync_names(self.dir()),
+            Err(Errno::NOENT) => Ok(()),
             Err(other) => Err(other).context(|| format!("write {name:?} of a container")),
         }
     }
@@ -268,27 +271,36 @@ impl Folder {
 
     /// Puts it on the medium.
     pub fn sync(&self) -> Result<()> {
-        let says = || "sync a container";
-        rustix::fs::fsync(&self.dir).context(says)?;
-        rustix::fs::fsync(&self.all).context(says)
+        sync_names(self.dir())?;
+        rustix::fs::fsync(&self.all).context(|| "sync the containers")
     }
 
     /// Removes it with all its files. Needs no free space.
     pub fn remove(&self) -> Result<()> {
-        remove(self.all.as_fd(), &self.id)
+        remove(self.all.as_fd(), self.dir(), &self.id)
     }
 }
 
-/// Its config goes first: from then on it is none, whatever happens.
-fn remove(all: BorrowedFd<'_>, id: &str) -> Result<()> {
-    match rustix::fs::unlinkat(all, format!("{id}/{CONFIG}"), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-        Err(other) => return Err(other).context(|| format!("remove container {id}")),
+/// Its config goes first: from then on it is none, whatever happens, also after a power cut.
+fn remove(all: BorrowedFd<'_>, dir: BorrowedFd<'_>, id: &str) -> Result<()> {
+    let says = || format!("remove container {id}");
+    match rustix::fs::unlinkat(dir, CONFIG, AtFlags::empty()) {
+        Ok(()) => sync_names(dir)?,
+        Err(Errno::NOENT) => {}
+        Err(other) => return Err(other).context(says),
     }
     remove_tree(all, id).map_err(|error| match error.kind() {
         Kind::NotFound => error,
-        _ => error.during(format!("remove container {id}")),
+        _ => error.during(says()),
     })
+}
+
+/// Puts the names in a container's folder on the medium; those of a brief one need not be there.
+fn sync_names(dir: BorrowedFd<'_>) -> Result<()> {
+    match exists(dir, BRIEF) {
+        true => Ok(()),
+        false => rustix::fs::fsync(dir).context(|| "sync a container"),
+    }
 }
 
 fn exists(dir: BorrowedFd<'_>, name: &str) -> bool {
