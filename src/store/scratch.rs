@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -157,10 +158,15 @@ impl Scratch {
                 Err(Errno::NOENT) => continue,
                 other => other.context(|| "open the store's tmp")?,
             };
-            let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
-            let lives = rustix::fs::statat(&tmp, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            // A sweeper has it, or had it.
-            if locked == Err(Errno::WOULDBLOCK) || !lives {
+            let lock = || rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+            let lives = || exists(tmp.as_fd(), &name);
+            let mut locked = lock();
+            // Whoever checks the store has it for a moment, a sweeper until it is gone.
+            while locked == Err(Errno::WOULDBLOCK) && lives() {
+                std::thread::sleep(Duration::from_millis(1));
+                locked = lock();
+            }
+            if !lives() {
                 continue;
             }
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;

@@ -88,14 +88,20 @@ impl Check<'_> {
         self.each("tmp", &|_| true, &mut |check, name| {
             let path = format!("tmp/{name}");
             check.look(&mut |store| {
-                let is_held = match open_dir(store.fd(), &path) {
-                    Ok(dir) => {
-                        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err()
+                let mut is_stray = true;
+                // A file's writer holds the lock, so that under the lock it is nobody's.
+                if let Ok(dir) = open_dir(store.fd(), &path) {
+                    let lock = FlockOperation::NonBlockingLockShared;
+                    is_stray = false;
+                    if rustix::fs::flock(&dir, lock).is_ok() {
+                        // An empty one is just being made.
+                        store.each_name(&path, &mut |_| {
+                            is_stray = true;
+                            Ok(false)
+                        })?;
                     }
-                    // A file's writer holds the lock, so that under the lock it is nobody's.
-                    Err(_) => false,
-                };
-                let is_stray = !is_held && store.exists(&path)?;
+                }
+                let is_stray = is_stray && store.exists(&path)?;
                 Ok(is_stray.then(|| fault(&path, "nothing", "unfinished work of nobody")))
             })?;
             Ok(())
