@@ -202,8 +202,6 @@ impl Crowd {
         self.end_containers(what);
         let checked = self.lath.run(&["fsck"]);
         assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}{checked}");
-        let left = fs::read_dir(self.lath.store().join("tmp")).unwrap().count();
-        assert_eq!(left, 0, "{what}tmp was not swept");
         let list = ["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
         let listed = self.lath.ok(&list);
         let images: BTreeMap<&str, &str> =
@@ -223,6 +221,8 @@ impl Crowd {
             let ran = self.lath.run(&["run", "--rm", id, "true"]);
             assert_eq!(ran.code, 0, "{what}{ran}");
         }
+        let left = fs::read_dir(self.lath.store().join("tmp")).unwrap().count();
+        assert_eq!(left, 0, "{what}tmp was not swept");
     }
 
     /// Each container can be started. Then some lose their keeper, and all are stopped.

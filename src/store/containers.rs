@@ -89,7 +89,10 @@ impl Store {
     /// The container of an id.
     fn container(&self, id: &str) -> Result<Option<Folder>> {
         let all = self.dir(CONTAINERS)?;
-        let Ok(dir) = open_dir(all.as_fd(), id) else { return Ok(None) };
+        let dir = match open_dir(all.as_fd(), id) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            other => other.context(|| format!("open container {id}"))?,
+        };
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match rustix::fs::openat(&dir, STATE, flags, Mode::empty()) {
             Ok(state) if exists(dir.as_fd(), CONFIG) => {
@@ -106,7 +109,7 @@ impl Store {
         let Ok(all) = self.dir(CONTAINERS) else { return Ok(()) };
         self.each_name(CONTAINERS, &mut |name| {
             if let Ok(dir) = open_dir(all.as_fd(), name)
-                && (exists(dir.as_fd(), BRIEF) || !exists(dir.as_fd(), CONFIG))
+                && (exists(dir.as_fd(), BRIEF) || is_missing(dir.as_fd(), CONFIG))
                 && rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
             {
                 remove(all.as_fd(), dir.as_fd(), name)?;
@@ -117,10 +120,10 @@ impl Store {
 
     /// A container of this image.
     pub fn container_of(&self, image: &ImageId) -> Result<Option<String>> {
-        let Ok(all) = self.dir(CONTAINERS) else { return Ok(None) };
         let (hex, mut found) = (image.hex(), None);
         self.each_name(CONTAINERS, &mut |name| {
-            let text = read_small(all.as_fd(), format!("{name}/uses"), LIMIT)?.unwrap_or_default();
+            let path = format!("{CONTAINERS}/{name}/uses");
+            let text = read_small(self.fd(), path, LIMIT)?.unwrap_or_default();
             if String::from_utf8_lossy(&text).lines().any(|line| line == hex) {
                 found = Some(name.to_owned());
             }
@@ -131,10 +134,9 @@ impl Store {
 
     /// What containers use, added to what leases say.
     pub(super) fn used_by_containers(&self, used: &mut dyn FnMut(&str)) -> Result<()> {
-        let Ok(all) = self.dir(CONTAINERS) else { return Ok(()) };
         self.each_name(CONTAINERS, &mut |name| {
-            let path = format!("{name}/uses");
-            if let Some(text) = read_small(all.as_fd(), path, LIMIT)? {
+            let path = format!("{CONTAINERS}/{name}/uses");
+            if let Some(text) = read_small(self.fd(), path, LIMIT)? {
                 String::from_utf8_lossy(&text).lines().for_each(&mut *used);
             }
             Ok(true)
@@ -305,4 +307,9 @@ fn sync_names(dir: BorrowedFd<'_>) -> Result<()> {
 
 fn exists(dir: BorrowedFd<'_>, name: &str) -> bool {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// That it is not there, and not only out of reach.
+fn is_missing(dir: BorrowedFd<'_>, name: &str) -> bool {
+    matches!(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }

@@ -12,12 +12,16 @@ use rustix::io::Errno;
 
 use super::{DIRECTORY, Store};
 use crate::error::{Context, Result};
-use crate::sys::fs::{open_dir, random_name, remove_tree, write_all, write_new};
+use crate::sys::fs::{open_dir, random_name, read_small, remove_tree, write_all, write_new};
 
 /// In the folder of a process: what it uses.
 const USES: &str = "uses";
 /// In the folder of a process that removes something, or has left something behind.
 const REMOVAL: &str = "removes";
+
+/// How often, and after which time, somebody is asked whether he still looks.
+const PATIENCE: usize = 100;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A process's own folder in the store; removed with all in it when dropped.
 pub struct Scratch {
@@ -90,7 +94,7 @@ impl Store {
             return Ok(());
         }
         let has_removed = dead.iter().any(|(_, is_removal, _)| *is_removal);
-        let is_done = has_removed && self.give_back().unwrap_or(false);
+        let is_done = has_removed && self.give_back_soon();
         if !is_done && let Err(error) = self.lock().and_then(|_lock| self.collect_nameless()) {
             log::warn!("layers that nothing needs stay for now: {error}");
         }
@@ -101,6 +105,17 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Waits a little for those who look.
+    fn give_back_soon(&self) -> bool {
+        for _ in 0..PATIENCE {
+            match self.give_back() {
+                Ok(false) => std::thread::sleep(PAUSE),
+                other => return other.is_ok(),
+            }
+        }
+        false
     }
 
     /// Removes the layers that nothing needs, after work that has come to no end; false when
@@ -132,10 +147,8 @@ impl Store {
     /// of chains.
     pub(super) fn leased(&self) -> Result<BTreeSet<String>> {
         let mut layers = BTreeSet::new();
-        let tmp = self.dir("tmp")?;
         self.each_name("tmp", &mut |name| {
-            let Ok(dir) = open_dir(tmp.as_fd(), name) else { return Ok(true) };
-            if let Some(text) = crate::sys::fs::read_small(dir.as_fd(), USES, 1 << 20)? {
+            if let Some(text) = read_small(self.fd(), format!("tmp/{name}/{USES}"), 1 << 20)? {
                 layers.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
             }
             Ok(true)
