@@ -302,7 +302,9 @@ impl Drop for Scratch {
         {
             // What it used is nobody's now, and something is left to do, by another if not here.
             // A full disk has room for that.
-            let _ = rustix::fs::renameat(&self.dir, USES, &self.dir, REMOVAL);
+            if rustix::fs::renameat(&self.dir, USES, &self.dir, REMOVAL).is_err() {
+                let _ = rustix::fs::unlinkat(&self.dir, USES, AtFlags::empty());
+            }
             if !Store::bare(root).give_back().unwrap_or(false) {
                 return;
             }
