@@ -50,9 +50,9 @@ conformance: build ## BuildKit's results for 710 small Dockerfiles, the same lay
 	@tools/need python3 zstd busybox
 	python3 tests/conformance/run.py --lath $(LATH) --jobs 2 --same-layers
 
-torture: build ## every file damaged, a kill and each errno at every system call, 10,400 power cuts, more with HOURS= (root; docs/TORTURE.md)
+torture: build ## every file damaged, a kill and each errno at every system call, 1,000 kills in a crowd, 10,400 power cuts, more with HOURS= (root; docs/TORTURE.md)
 	@tools/need $(TEST_PROGRAMS)
-	LATH_TORTURE=1 LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test fsck --test torture -- --nocapture --test-threads 1
+	LATH_TORTURE=7 LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test fsck --test torture --test crowd -- --nocapture --test-threads 1
 	LATH_POWER_CUTS=2600 LATH_POWER_HOURS=$(or $(HOURS),0) LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test power -- --nocapture
 
 fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)

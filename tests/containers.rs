@@ -12,7 +12,7 @@
 
 mod harness;
 
-use harness::{Lath, Need, needs, pids_of};
+use harness::{Lath, Need, needs, parent_of, pids_of};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::thread::sleep;
@@ -42,11 +42,6 @@ fn pid(lath: &Lath, name: &str) -> i32 {
     field(lath, name, "{{.State.Pid}}").parse().unwrap()
 }
 
-fn parent_of(pid: i32) -> i32 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 fn names(lath: &Lath, more: &[&str]) -> Vec<String> {
     let words = [&["ps", "--format", "{{.Names}}"], more].concat();
     let mut names: Vec<String> = lath.ok(&words).lines().map(str::to_owned).collect();
@@ -74,7 +69,7 @@ fn a_container_in_the_background_runs_speaks_stops_and_starts_again() {
     );
     assert_eq!(lath.ok(&["ps", "-q"]).trim(), &id[..12]);
     // Whoever looks after it takes less than a megabyte.
-    let keeper = parent_of(pid(&lath, "web"));
+    let keeper = parent_of(pid(&lath, "web")).unwrap();
     until("its keeper is small", || {
         let memory = fs::read_to_string(format!("/proc/{keeper}/smaps_rollup")).unwrap();
         let pss =
@@ -168,13 +163,18 @@ fn a_program_is_started_again_as_its_policy_says() {
     // After a power cut: nobody runs any more, and an init script has those started that shall run.
     let stays = ["run", "-d", "--name", "stays", "--restart", "unless-stopped", "busybox"];
     lath.ok(&[&stays[..], &["sleep", "1234"]].concat());
-    let keeper = parent_of(pid(&lath, "stays"));
+    let keeper = parent_of(pid(&lath, "stays")).unwrap();
     kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
     until("it has gone with its keeper", || pids_of("sleep 1234").is_empty());
     assert_eq!(
         (status(&lath, "stays"), field(&lath, "stays", "{{.State.ExitCode}}")),
         ("exited".into(), "255".into())
     );
+    // Also when the power went in the middle of what was said of it.
+    let id = field(&lath, "stays", "{{.Id}}");
+    let state = lath.store().join("containers").join(id).join("state");
+    let text = fs::read(&state).unwrap();
+    fs::write(&state, &text[..text.len() / 2]).unwrap();
     lath.ok(&["start", "--all"]);
     until("it is back", || status(&lath, "stays") == "running");
     for name in ["always", "few"] {

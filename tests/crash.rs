@@ -139,36 +139,3 @@ fn a_lath_killed_at_any_moment_leaves_a_store_that_works() {
     lath.ok(&["images"]);
     assert_eq!(fs::read_dir(lath.store().join("tmp")).unwrap().count(), 0, "tmp was not swept");
 }
-
-#[test]
-fn commands_at_once_on_one_store_do_not_disturb_each_other() {
-    if !needs(HERE) {
-        return;
-    }
-    let lath = Lath::with_busybox();
-    std::thread::scope(|scope| {
-        for builder in 0..3 {
-            let lath = &lath;
-            scope.spawn(move || {
-                for round in 0..6 {
-                    let file = format!(
-                        "FROM busybox\nRUN echo {} > /s\nRUN echo {builder} > /n\n",
-                        round % 2
-                    );
-                    let name = format!("b{builder}");
-                    lath.build_in(&name, &name, &file, &[]).success();
-                    let ran = lath.run(&["run", "--rm", &name, "cat", "/n"]);
-                    let is_gone = ran.stderr.contains("No such image");
-                    assert!(is_gone || ran.stdout == format!("{builder}\n"), "{ran}");
-                }
-            });
-        }
-        scope.spawn(|| {
-            for round in 0..12 {
-                let removed = lath.run(&["rmi", "-f", &format!("b{}", round % 3)]);
-                assert!(removed.code == 0 || removed.stderr.contains("No such image"), "{removed}");
-                lath.ok(&["images"]);
-            }
-        });
-    });
-}

@@ -1,7 +1,8 @@
 //! A kill and an error at the system calls that change something, one at a time: afterwards the
 //! store is clean, what was there works, and the same command does what it should.
 //!
-//! By default some of each are tried; `LATH_TORTURE=1` (`make torture`) tries all.
+//! By default some of each are tried; `LATH_TORTURE=N` (`make torture`) tries all of the calls, each
+//! with N of the errors in turn.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +25,7 @@ use std::process::Command;
 const HERE: &[Need] = &[Need::Root, Need::Busybox, Need::Program("strace")];
 
 /// The system calls that change files, and those that give descriptors.
-const CALLS: &str = "write,pwrite64,openat,mkdirat,renameat,renameat2,unlinkat,fsync,syncfs,linkat,\
+const CALLS: &str = "write,writev,pwrite64,sendfile,openat,mkdirat,renameat,renameat2,unlinkat,fsync,fdatasync,syncfs,linkat,\
                      symlinkat,mknodat,fchmod,fchmodat,fchown,fchownat,utimensat,copy_file_range,\
                      ftruncate,fallocate,fsetxattr,ioctl,flock";
 
@@ -38,27 +39,77 @@ struct Work {
     words: &'static [&'static str],
     /// A command that then works.
     proof: &'static [&'static str],
+    /// A container that runs already.
+    running: Option<&'static str>,
+    /// What it makes and cannot make twice.
+    container: Option<&'static str>,
 }
+
+const PLAIN: Work =
+    Work { name: "", words: &[], proof: &["images"], running: None, container: None };
 
 const WORKS: &[Work] = &[
     Work {
         name: "load",
         words: &["load", "-q", "-i", "other.tar"],
         proof: &["run", "--rm", "other", "true"],
+        ..PLAIN
     },
     Work {
         name: "build",
         words: &["build", "-t", "new:1", "c"],
         proof: &["run", "--rm", "new:1", "grep", "b", "/b"],
+        ..PLAIN
     },
     Work {
         name: "tag",
         words: &["tag", "busybox", "new:2"],
         proof: &["run", "--rm", "new:2", "true"],
+        ..PLAIN
     },
-    Work { name: "run", words: &["run", "--rm", "old:1", "true"], proof: &["images"] },
-    Work { name: "rmi", words: &["rmi", "-f", "old:1"], proof: &["images"] },
+    Work { name: "run", words: &["run", "--rm", "old:1", "true"], ..PLAIN },
+    Work { name: "rmi", words: &["rmi", "-f", "old:1"], ..PLAIN },
+    Work {
+        name: "create",
+        words: &["create", "--name", "new", "busybox", "true"],
+        proof: &["start", "new"],
+        container: Some("new"),
+        ..PLAIN
+    },
+    Work {
+        name: "create, copy driver",
+        words: &["--driver", "copy", "create", "--name", "new", "busybox", "true"],
+        proof: &["start", "new"],
+        container: Some("new"),
+        ..PLAIN
+    },
+    Work {
+        name: "run -d",
+        words: &["run", "-d", "--name", "new", "busybox", "grep", "base", "/mark"],
+        proof: &["logs", "new"],
+        container: Some("new"),
+        ..PLAIN
+    },
+    Work { name: "start", words: &["start", "still"], proof: &["wait", "still"], ..PLAIN },
+    Work {
+        name: "stop",
+        words: &["stop", "-t", "0", "live"],
+        proof: &["start", "live"],
+        running: Some("live"),
+        ..PLAIN
+    },
+    Work { name: "rm", words: &["rm", "-f", "live"], running: Some("live"), ..PLAIN },
+    Work { name: "rename", words: &["rename", "still", "quiet"], ..PLAIN },
+    Work { name: "container prune", words: &["container", "prune", "-f"], ..PLAIN },
+    Work { name: "image prune", words: &["image", "prune", "-a", "-f"], ..PLAIN },
+    Work { name: "builder prune", words: &["builder", "prune", "-a", "-f"], ..PLAIN },
+    Work { name: "system prune", words: &["system", "prune", "-f"], ..PLAIN },
+    Work { name: "gc", words: &["gc"], ..PLAIN },
 ];
+
+/// What a store holds; the sizes of these folders are compared.
+const FOLDERS: [&str; 5] = ["layers", "chains", "images", "tmp", "containers"];
+const TMP: usize = 3;
 
 /// A store, and a copy of it from before each attempt.
 struct Arena {
@@ -72,17 +123,32 @@ impl Arena {
         lath.ok(&["save", "-o", &lath.text("other.tar"), "other"]);
         lath.ok(&["rmi", "other"]);
         lath.give(&["import", "-", "busybox:latest"], &small_busybox_tar("base")).success();
+        // An image without a name and a step that led to none, for those who prune.
+        lath.build_in("o", "old:1", "FROM busybox\nRUN echo older > /o\n", &[]).success();
         lath.build_in("o", "old:1", "FROM busybox\nRUN echo old > /o\n", &[]).success();
+        lath.build_in("o", "vain", "FROM busybox\nRUN echo vain > /v\nRUN false\n", &[]);
+        lath.ok(&["run", "--name", "still", "busybox", "sh", "-c", "echo x > /own"]);
+        lath.ok(&["create", "--name", "live", "busybox", "busybox", "sleep", "1000"]);
         lath.write("c/f", "f");
         lath.write("c/Dockerfile", DOCKERFILE);
         host("cp", &["-a", lath.store().to_str().unwrap(), &lath.text("whole")]);
         Arena { lath }
     }
 
-    fn restore(&self) {
+    fn restore(&self, work: &Work) {
         let store = self.lath.store();
         fs::remove_dir_all(&store).unwrap();
         host("cp", &["-a", &self.lath.text("whole"), store.to_str().unwrap()]);
+        if let Some(container) = work.running {
+            self.lath.ok(&["start", container]);
+        }
+    }
+
+    /// Nobody looks after anything any more.
+    fn rest(&self) {
+        for id in self.lath.ok(&["ps", "-a", "-q"]).lines() {
+            self.lath.ok(&["stop", "-t", "0", id]);
+        }
     }
 
     /// Runs it under strace.
@@ -100,8 +166,8 @@ impl Arena {
 
     /// Each of those system calls with its number, counted for itself as strace does, of the
     /// thread that makes it most often; and what is in the store afterwards.
-    fn points(&self, work: &Work) -> (Vec<(String, usize)>, [usize; 4]) {
-        self.restore();
+    fn points(&self, work: &Work) -> (Vec<(String, usize)>, [usize; FOLDERS.len()]) {
+        self.restore(work);
         self.traced(work.words, &[&format!("trace={CALLS}")]).success();
         let log = fs::read_to_string(self.lath.path("strace.log")).unwrap();
         let mut count: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -118,43 +184,72 @@ impl Arena {
             let call = call.to_owned();
             (1..=last).map(move |number| (call.clone(), number))
         };
+        self.rest();
         (most.into_iter().flat_map(points).collect(), self.sizes())
     }
 
-    fn sizes(&self) -> [usize; 4] {
+    fn sizes(&self) -> [usize; FOLDERS.len()] {
         let count = |dir: &str| {
             let path = self.lath.store().join(dir);
             fs::read_dir(path).unwrap().count()
         };
-        ["layers", "chains", "images", "tmp"].map(count)
+        FOLDERS.map(count)
     }
 
     /// What must hold after whatever has happened. Gives how much more of a kind there is than
     /// after a command that was not disturbed.
-    fn holds(&self, work: &Work, sizes: [usize; 4], what: &str) -> usize {
+    fn holds(&self, work: &Work, sizes: [usize; FOLDERS.len()], what: &str) -> usize {
         let checked = self.lath.run(&["fsck"]);
         assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}: {checked}");
-        assert_eq!(self.sizes()[3], 0, "{what}: tmp was not swept");
+        assert_eq!(self.sizes()[TMP], 0, "{what}: tmp was not swept");
         let listed = self.lath.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
         for name in listed.lines().filter(|name| !name.contains("<none>")) {
             let ran = self.lath.run(&["run", "--rm", name, "true"]);
             assert_eq!(ran.code, 0, "{what}: {ran}");
         }
         assert!(listed.contains("busybox:latest"), "{what}: {listed}");
+        self.containers_hold(work, what);
         let again = self.lath.run(work.words);
-        let is_gone = work.name == "rmi" && again.stderr.contains("No such image");
+        let is_gone = ["rmi", "rm", "rename", "stop"].contains(&work.name)
+            && again.stderr.contains("No such ");
         assert!(again.code == 0 || is_gone, "{what}, again: {again}");
         let proof = self.lath.run(work.proof);
         assert_eq!(proof.code, 0, "{what}: {proof}");
         let checked = self.lath.run(&["fsck"]);
         assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}: {checked}");
+        self.rest();
         let more = self.sizes().into_iter().zip(sizes).map(|(now, then)| now.saturating_sub(then));
         more.max().unwrap()
+    }
+
+    /// Each container is there as a whole: it can be started; or not at all.
+    fn containers_hold(&self, work: &Work, what: &str) {
+        let listed = self.lath.run(&["ps", "-a", "--format", "{{.Names}}"]).success();
+        assert_eq!(listed.stderr, "", "{what}");
+        let names: Vec<&str> = listed.stdout.lines().collect();
+        let folders = fs::read_dir(self.lath.store().join("containers")).unwrap().count();
+        assert_eq!(names.len(), folders, "{what}: {names:?}");
+        let may_go = work.name.ends_with("prune") || ["rm", "rename"].contains(&work.name);
+        assert!(may_go || ["still", "live"].iter().all(|name| names.contains(name)), "{names:?}");
+        for name in names {
+            let started = self.lath.run(&["start", name]);
+            assert_eq!(started.code, 0, "{what}: {started}");
+            let stopped = self.lath.run(&["stop", "-t", "0", name]);
+            assert_eq!(stopped.code, 0, "{what}: {stopped}");
+        }
+        if let Some(container) = work.container {
+            self.lath.run(&["rm", "-f", container]);
+        }
     }
 }
 
 fn is_long() -> bool {
     std::env::var_os("LATH_TORTURE").is_some()
+}
+
+/// How many of the errors each call gets.
+fn errors_each() -> usize {
+    std::env::var("LATH_TORTURE").map_or(1, |count| count.parse().expect("a number"))
 }
 
 fn tell(text: &str) {
@@ -177,16 +272,17 @@ fn a_kill_at_any_system_call_leaves_a_clean_store() {
         let (points, sizes) = arena.points(work);
         let mut killed = 0;
         for (call, number) in spread(&points, 9) {
-            arena.restore();
+            arena.restore(work);
             let inject = format!("inject={call}:signal=KILL:when={number}");
-            let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
-            killed += usize::from(done.code == 137);
+            arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+            let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
+            killed += usize::from(log.contains("+++ killed by SIGKILL"));
             let what = format!("{} killed at {call} {number}", work.name);
             let more = arena.holds(work, sizes, &what);
             // Steps, or an image without a name, that nothing leads to yet.
             assert!(
                 more <= if work.name == "build" { 3 } else { 1 },
-                "{what}: layers, chains, images, tmp: {:?}",
+                "{what}: {FOLDERS:?}: {:?}",
                 arena.sizes()
             );
         }
@@ -205,17 +301,14 @@ fn an_error_of_any_system_call_is_told_and_leaves_a_clean_store() {
         let (points, sizes) = arena.points(work);
         let (mut failed, mut borne) = (0, 0);
         for (turn, (call, number)) in spread(&points, 12).into_iter().enumerate() {
-            for (at, errno) in ERRORS.iter().enumerate() {
-                if !is_long() && at != turn % ERRORS.len() {
-                    continue;
-                }
-                arena.restore();
+            for errno in ERRORS.iter().cycle().skip(turn % ERRORS.len()).take(errors_each()) {
+                arena.restore(work);
                 let what = format!("{}: {errno} at {call} {number}", work.name);
                 let inject = format!("inject={call}:error={errno}:when={number}");
                 let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
                 if done.code == 0 {
                     borne += 1;
-                    if work.name != "rmi" && work.name != "run" {
+                    if work.name != "run" {
                         let proof = arena.lath.run(work.proof);
                         assert_eq!(proof.code, 0, "{what}: {proof}");
                     }
@@ -230,14 +323,16 @@ fn an_error_of_any_system_call_is_told_and_leaves_a_clean_store() {
                     assert!(matches!(done.code, 1 | 125..=127) || is_program, "{what}: {done}");
                     assert!(!done.stderr.contains("panicked"), "{what}: {done}");
                 }
-                // What cannot be removed is swept by the next command.
-                let is_sweeping = ["unlinkat", "openat"].contains(&call.as_str());
-                let left = arena.sizes()[3];
+                // What cannot be removed, or not for good, is swept by the next command.
+                let is_sweeping =
+                    ["unlinkat", "openat", "syncfs", "flock"].contains(&call.as_str());
+                let left = arena.sizes()[TMP];
                 assert!(left == 0 || is_sweeping, "{what}: left in tmp: {done}");
                 let more = arena.holds(work, sizes, &what);
                 // A removal that stops in the middle leaves steps, as a build that failed does.
-                let most = usize::from(work.name == "rmi");
-                assert!(more <= most, "{what}: layers, chains, images, tmp: {:?}", arena.sizes());
+                let is_removal = ["rmi", "gc"].contains(&work.name) || work.name.ends_with("prune");
+                let most = usize::from(is_removal);
+                assert!(more <= most, "{what}: {FOLDERS:?}: {:?}", arena.sizes());
             }
         }
         assert!(failed > 0, "{}: nothing failed", work.name);

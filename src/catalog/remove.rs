@@ -27,17 +27,6 @@ pub fn tag(session: &Session, image: &str, name: &str) -> Result<()> {
 /// Removes what a word names: a name; by its id an image with its one name, with `force` with all
 /// its names.
 pub fn remove(session: &Session, word: &str, force: bool) -> Result<Removal> {
-    // A removal that is killed is finished by whoever finds this folder. A full disk has no room
-    // for it and must not be in the way.
-    let trace = session.scratch().and_then(|trace| trace.removes().map(|()| trace)).ok();
-    let done = remove_word(session, word, force);
-    if let (Err(_), Some(trace)) = (&done, &trace) {
-        trace.has_failed();
-    }
-    done
-}
-
-fn remove_word(session: &Session, word: &str, force: bool) -> Result<Removal> {
     let store = &session.store;
     match resolve(store, word)? {
         Resolved { name: Some(name), image } => {

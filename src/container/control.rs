@@ -118,10 +118,10 @@ impl Container {
         Ok(match self.record.restart {
             Restart::No => false,
             Restart::Always => !self.is_kept()?,
-            _ if self.was_stopped() || self.is_kept()? => false,
-            Restart::UnlessStopped => state.started.0 != 0,
-            // It ran when the power went, or had failed.
-            Restart::OnFailure(_) => state.started.0 != 0 && super::inspect::code(&state) != 0,
+            _ if self.was_stopped() || self.is_kept()? || !self.folder.has_begun()? => false,
+            Restart::UnlessStopped => true,
+            // It ran when the power went, perhaps in the middle of a word, or had failed.
+            Restart::OnFailure(_) => state.started.0 == 0 || super::inspect::code(&state) != 0,
         })
     }
 
@@ -233,6 +233,7 @@ impl Container {
     pub fn rename(&mut self, session: &Session, name: &str) -> Result<()> {
         self.record.name = name.to_owned();
         self.is_only(session, true)?;
-        self.folder.write_config(&self.record.to_text())
+        self.folder.write_config(&self.record.to_text())?;
+        self.folder.sync()
     }
 }

@@ -13,7 +13,7 @@ use rustix::process::Pid;
 
 use super::log::{Source, Writer};
 use super::relay::pair;
-use super::restart::pause;
+use super::restart::{Restart, pause};
 use super::start::Launched;
 use super::{Container, Side, State, control};
 use crate::error::{Context, Error, Kind, Result};
@@ -119,6 +119,10 @@ fn keep_on(
         let told_to_end = match started {
             Ok((kept, running)) => {
                 state = running;
+                if tell.is_some() && container.record.restart != Restart::No {
+                    // After a power cut it shall run again.
+                    container.folder.sync_state()?;
+                }
                 if let Some(mut tell) = tell.take() {
                     // Whoever started it may be gone.
                     let _ = tell.write_all(&[RUNS]);

@@ -165,11 +165,15 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
     uses.push('\n');
     uses.push_str(&found.image.hex());
     uses.push('\n');
-    let folder = store.new_container(&record.id, &uses, &record.to_text(), record.flags.remove)?;
+    let folder = store.new_container(&record.id, &uses, record.flags.remove)?;
     drop(look);
     let container = Container { record, folder };
-    let made = Chain::open(store, None, &chains)
-        .and_then(|chain| kept::make(container.folder.dir(), &chain))
+    let made = container
+        .is_only(session, request.name.is_some())
+        .and_then(|()| Chain::open(store, None, &chains))
+        .and_then(|chain| kept::make(container.folder.dir(), &chain, request.flags.remove))
+        // Last: with it there is a container.
+        .and_then(|()| container.folder.write_config(&container.record.to_text()))
         .and_then(|()| container.is_only(session, request.name.is_some()))
         .and_then(|()| container.make_volumes(session));
     match made {

@@ -45,7 +45,9 @@ pub fn run(
 #[cfg(feature = "containers")]
 pub fn create(session: &Session, request: &Request) -> Result<Container> {
     let container = make(session, request)?;
-    container.folder.sync()?;
+    if !request.flags.remove {
+        container.folder.sync()?;
+    }
     Ok(container)
 }
 

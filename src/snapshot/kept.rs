@@ -18,8 +18,8 @@ use crate::sys::mount::{Overlay, clone_tree, overlay};
 pub(super) const OVERLAY: &str = "diff";
 pub(super) const COPY: &str = "root";
 
-/// Makes the files of a new container in its folder.
-pub fn make(folder: BorrowedFd<'_>, chain: &Chain) -> Result<()> {
+/// Makes the files of a new container in its folder. `is_brief`: nobody needs them after a power cut.
+pub fn make(folder: BorrowedFd<'_>, chain: &Chain, is_brief: bool) -> Result<()> {
     if chain.driver == Driver::Overlay {
         let diff = make_dir(folder, OVERLAY)?;
         return match chain.top() {
@@ -33,7 +33,11 @@ pub fn make(folder: BorrowedFd<'_>, chain: &Chain) -> Result<()> {
         merge(&view, tree.form, root.as_fd()).context(|| "copy a layer's files")?;
         like(tree.dir.as_fd(), root.as_fd())?;
     }
-    Ok(())
+    match is_brief {
+        true => Ok(()),
+        // Before there is a container that has them.
+        false => rustix::fs::syncfs(folder).context(|| "sync a container's files"),
+    }
 }
 
 /// Mounts them, attached nowhere. `under`: a directory that shows through, if the driver can, where

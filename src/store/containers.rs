@@ -36,14 +36,9 @@ pub struct Folder {
 
 impl Store {
     /// Makes the folder of a new container and holds it. `uses`: the image and the chains, in hex,
-    /// that must stay for it. `is_brief`: it goes when its process ends, however that ends.
-    pub fn new_container(
-        &self,
-        id: &str,
-        uses: &str,
-        config: &str,
-        is_brief: bool,
-    ) -> Result<Folder> {
+    /// that must stay for it. `is_brief`: it goes when its process ends, however that ends. There is
+    /// no container before its config is written.
+    pub fn new_container(&self, id: &str, uses: &str, is_brief: bool) -> Result<Folder> {
         self.make_dir(CONTAINERS)?;
         let all = self.dir(CONTAINERS)?;
         let says = || "make a container";
@@ -77,10 +72,7 @@ impl Store {
         }
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let state = rustix::fs::openat(&dir, STATE, flags, Mode::from_raw_mode(0o600));
-        let folder = Folder { all, dir, state: state.context(says)?, id: id.to_owned() };
-        // Last: with it there is a container.
-        folder.write_config(config)?;
-        Ok(folder)
+        Ok(Folder { all, dir, state: state.context(says)?, id: id.to_owned() })
     }
 
     /// The containers that there are, in no order. What is left of one that was never finished, or
@@ -97,7 +89,10 @@ impl Store {
     /// The container of an id.
     fn container(&self, id: &str) -> Result<Option<Folder>> {
         let all = self.dir(CONTAINERS)?;
-        let Ok(dir) = open_dir(all.as_fd(), id) else { return Ok(None) };
+        let dir = match open_dir(all.as_fd(), id) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            other => other.context(|| format!("open container {id}"))?,
+        };
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         match rustix::fs::openat(&dir, STATE, flags, Mode::empty()) {
             Ok(state) if exists(dir.as_fd(), CONFIG) => {
@@ -114,10 +109,10 @@ impl Store {
         let Ok(all) = self.dir(CONTAINERS) else { return Ok(()) };
         self.each_name(CONTAINERS, &mut |name| {
             if let Ok(dir) = open_dir(all.as_fd(), name)
-                && (exists(dir.as_fd(), BRIEF) || !exists(dir.as_fd(), CONFIG))
+                && (exists(dir.as_fd(), BRIEF) || is_missing(dir.as_fd(), CONFIG))
                 && rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
             {
-                remove(all.as_fd(), name)?;
+                remove(all.as_fd(), dir.as_fd(), name)?;
             }
             Ok(true)
         })
@@ -125,10 +120,10 @@ impl Store {
 
     /// A container of this image.
     pub fn container_of(&self, image: &ImageId) -> Result<Option<String>> {
-        let Ok(all) = self.dir(CONTAINERS) else { return Ok(None) };
         let (hex, mut found) = (image.hex(), None);
         self.each_name(CONTAINERS, &mut |name| {
-            let text = read_small(all.as_fd(), format!("{name}/uses"), LIMIT)?.unwrap_or_default();
+            let path = format!("{CONTAINERS}/{name}/uses");
+            let text = read_small(self.fd(), path, LIMIT)?.unwrap_or_default();
             if String::from_utf8_lossy(&text).lines().any(|line| line == hex) {
                 found = Some(name.to_owned());
             }
@@ -139,10 +134,9 @@ impl Store {
 
     /// What containers use, added to what leases say.
     pub(super) fn used_by_containers(&self, used: &mut dyn FnMut(&str)) -> Result<()> {
-        let Ok(all) = self.dir(CONTAINERS) else { return Ok(()) };
         self.each_name(CONTAINERS, &mut |name| {
-            let path = format!("{name}/uses");
-            if let Some(text) = read_small(all.as_fd(), path, LIMIT)? {
+            let path = format!("{CONTAINERS}/{name}/uses");
+            if let Some(text) = read_small(self.fd(), path, LIMIT)? {
                 String::from_utf8_lossy(&text).lines().for_each(&mut *used);
             }
             Ok(true)
@@ -196,6 +190,16 @@ impl Folder {
         rustix::fs::ftruncate(&self.state, sealed.len() as u64).context(says)
     }
 
+    /// Whether its program was ever started, even if what was said of that is damaged.
+    pub fn has_begun(&self) -> Result<bool> {
+        Ok(rustix::fs::fstat(&self.state).context(|| "stat a container's state")?.st_size > 0)
+    }
+
+    /// Puts how it is doing on the medium.
+    pub fn sync_state(&self) -> Result<()> {
+        rustix::fs::fdatasync(&self.state).context(|| "sync a container's state")
+    }
+
     fn unsealed(&self, sealed: Vec<u8>) -> Result<String> {
         let text = String::from_utf8(sealed).ok();
         let text = text.as_deref().and_then(seal::unseal).map(str::to_owned);
@@ -246,7 +250,7 @@ impl Folder {
         Ok(true)
     }
 
-    /// A file in it that says one thing by being there.
+    /// A file in it that says one thing by being there, on the medium when this returns.
     pub fn set_mark(&self, name: &str, is_there: bool) -> Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
         let done = match is_there {
@@ -256,7 +260,8 @@ impl Folder {
             false => rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()),
         };
         match done {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Ok(()) => sync_names(self.dir()),
+            Err(Errno::NOENT) => Ok(()),
             Err(other) => Err(other).context(|| format!("write {name:?} of a container")),
         }
     }
@@ -268,29 +273,43 @@ impl Folder {
 
     /// Puts it on the medium.
     pub fn sync(&self) -> Result<()> {
-        let says = || "sync a container";
-        rustix::fs::fsync(&self.dir).context(says)?;
-        rustix::fs::fsync(&self.all).context(says)
+        sync_names(self.dir())?;
+        rustix::fs::fsync(&self.all).context(|| "sync the containers")
     }
 
     /// Removes it with all its files. Needs no free space.
     pub fn remove(&self) -> Result<()> {
-        remove(self.all.as_fd(), &self.id)
+        remove(self.all.as_fd(), self.dir(), &self.id)
     }
 }
 
-/// Its config goes first: from then on it is none, whatever happens.
-fn remove(all: BorrowedFd<'_>, id: &str) -> Result<()> {
-    match rustix::fs::unlinkat(all, format!("{id}/{CONFIG}"), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-        Err(other) => return Err(other).context(|| format!("remove container {id}")),
+/// Its config goes first: from then on it is none, whatever happens, also after a power cut.
+fn remove(all: BorrowedFd<'_>, dir: BorrowedFd<'_>, id: &str) -> Result<()> {
+    let says = || format!("remove container {id}");
+    match rustix::fs::unlinkat(dir, CONFIG, AtFlags::empty()) {
+        Ok(()) => sync_names(dir)?,
+        Err(Errno::NOENT) => {}
+        Err(other) => return Err(other).context(says),
     }
     remove_tree(all, id).map_err(|error| match error.kind() {
         Kind::NotFound => error,
-        _ => error.during(format!("remove container {id}")),
+        _ => error.during(says()),
     })
+}
+
+/// Puts the names in a container's folder on the medium; those of a brief one need not be there.
+fn sync_names(dir: BorrowedFd<'_>) -> Result<()> {
+    match exists(dir, BRIEF) {
+        true => Ok(()),
+        false => rustix::fs::fsync(dir).context(|| "sync a container"),
+    }
 }
 
 fn exists(dir: BorrowedFd<'_>, name: &str) -> bool {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+/// That it is not there, and not only out of reach.
+fn is_missing(dir: BorrowedFd<'_>, name: &str) -> bool {
+    matches!(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
 }

@@ -76,7 +76,10 @@ impl Store {
     /// Removes what may go, in the order of its last use, until no more than `keep` bytes of cache
     /// are left; and the layers that nothing needs after that.
     pub fn prune(&self, wanted: &Wanted) -> Result<Pruned> {
-        let (_removing, _lock) = (self.removing()?, self.lock()?);
+        self.remove_by(&mut || self.prune_locked(wanted))
+    }
+
+    fn prune_locked(&self, wanted: &Wanted) -> Result<Pruned> {
         let mut pruned = Pruned { bytes: self.collect(true)?.bytes, ..Pruned::default() };
         let (leased, names) = (self.leased()?, self.own_names()?);
         let is_named = |id: &ImageId| names.iter().any(|name| name.image == *id);

@@ -30,7 +30,10 @@ fn read_only(what: &str) -> Error {
 impl Store {
     /// Takes a name away, and the image with its steps and layers when that was its last name.
     pub fn remove_name(&self, reference: &Reference) -> Result<Removal> {
-        let (_removing, _lock) = (self.removing()?, self.lock()?);
+        self.remove_by(&mut || self.remove_name_locked(reference))
+    }
+
+    fn remove_name_locked(&self, reference: &Reference) -> Result<Removal> {
         let mut removal = Removal::default();
         let Some(image) = self.own_named(reference)? else {
             return match self.named(reference)? {
@@ -63,17 +66,16 @@ impl Store {
         if self.is_known_below(&image) && !self.has_own_config(&image) {
             return Err(read_only(&image.to_string()));
         }
-        self.remove_all(&[image], None)
+        self.remove_by(&mut || self.remove_all(&[image], None))
     }
 
     /// The same for several that nobody has asked for by name: those stay that a process uses, and
     /// those that have got a name meanwhile, unless `all`. Says what they took on the disk.
     pub fn prune_images(&self, images: &[ImageId], all: bool) -> Result<Removal> {
-        self.remove_all(images, Some(all))
+        self.remove_by(&mut || self.remove_all(images, Some(all)))
     }
 
     fn remove_all(&self, images: &[ImageId], prune: Option<bool>) -> Result<Removal> {
-        let (_removing, _lock) = (self.removing()?, self.lock()?);
         let mut removal = Removal::default();
         let leased = if prune.is_some() { self.leased()? } else { BTreeSet::new() };
         let names = self.own_names()?;

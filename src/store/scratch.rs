@@ -5,16 +5,23 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{DIRECTORY, Store};
 use crate::error::{Context, Result};
-use crate::sys::fs::{open_dir, random_name, remove_tree, write_all, write_new};
+use crate::sys::fs::{open_dir, random_name, read_small, remove_tree, write_all, write_new};
 
-/// In the folder of a process that removes something.
+/// In the folder of a process: what it uses.
+const USES: &str = "uses";
+/// In the folder of a process that removes something, or has left something behind.
 const REMOVAL: &str = "removes";
+
+/// How often, and after which time, somebody is asked whether he still looks.
+const PATIENCE: usize = 100;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A process's own folder in the store; removed with all in it when dropped.
 pub struct Scratch {
@@ -51,7 +58,8 @@ impl Store {
 
     /// Removes what processes that are gone have left in `tmp`, and the folders of layers that no
     /// chain names yet. Layers with a chain stay, for who goes on with that work. What cannot be
-    /// removed stays too: it is in nobody's way, and lath must work all the same.
+    /// removed stays too: it is in nobody's way, and lath must work all the same. A folder goes
+    /// after what it leads to, so that nothing is forgotten when this is killed.
     pub fn sweep(&self) -> Result<()> {
         if !super::is_dir(self.fd(), "tmp") {
             self.lay_out()?;
@@ -64,50 +72,87 @@ impl Store {
             log::warn!("left a volume behind: {error}");
         }
         let tmp = self.dir("tmp")?;
-        let (mut has_swept, mut has_removed) = (false, false);
+        let mut dead = Vec::new();
         self.each_name("tmp", &mut |name| {
-            let Ok(dir) = open_dir(tmp.as_fd(), name) else {
-                // A file: the half of a name that was never published. Its writer holds the lock.
-                if let Ok(_lock) = self.lock() {
-                    remove_or_warn(tmp.as_fd(), name);
+            match open_dir(tmp.as_fd(), name) {
+                Ok(dir) => {
+                    if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                        // What it used is nobody's now.
+                        let _ = rustix::fs::unlinkat(&dir, USES, AtFlags::empty());
+                        let is_removal = exists(dir.as_fd(), REMOVAL);
+                        dead.push((name.to_owned(), is_removal, dir));
+                    }
                 }
-                return Ok(true);
-            };
-            if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                has_removed |= exists(dir.as_fd(), REMOVAL);
-                remove_or_warn(tmp.as_fd(), name);
-                has_swept = true;
+                // A file: the half of a name that was never published. Its writer holds the lock.
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    if let Ok(_lock) = self.lock() {
+                        remove_or_warn(tmp.as_fd(), name);
+                    }
+                }
+                // Swept by another, or out of reach for now.
+                Err(_) => {}
             }
             Ok(true)
         })?;
-        let done = match (has_removed, has_swept) {
-            (true, _) => self.give_back(),
-            (false, true) => self.lock().and_then(|_lock| self.collect_nameless()),
-            (false, false) => Ok(()),
-        };
-        // Another command will do it.
-        if let Err(error) = done {
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let has_removed = dead.iter().any(|(_, is_removal, _)| *is_removal);
+        let is_done = has_removed && self.give_back_soon();
+        if !is_done && let Err(error) = self.lock().and_then(|_lock| self.collect_nameless()) {
             log::warn!("layers that nothing needs stay for now: {error}");
+        }
+        for (name, is_removal, _lock) in &dead {
+            // Otherwise it is for another command to go on.
+            if is_done || !is_removal {
+                remove_or_warn(tmp.as_fd(), name);
+            }
         }
         Ok(())
     }
 
-    /// Removes the layers that nothing needs, after work that has come to no end; unless somebody
-    /// looks just now, this thread perhaps.
-    fn give_back(&self) -> Result<()> {
-        let Some(_alone) = self.try_removing()? else { return Ok(()) };
+    /// Waits a little for those who look.
+    fn give_back_soon(&self) -> bool {
+        for _ in 0..PATIENCE {
+            match self.give_back() {
+                Ok(false) => std::thread::sleep(PAUSE),
+                other => return other.is_ok(),
+            }
+        }
+        false
+    }
+
+    /// Removes the layers that nothing needs, after work that has come to no end; false when
+    /// somebody looks just now, this thread perhaps.
+    fn give_back(&self) -> Result<bool> {
+        let Some(_alone) = self.try_removing()? else { return Ok(false) };
         let _lock = self.lock()?;
-        self.collect(false).map(drop)
+        self.collect(false).map(|_| true)
+    }
+
+    /// Removes things, alone and under the lock. What comes to no end is finished by whoever finds
+    /// the folder that says so; a full disk has no room for it and must not be in the way.
+    pub(super) fn remove_by<T>(&self, act: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+        let trace = self.scratch().and_then(|trace| {
+            write_new(trace.dir(), REMOVAL, b"")?;
+            Ok(trace)
+        });
+        let done = {
+            let (_removing, _lock) = (self.removing()?, self.lock()?);
+            act()
+        };
+        if let (Err(_), Ok(trace)) = (&done, &trace) {
+            trace.has_failed();
+        }
+        done
     }
 
     /// What living processes have said they use: names of layers, and the hex digits of images and
     /// of chains.
     pub(super) fn leased(&self) -> Result<BTreeSet<String>> {
         let mut layers = BTreeSet::new();
-        let tmp = self.dir("tmp")?;
         self.each_name("tmp", &mut |name| {
-            let Ok(dir) = open_dir(tmp.as_fd(), name) else { return Ok(true) };
-            if let Some(text) = crate::sys::fs::read_small(dir.as_fd(), "uses", 1 << 20)? {
+            if let Some(text) = read_small(self.fd(), format!("tmp/{name}/{USES}"), 1 << 20)? {
                 layers.extend(String::from_utf8_lossy(&text).lines().map(str::to_owned));
             }
             Ok(true)
@@ -130,15 +175,20 @@ impl Scratch {
                 Err(Errno::NOENT) => continue,
                 other => other.context(|| "open the store's tmp")?,
             };
-            let locked = rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
-            let lives = rustix::fs::statat(&tmp, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
-            // A sweeper has it, or had it.
-            if locked == Err(Errno::WOULDBLOCK) || !lives {
+            let lock = || rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive);
+            let lives = || exists(tmp.as_fd(), &name);
+            let mut locked = lock();
+            // Whoever checks the store has it for a moment, a sweeper until it is gone.
+            while locked == Err(Errno::WOULDBLOCK) && lives() {
+                std::thread::sleep(Duration::from_millis(1));
+                locked = lock();
+            }
+            if !lives() {
                 continue;
             }
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC;
             let uses = locked
-                .and_then(|()| rustix::fs::openat(&dir, "uses", flags, Mode::from_raw_mode(0o600)));
+                .and_then(|()| rustix::fs::openat(&dir, USES, flags, Mode::from_raw_mode(0o600)));
             if uses.is_err() {
                 remove_or_warn(tmp.as_fd(), &name);
             }
@@ -164,11 +214,6 @@ impl Scratch {
     /// image, so that nobody removes it meanwhile. Several are a line each.
     pub fn uses(&self, names: &str) -> Result<()> {
         write_all(self.uses.as_fd(), format!("{names}\n").as_bytes()).context(|| "write a lease")
-    }
-
-    /// Says that this process removes something: if it is killed another one goes on.
-    pub fn removes(&self) -> Result<()> {
-        write_new(self.dir(), REMOVAL, b"").map(drop)
     }
 
     /// Says that things may have been left in the store that nothing names.
@@ -256,13 +301,20 @@ impl Workspace {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is swept later.
-        remove_or_warn(self.tmp.as_fd(), &self.name);
         if *self.has_failed.get_mut()
             && let Ok(root) = rustix::fs::openat(&self.tmp, "..", DIRECTORY, Mode::empty())
         {
-            let _ = Store::bare(root).give_back();
+            // What it used is nobody's now, and something is left to do, by another if not here.
+            // A full disk has room for that.
+            if rustix::fs::renameat(&self.dir, USES, &self.dir, REMOVAL).is_err() {
+                let _ = rustix::fs::unlinkat(&self.dir, USES, AtFlags::empty());
+            }
+            if !Store::bare(root).give_back().unwrap_or(false) {
+                return;
+            }
         }
+        // What cannot be removed now is swept later.
+        remove_or_warn(self.tmp.as_fd(), &self.name);
     }
 }
 

@@ -115,7 +115,8 @@ impl Store {
     /// The chains of an image or a step; of one that is damaged none: nobody can use it any more,
     /// and it must not be in the way of the others.
     pub(super) fn chains_of(&self, id: &ImageId) -> Result<Vec<ChainId>> {
-        match self.config(id) {
+        // Read again before it is taken for damaged: what it leads to would be lost with it.
+        match self.config(id).or_else(|_| self.config(id)) {
             Ok(config) => Ok(config.map(|config| config.chains()).unwrap_or_default()),
             Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Input) => {
                 log::warn!("{error}");

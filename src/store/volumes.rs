@@ -94,7 +94,7 @@ impl Store {
     }
 
     fn is_volume(&self, name: &str) -> bool {
-        is_there(self.fd(), format!("{VOLUMES}/{name}/{CONFIG}"))
+        !is_missing(self.fd(), format!("{VOLUMES}/{name}/{CONFIG}"))
     }
 
     /// Opens the folder of a volume.
@@ -185,13 +185,13 @@ impl Store {
             let owner = read_small(self.fd(), format!("{VOLUMES}/{name}/{OWNER}"), LIMIT)?;
             let owner = owner.and_then(|owner| String::from_utf8(owner).ok());
             let is_owned = owner.as_ref().is_none_or(|id| {
-                is_there(
+                !is_missing(
                     self.fd(),
                     format!("{}/{id}/{}", containers::CONTAINERS, containers::CONFIG),
                 )
             });
             // A container says that it is there before its volumes do.
-            if !is_owned || !self.is_volume(name) {
+            if !is_owned || is_missing(self.fd(), format!("{VOLUMES}/{name}/{CONFIG}")) {
                 self.drop_volume(name)?;
             }
             Ok(true)
@@ -199,6 +199,8 @@ impl Store {
     }
 }
 
-fn is_there(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> bool {
-    rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+/// Whether it is known that it is not there: what cannot be looked at may be.
+fn is_missing(at: BorrowedFd<'_>, path: impl rustix::path::Arg) -> bool {
+    let stat = rustix::fs::statat(at, path, AtFlags::SYMLINK_NOFOLLOW);
+    matches!(stat, Err(Errno::NOENT | Errno::NOTDIR))
 }

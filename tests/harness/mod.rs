@@ -19,6 +19,7 @@ mod base;
 mod leak;
 mod needs;
 mod process;
+mod random;
 mod registry;
 mod safe;
 mod shelf;
@@ -31,7 +32,8 @@ pub use base::{
 };
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
-pub use process::{Output, Running, finish, host, host_with};
+pub use process::{Output, Running, finish, host, host_with, parent_of};
+pub use random::Random;
 pub use registry::RealRegistry;
 pub use safe::{Authority, SafeWeb};
 pub use shelf::{Shelf, config_of, descriptor, manifest_of, packed};

@@ -209,6 +209,13 @@ pub fn host_with(program: &str, args: &[&str], input: &[u8]) -> String {
     finish(Command::new(program).args(args), input).success().stdout
 }
 
+/// The process that waits for this one, if this one is there: for the program of a container in the
+/// background, its keeper.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The processes that the tests themselves have started and wait for.
 pub fn own_children() -> MutexGuard<'static, BTreeSet<u32>> {
     static OWN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());

@@ -3,7 +3,7 @@
 use super::device::{Device, FileSystem};
 use super::harness::Lath;
 use super::medium::Blocks;
-use super::session::{BASES, Event, NAMELESS, Session, Store};
+use super::session::{BASES, Event, LASTING, NAMELESS, Session, Store};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -50,6 +50,7 @@ impl<'a> Past<'a> {
         let published = records(&store.root());
         clean(store)?;
         self.images_are_there(store)?;
+        self.containers_are_there(store)?;
         self.next_build_works(store, &published)?;
         clean(store)?;
         match fs::read_dir(store.root().join("tmp")).map(Iterator::count) {
@@ -99,6 +100,44 @@ impl<'a> Past<'a> {
             let archive = store.archive(id)?;
             if self.session.archives.get(id) != Some(&archive) {
                 return Err(format!("the image {id} has changed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// All containers that were there are, nothing else is, each can be started, and those that
+    /// ran and shall run do so again. Then they go.
+    fn containers_are_there(&self, store: &Store<'_>) -> Result<(), String> {
+        let none = BTreeSet::new();
+        let before = self.done.map_or(&none, |event| &event.containers);
+        let after = self.at_work.map_or(before, |event| &event.containers);
+        let listed = store.containers();
+        let seen: BTreeSet<_> = listed.stdout.lines().map(str::to_owned).collect();
+        let is_known = |line: &String| before.contains(line) || after.contains(line);
+        let ids = |lines: &BTreeSet<String>| -> BTreeSet<String> {
+            lines.iter().filter_map(|line| id_of(line)).map(str::to_owned).collect()
+        };
+        let stay: BTreeSet<_> = ids(before).intersection(&ids(after)).cloned().collect();
+        let is_whole = seen.iter().all(is_known) && stay.is_subset(&ids(&seen));
+        if listed.code != 0 || !is_whole {
+            return Err(format!("containers {listed}\nbefore {before:?}\nafter {after:?}"));
+        }
+        let all = store.run(&["start", "--all"]);
+        if all.code != 0 {
+            return Err(all.to_string());
+        }
+        let running = store.run(&["ps", "--format", "{{.Names}}"]);
+        for line in seen {
+            let name = line.split(' ').next().unwrap_or_default();
+            // Of one that is just made nothing is promised yet.
+            let is_wanted = name.starts_with(LASTING) && before.contains(&line);
+            if is_wanted && !running.stdout.lines().any(|running| running == name) {
+                return Err(format!("{name} does not run again: {running}"));
+            }
+            let started = store.run(&["start", name]);
+            let stopped = store.run(&["rm", "-f", name]);
+            if started.code + stopped.code != 0 {
+                return Err(format!("{started}{stopped}"));
             }
         }
         Ok(())

@@ -104,7 +104,7 @@ fn torture(system: &FileSystem, test: &str, cuts_wanted: usize) {
         if done >= wanted && since.elapsed() >= until {
             break;
         }
-        let session = session::record(&lath, &device, system, seed, if is_long { 16 } else { 8 });
+        let session = session::record(&lath, &device, system, seed, if is_long { 18 } else { 9 });
         let recording = &session.recording;
         flushes += recording.flushes();
         writes += recording.entries.len() - recording.flushes();

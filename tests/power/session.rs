@@ -2,9 +2,9 @@
 //! could be seen then.
 
 use super::device::{Device, FileSystem};
-use super::harness::{Lath, Output, finish, hex, small_busybox_tar};
-use super::medium::{Random, Recording};
-use rustix::process::Signal;
+use super::harness::{Lath, Output, Random, finish, hex, parent_of, small_busybox_tar};
+use super::medium::Recording;
+use rustix::process::{Pid, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -17,6 +17,10 @@ use std::time::Duration;
 pub const BASES: [&str; 2] = ["base0", "base1"];
 /// Shows images with and without names.
 const LIST: [&str; 4] = ["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
+/// Shows all containers.
+const CONTAINERS: [&str; 5] = ["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}}"];
+/// How a container is called that shall run again after a power cut; others only are there.
+pub const LASTING: &str = "lasting";
 /// How an image without a name is shown.
 pub const NAMELESS: &str = "<none>:<none>";
 
@@ -28,6 +32,8 @@ pub struct Event {
     pub ended: usize,
     /// The images after it, a name and an id each.
     pub images: BTreeSet<String>,
+    /// The containers after it, a name and an id each.
+    pub containers: BTreeSet<String>,
     pub build: Option<Build>,
     pub is_removal: bool,
 }
@@ -76,6 +82,11 @@ impl Store<'_> {
     /// Each image with each name.
     pub fn images(&self) -> Output {
         self.run(&LIST)
+    }
+
+    /// All containers.
+    pub fn containers(&self) -> Output {
+        self.run(&CONTAINERS)
     }
 
     /// The digest of an image's archive.
@@ -171,9 +182,16 @@ impl Work<'_> {
             return self.load(self.random.0 as usize % BASES.len());
         };
         let some = names[self.random.below(names.len())].clone();
-        // It begins with a removal; what comes then is random.
-        let kind = [12, 12, 12, 5].get(number).copied().unwrap_or(self.random.below(20));
+        // It begins with a removal and containers; what comes then is random.
+        let kind = [12, 12, 12, 5, 20, 23].get(number).copied().unwrap_or(self.random.below(32));
         match kind {
+            20..=22 => self.create(number, &some),
+            23 | 24 => self.last(number, base),
+            25..=27 => self.change_container(number),
+            28 => self.plain(&["container", "prune", "-f"]),
+            29 => self.plain(&["system", "prune", "-f"]),
+            30 => self.plain(&["builder", "prune", "-a", "-f"]),
+            31 => self.plain(&["gc"]),
             0 | 1 => self.load(self.random.0 as usize % BASES.len()),
             2 => self.plain(&["import", "base.tar", "base2:latest"]),
             3 | 4 => self.plain(&["tag", &some, &format!("t:{}", number % 3)]),
@@ -194,8 +212,46 @@ impl Work<'_> {
         self.plain(&["load", "-q", "-i", &format!("{}.tar", BASES[base])]);
     }
 
+    fn create(&mut self, number: usize, image: &str) {
+        let name = format!("c{number}");
+        let program = ["busybox", "sh", "-c", "echo x > /own; busybox cat /own"];
+        // That of copies syncs files, that of overlays has none yet.
+        let driver = ["overlay", "copy"][self.random.below(2)];
+        let words = ["--driver", driver, "create", "--name", &name, image];
+        self.plain(&[&words[..], &program].concat());
+        if self.random.below(2) == 0 {
+            self.store.run(&["start", &name]).success();
+            self.store.run(&["wait", &name]).success();
+        }
+    }
+
+    /// One that runs until the power goes: its keeper is killed, so that the disk is at rest.
+    fn last(&mut self, number: usize, base: &str) {
+        let name = format!("{LASTING}{number}");
+        let words = ["run", "-d", "--restart", "unless-stopped", "--name", &name, base];
+        let program = ["busybox", "sleep", "1000"];
+        let began = self.begin();
+        self.store.run(&[&words[..], &program].concat()).success();
+        let template = ["inspect", "-f", "{{.State.Pid}}", &name];
+        let pid = self.store.run(&template).success().stdout;
+        let keeper = parent_of(pid.trim().parse().unwrap()).and_then(Pid::from_raw).unwrap();
+        self.done(began, &words, None);
+        rustix::process::kill_process(keeper, Signal::KILL).unwrap();
+        self.store.run(&["wait", &name]).success();
+    }
+
+    fn change_container(&mut self, number: usize) {
+        let listed = self.events.last().map(|event| event.containers.clone()).unwrap_or_default();
+        let names: Vec<_> = listed.iter().filter_map(|line| line.split(' ').next()).collect();
+        let Some(name) = names.get(self.random.below(names.len().max(1))) else { return };
+        match self.random.below(3) {
+            0 => self.plain(&["rename", name, &format!("renamed{number}")]),
+            _ => self.plain(&["rm", name]),
+        }
+    }
+
     fn plain(&mut self, words: &[&str]) {
-        let began = self.device.file.position();
+        let began = self.begin();
         self.store.run(words).success();
         self.done(began, words, None);
     }
@@ -227,7 +283,7 @@ impl Work<'_> {
         let context = self.write(number, base, end);
         let name = format!("n:{}", self.random.below(4));
         let words = ["build", "-t", &name, &context];
-        let began = self.device.file.position();
+        let began = self.begin();
         let built = self.store.run(&words);
         assert_eq!(built.code, i32::from(!end.is_empty()), "{built}");
         let steps = step_ids(&built);
@@ -243,7 +299,7 @@ impl Work<'_> {
     fn killed(&mut self, number: usize, base: &str) {
         let context = self.write(number, base, "RUN echo x > /ready; busybox sleep 1000\n");
         let words = ["build", "-t", "killed", &context];
-        let began = self.device.file.position();
+        let began = self.begin();
         let running = super::harness::Running::start(&mut self.store.command(&words));
         let tmp = self.store.root().join("tmp");
         let running = running.until("the last step", || has_ready(&tmp));
@@ -251,6 +307,10 @@ impl Work<'_> {
         drop(running.wait());
         // What it had is another's now, and goes.
         self.done(began, &words, Some(Build { image: None, steps: Vec::new(), is_killed: true }));
+    }
+
+    fn begin(&self) -> usize {
+        self.device.file.position()
     }
 
     /// Notes what is seen after a command.
@@ -263,9 +323,11 @@ impl Work<'_> {
                 self.archives.insert(id.to_owned(), self.store.archive(id).unwrap());
             }
         }
-        let is_removal = words.first() == Some(&"rmi");
+        let containers = self.store.containers().success().stdout;
+        let containers = containers.lines().map(str::to_owned).collect();
+        let is_removal = words.iter().any(|word| ["rmi", "prune", "gc"].contains(word));
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        self.events.push(Event { words, began, ended, images, build, is_removal });
+        self.events.push(Event { words, began, ended, images, containers, build, is_removal });
     }
 }
 

@@ -83,24 +83,38 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// What no living process holds the lock of.
+    /// What no living process holds the lock of, and what cannot be swept.
     fn unfinished(&mut self) -> Result<()> {
         self.each("tmp", &|_| true, &mut |check, name| {
             let path = format!("tmp/{name}");
-            check.look(&mut |store| {
-                let is_held = match open_dir(store.fd(), &path) {
-                    Ok(dir) => {
-                        rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err()
-                    }
-                    // A file's writer holds the lock, so that under the lock it is nobody's.
-                    Err(_) => false,
-                };
-                let is_stray = !is_held && store.exists(&path)?;
-                Ok(is_stray.then(|| fault(&path, "nothing", "unfinished work of nobody")))
-            })?;
-            Ok(())
+            if !is_stray(check.store, &path)? {
+                return Ok(());
+            }
+            // It may have had an owner until now, as it had when the store was opened.
+            if check.lock.is_none() {
+                check.store.sweep()?;
+            }
+            let what = || fault(&path, "nothing", "unfinished work of nobody");
+            check.look(&mut |store| Ok(is_stray(store, &path)?.then(what))).map(drop)
         })
     }
+}
+
+/// Whether nobody works there.
+fn is_stray(store: &Store, path: &str) -> Result<bool> {
+    let Ok(dir) = open_dir(store.fd(), path) else {
+        // A file's writer holds the lock, so that under the lock it is nobody's.
+        return store.exists(path);
+    };
+    let mut is_stray = false;
+    if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared).is_ok() {
+        // An empty one is just being made.
+        store.each_name(path, &mut |_| {
+            is_stray = true;
+            Ok(false)
+        })?;
+    }
+    Ok(is_stray && store.exists(path)?)
 }
 
 impl Store {
