@@ -90,7 +90,7 @@ impl Container {
                 continue;
             }
             let says = || format!("mount {:?}", volume.target);
-            let bound = volume.bind(&session.store, &self.record.id, root)?;
+            let bound = volume.bind(&session.store, &self.record, root)?;
             let open = || open_in_root(root, target, OFlags::PATH, Mode::empty());
             if open().is_err() {
                 let plain = NewDir { mode: 0o755, owner: (0, 0) };

@@ -190,7 +190,7 @@ impl Container {
     fn make_volumes(&self, session: &Session) -> Result<()> {
         #[cfg(feature = "containers")]
         for volume in &self.record.volumes {
-            volume.make(&session.store, &self.record.id)?;
+            volume.make(&session.store, &self.record)?;
         }
         let _ = session;
         Ok(())

@@ -145,18 +145,20 @@ impl Container {
         let under = store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
         let is_brief = record.flags.remove;
         let tree = kept::mount(self.folder.dir(), &chain, under.as_fd(), is_brief)?;
+        #[cfg_attr(not(feature = "containers"), expect(unused_mut, reason = "it joins no groups"))]
         let mut identity = Identity::resolve(tree.as_fd(), &record.user)?;
         let mut env = record.env.clone();
         if !env.iter().any(|entry| entry.starts_with("HOME=")) {
             env.push(format!("HOME={}", identity.home.as_deref().unwrap_or("/")));
         }
+        #[cfg(feature = "containers")]
         for group in &record.groups {
             identity.join(tree.as_fd(), group)?;
         }
         let dns =
             Dns { servers: &record.dns, search: &record.dns_search, options: &record.dns_options };
         let cgroup = Cgroup::make(&record.id, &record.bounds)?;
-        let bind = |volume: &Volume| volume.bind(store, &record.id, tree.as_fd());
+        let bind = |volume: &Volume| volume.bind(store, record, tree.as_fd());
         let mut binds = record.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
         let mut argv = record.argv.clone();
         if record.flags.init {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::Record;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sandbox::{Bind, Content, Tmpfs};
 use crate::store::Store;
@@ -102,9 +103,9 @@ impl Volume {
         Some(Volume { source, target: target.to_owned(), readonly: mode == "ro" })
     }
 
-    /// Ready to be mounted in a container of this id. `root` is its root, from which an empty volume
+    /// Ready to be mounted in this container. `root` is its root, from which an empty volume
     /// is filled.
-    pub fn bind(&self, store: &Store, id: &str, root: BorrowedFd<'_>) -> Result<Bind> {
+    pub fn bind(&self, store: &Store, of: &Record, root: BorrowedFd<'_>) -> Result<Bind> {
         if !self.target.starts_with('/') || self.target == "/" {
             let text = format!(
                 "invalid volume: destination {:?} must be an absolute path below /",
@@ -113,24 +114,27 @@ impl Volume {
             return Err(Error::new(Kind::Usage, text));
         }
         let (content, is_dir, is_device) = match &self.source {
-            Source::Memory(options) => (Content::Tmpfs(Tmpfs::parse(options)?), true, false),
-            Source::Named(_) | Source::Nameless(_) => (self.stored(store, id, root)?, true, false),
             Source::Host(path) => of_host(path, true)?,
+            _ if cfg!(not(feature = "containers")) => {
+                return Err(Error::built_without("containers"));
+            }
             Source::Present(path) => of_host(path, false)?,
             Source::Device(path) => device(path)?,
+            Source::Memory(options) => (Content::Tmpfs(Tmpfs::parse(options)?), true, false),
+            Source::Named(_) | Source::Nameless(_) => (self.stored(store, of, root)?, true, false),
         };
         let (target, readonly) = (self.target.clone(), self.readonly);
         Ok(Bind { content, target, is_dir, readonly, is_device })
     }
 
     #[cfg(feature = "containers")]
-    fn stored(&self, store: &Store, id: &str, root: BorrowedFd<'_>) -> Result<Content> {
+    fn stored(&self, store: &Store, of: &Record, root: BorrowedFd<'_>) -> Result<Content> {
         use crate::snapshot::volume::fill;
         use crate::store::volumes::DATA;
         use crate::sys::fs::{open_dir, open_in_root};
         let name = self.source.stored().unwrap_or_default();
         // Removed by hand, or not on the medium yet when the power went.
-        self.make(store, id)?;
+        self.make(store, of)?;
         let folder = store.open_volume(name)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let data = match open_in_root(root, &self.target, flags, Mode::empty()) {
@@ -145,16 +149,17 @@ impl Volume {
     }
 
     #[cfg(not(feature = "containers"))]
-    fn stored(&self, _: &Store, _: &str, _: BorrowedFd<'_>) -> Result<Content> {
+    fn stored(&self, _: &Store, _: &Record, _: BorrowedFd<'_>) -> Result<Content> {
         Err(Error::built_without("containers"))
     }
 
     /// Makes the volume of the store that it is, if it is one and is not there.
     #[cfg(feature = "containers")]
-    pub fn make(&self, store: &Store, id: &str) -> Result<()> {
+    pub fn make(&self, store: &Store, of: &Record) -> Result<()> {
+        let owner = crate::store::volumes::Owner { id: &of.id, is_brief: of.flags.remove };
         match &self.source {
             Source::Named(name) => store.make_volume(name, &[], None, false).map(drop),
-            Source::Nameless(name) => store.make_volume(name, &[], Some(id), true).map(drop),
+            Source::Nameless(name) => store.make_volume(name, &[], Some(owner), true).map(drop),
             _ => Ok(()),
         }
     }

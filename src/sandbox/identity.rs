@@ -28,6 +28,7 @@ pub struct Identity {
     pub home: Option<String>,
 }
 
+#[cfg(feature = "containers")]
 impl Identity {
     /// Adds a supplementary group, by its name in the image or its number.
     pub fn join(&mut self, root: BorrowedFd<'_>, group: &str) -> Result<()> {

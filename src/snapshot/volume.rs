@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::root::like;
 use crate::error::{Context, Result};
 use crate::layer::{View, transfer};
-use crate::store::volumes::{DATA, OWNER};
+use crate::store::volumes::{BRIEF, DATA};
 use crate::sys::fs::{open_dir, remove_tree, write_new};
 use crate::sys::signal;
 
@@ -40,8 +40,7 @@ pub fn fill(folder: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<OwnedFd> {
     if !is_empty(data.as_fd())? {
         return Ok(data);
     }
-    // It goes with its container: nobody needs it after a power cut.
-    let is_brief = is_there(folder, OWNER);
+    let is_brief = is_there(folder, BRIEF);
     if !was_cut_off {
         write_new(folder, FILLING, b"")?;
     }

@@ -23,12 +23,23 @@ pub(super) const CONFIG: &str = "config";
 pub const DATA: &str = "data";
 /// In the folder of one that goes with a container: the id of that.
 pub const OWNER: &str = "owner";
+/// In the folder of one whose container goes when its process ends: nobody needs it after a power cut.
+pub const BRIEF: &str = "brief";
 /// Larger ones are no records.
 pub(super) const LIMIT: usize = 1 << 20;
 
 /// A name for one that nobody names: 64 hex digits.
 pub fn random_name() -> Result<String> {
     Ok(Digest::of(&random_bytes::<32>()?).hex())
+}
+
+/// The container with which a volume goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// It goes itself when its process ends.
+    pub is_brief: bool,
 }
 
 /// What a volume is.
@@ -47,13 +58,13 @@ pub struct Volume {
 }
 
 impl Store {
-    /// Makes a volume if there is none of that name; whether it was made. With an owner, the id of
-    /// a container, it goes with that. `is_nameless`: nobody has named it.
+    /// Makes a volume if there is none of that name; whether it was made. With an owner it goes with
+    /// that. `is_nameless`: nobody has named it.
     pub fn make_volume(
         &self,
         name: &str,
         labels: &[String],
-        owner: Option<&str>,
+        owner: Option<Owner<'_>>,
         is_nameless: bool,
     ) -> Result<bool> {
         let says = || format!("make the volume {name:?}");
@@ -74,19 +85,23 @@ impl Store {
             text.push_str(&format!("label {}\n", label.replace('\n', " ")));
         }
         let config = write_new(made.dir.as_fd(), CONFIG, seal::seal(&text).as_bytes())?;
-        match owner {
-            Some(owner) => drop(write_new(made.dir.as_fd(), OWNER, owner.as_bytes())?),
-            // What is named shall be there after a power cut.
-            None => {
-                rustix::fs::fsync(&config).context(says)?;
-                rustix::fs::fsync(&made.dir).context(says)?;
+        let is_brief = owner.is_some_and(|owner| owner.is_brief);
+        if let Some(owner) = owner {
+            let file = write_new(made.dir.as_fd(), OWNER, owner.id.as_bytes())?;
+            match is_brief {
+                true => drop(write_new(made.dir.as_fd(), BRIEF, b"")?),
+                false => rustix::fs::fsync(&file).context(says)?,
             }
+        }
+        if !is_brief {
+            rustix::fs::fsync(&config).context(says)?;
+            rustix::fs::fsync(&made.dir).context(says)?;
         }
         let done =
             rustix::fs::renameat(scratch.dir(), &made.name, self.fd(), format!("{VOLUMES}/{name}"));
         match done {
-            Ok(()) if owner.is_none() => self.sync_dir(VOLUMES).map(|()| true),
-            Ok(()) => Ok(true),
+            Ok(()) if is_brief => Ok(true),
+            Ok(()) => self.sync_dir(VOLUMES).map(|()| true),
             // Another process was first.
             Err(Errno::EXIST | Errno::NOTEMPTY) => Ok(false),
             Err(other) => Err(other).context(says),
@@ -184,6 +199,7 @@ impl Store {
         self.each_name(VOLUMES, &mut |name| {
             let owner = read_small(self.fd(), format!("{VOLUMES}/{name}/{OWNER}"), LIMIT)?;
             let owner = owner.and_then(|owner| String::from_utf8(owner).ok());
+            let owner = owner.filter(|id| id.len() == 64);
             let is_owned = owner.as_ref().is_none_or(|id| {
                 !is_missing(
                     self.fd(),

@@ -313,7 +313,9 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
     if args.rm && restart != Restart::No {
         return Err(Error::usage("conflicting options: --restart and --rm"));
     }
-    if cfg!(not(feature = "containers")) && (args.tty || args.init || args.name.is_some() || restart != Restart::No)
+    let lists = [&args.dns, &args.dns_search, &args.dns_option, &args.group_add];
+    let resolves = lists.iter().any(|list| !list.is_empty());
+    if cfg!(not(feature = "containers")) && (args.tty || args.init || args.name.is_some() || restart != Restart::No || resolves)
     {
         return Err(Error::built_without("containers"));
     }

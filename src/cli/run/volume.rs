@@ -24,21 +24,35 @@ pub struct Words<'a> {
 /// Reads all of them; no two may have the same target. A volume without a name has an empty one.
 pub fn parse_all(words: &Words<'_>) -> Result<Vec<Volume>> {
     let mut volumes: Vec<Volume> = Vec::new();
-    let read = words.volumes.iter().map(|word| volume(word));
-    let read = read.chain(words.mounts.iter().map(|word| mount(word)));
-    let read = read.chain(words.tmpfs.iter().map(|word| tmpfs(word)));
-    for volume in read.chain(words.devices.iter().map(|word| device(word))) {
-        let volume = volume?;
-        if volumes.iter().any(|other| other.target == volume.target) {
-            return Err(Error::usage(format!("duplicate mount point: {:?}", volume.target)));
+    for word in words.volumes {
+        add(&mut volumes, volume(word)?)?;
+    }
+    let others = [words.mounts, words.tmpfs, words.devices];
+    if cfg!(feature = "containers") {
+        for word in words.mounts {
+            add(&mut volumes, mount(word)?)?;
         }
-        volumes.push(volume);
+        for word in words.tmpfs {
+            add(&mut volumes, tmpfs(word)?)?;
+        }
+        for word in words.devices {
+            add(&mut volumes, device(word)?)?;
+        }
+        return Ok(volumes);
     }
     let is_plain = |volume: &Volume| matches!(volume.source, Source::Host(_));
-    match cfg!(feature = "containers") || volumes.iter().all(is_plain) {
+    match volumes.iter().all(is_plain) && others.iter().all(|words| words.is_empty()) {
         true => Ok(volumes),
         false => Err(Error::built_without("containers")),
     }
+}
+
+fn add(volumes: &mut Vec<Volume>, volume: Volume) -> Result<()> {
+    if volumes.iter().any(|other| other.target == volume.target) {
+        return Err(Error::usage(format!("duplicate mount point: {:?}", volume.target)));
+    }
+    volumes.push(volume);
+    Ok(())
 }
 
 /// `SOURCE:TARGET[:OPTIONS]`, or `TARGET` alone for a volume without a name.
