@@ -55,6 +55,12 @@ torture: build ## every file damaged, a kill and each errno at every system call
 	LATH_TORTURE=7 LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test fsck --test torture --test crowd -- --nocapture --test-threads 1
 	LATH_POWER_CUTS=2600 LATH_POWER_HOURS=$(or $(HOURS),0) LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test power -- --nocapture
 
+vm: build ## a machine (qemu, a kernel of Debian's) killed 20 times on ext4 and on f2fs (root; docs/TORTURE.md)
+	@tools/need busybox qemu-system-x86_64 mkfs.ext4 mkfs.f2fs
+	@mkdir -p target/vm/kernel
+	@cd target/vm && apt-get download -q "$$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*.deb kernel
+	LATH_VM_KERNEL=$(CURDIR)/target/vm/kernel LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test vm -- --nocapture --test-threads 1
+
 fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 	@tools/need c++ python3
 	@fuzz/run 20s
@@ -80,6 +86,10 @@ bench-parser: ## instructions, time and memory of reading a Dockerfile of 10 MB,
 	@cargo --locked build --release --example read
 	@python3 benches/parser.py target/$(call triple,$(ARCH))/release/examples/read target/release/examples/read
 
+bench-durability: build ## bytes written for what is kept, and time that a build waits for the disk (root)
+	@tools/need busybox python3 docker-registry losetup mkfs.ext4
+	@python3 benches/durability.py --lath $(LATH)
+
 bench: build ## steps, cached builds and memory, side by side with the rivals
 	@tools/need busybox python3 bwrap
 	@python3 benches/compare.py --lath $(LATH)
@@ -90,4 +100,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance torture fuzz release dist small size bench bench-parser install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist small size bench bench-parser bench-durability install clean
