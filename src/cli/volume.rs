@@ -7,12 +7,11 @@ use argh::FromArgs;
 use super::normalize::{Opt, Settled, Shape};
 use super::run::checked_volume;
 use super::{Globals, Output, arguments, each, exit, listing, report};
-use crate::container::control;
+use crate::container::{Stored, control, random_name};
 use crate::error::{Error, Result};
 use crate::image::json::Value;
 use crate::session::Session;
 use crate::sort::sort_by;
-use crate::store::volumes::{Volume, random_name};
 
 /// Look after volumes: create, ls, inspect, rm, prune
 #[derive(FromArgs)]
@@ -143,7 +142,7 @@ fn create(session: &Session, name: Option<String>, labels: &[String], out: &mut 
 }
 
 /// Those that the filters take, by name.
-fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Volume>> {
+fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Stored>> {
     let mut found = session.store.volumes()?;
     let used = users(session)?;
     for word in filters {
@@ -152,7 +151,7 @@ fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Volume>> {
                 .hint("use dangling=true, name=TEXT, label=NAME[=VALUE] or label!=NAME[=VALUE]")
         };
         let (name, value) = word.split_once('=').ok_or_else(wrong)?;
-        let has_label = |volume: &Volume| {
+        let has_label = |volume: &Stored| {
             volume.labels.iter().any(|label| label == value || label.split('=').next() == Some(value))
         };
         match (name, value) {
@@ -169,7 +168,7 @@ fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Volume>> {
     Ok(found)
 }
 
-fn value(volume: &Volume) -> Value {
+fn value(volume: &Stored) -> Value {
     let mut labels = Value::default();
     for label in &volume.labels {
         let (name, text) = label.split_once('=').unwrap_or((label, ""));
@@ -185,7 +184,7 @@ fn value(volume: &Volume) -> Value {
     value
 }
 
-fn list(found: &[Volume], quiet: bool, format: Option<&str>, out: &mut Output) -> Result<i32> {
+fn list(found: &[Stored], quiet: bool, format: Option<&str>, out: &mut Output) -> Result<i32> {
     if quiet {
         for volume in found {
             writeln!(out, "{}", volume.name)?;

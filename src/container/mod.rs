@@ -47,12 +47,14 @@ use crate::catalog::resolve::resolve;
 use crate::error::{Error, Result};
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::image::digest::Digest;
-pub use crate::instruction::{parse_size, signal_number};
+pub use crate::instruction::{csv_fields, parse_size, signal_number};
 use crate::sandbox::Powers;
-pub use crate::sandbox::{Bounds, Limits};
+pub use crate::sandbox::{Bounds, Limits, Tmpfs};
 use crate::session::Session;
 use crate::snapshot::{Chain, kept};
 use crate::store::Folder;
+#[cfg(feature = "containers")]
+pub use crate::store::volumes::{Volume as Stored, random_name};
 use crate::sys::fs::{now, random_bytes};
 
 /// What to run.

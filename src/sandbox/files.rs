@@ -68,7 +68,7 @@ impl NetworkFiles {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "containers"))]
 mod tests {
     use super::*;
 

@@ -4,10 +4,8 @@
 
 use std::path::PathBuf;
 
-use crate::container::{Source, Volume, cleaned};
+use crate::container::{Source, Tmpfs, Volume, cleaned, csv_fields};
 use crate::error::{Context, Error, Result};
-use crate::instruction::csv_fields;
-use crate::sandbox::Tmpfs;
 
 /// The words of all four options.
 pub struct Words<'a> {
