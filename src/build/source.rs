@@ -243,7 +243,7 @@ impl Tree {
         into: &mut blake3::Hasher,
     ) -> Result<()> {
         let mut known = self.cache.as_ref().map(StatCache::reader);
-        let digested = self.digest_all(found, excludes, into, known.as_mut());
+        let digested = self.digest_all(found, excludes, &mut Framed::new(into), known.as_mut());
         if let Some(known) = known {
             known.finish(self.root());
         }
@@ -262,7 +262,7 @@ impl Tree {
         };
         for found in sources {
             let mut nobody = blake3::Hasher::new();
-            self.digest_all(found, excludes, &mut nobody, Some(&mut known))?;
+            self.digest_all(found, excludes, &mut Framed::new(&mut nobody), Some(&mut known))?;
         }
         Ok(known.changes())
     }
@@ -271,16 +271,16 @@ impl Tree {
         &self,
         found: &Found,
         excludes: &Ignore,
-        into: &mut blake3::Hasher,
+        into: &mut Framed<'_>,
         mut known: Option<&mut Reader<'_>>,
     ) -> Result<()> {
-        frame(into, found.path.as_os_str().as_bytes());
+        into.frame(found.path.as_os_str().as_bytes());
         self.digest_entry(&found.stat, b"", into);
         if !found.is_dir() {
             if FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile {
                 let path = found.real.as_os_str().as_bytes();
                 let mut open = || self.open_file(&found.real);
-                frame(into, &content(path, &found.stat, known, &mut open)?);
+                into.frame(&content(path, &found.stat, known, &mut open)?);
             }
             return Ok(());
         }
@@ -299,7 +299,7 @@ impl Tree {
                     } else if !excludes.is_empty() && excludes.excludes(entry.path) {
                         is_dir && !excludes.may_include_below(entry.path)
                     } else {
-                        frame(into, entry.path);
+                        into.frame(entry.path);
                         let name = OsStr::from_bytes(entry.name);
                         let kind = FileType::from_raw_mode(entry.stat.st_mode);
                         if kind == FileType::Symlink {
@@ -320,7 +320,7 @@ impl Tree {
                             };
                             let path = path.as_os_str().as_bytes();
                             let known = known.as_deref_mut();
-                            frame(into, &content(path, &entry.stat, known, &mut open)?);
+                            into.frame(&content(path, &entry.stat, known, &mut open)?);
                         }
                         false
                     }
@@ -332,14 +332,50 @@ impl Tree {
         }
     }
 
-    fn digest_entry(&self, stat: &Stat, target: &[u8], into: &mut blake3::Hasher) {
-        into.update(&stat.st_mode.to_le_bytes());
-        into.update(&stat.st_rdev.to_le_bytes());
+    fn digest_entry(&self, stat: &Stat, target: &[u8], into: &mut Framed<'_>) {
+        into.add(&stat.st_mode.to_le_bytes());
+        into.add(&stat.st_rdev.to_le_bytes());
         if self.keeps_owner {
-            into.update(&stat.st_uid.to_le_bytes());
-            into.update(&stat.st_gid.to_le_bytes());
+            into.add(&stat.st_uid.to_le_bytes());
+            into.add(&stat.st_gid.to_le_bytes());
         }
-        frame(into, target);
+        into.frame(target);
+    }
+}
+
+/// What is added to a digest in small pieces, gathered: each call of the hasher costs more than the
+/// piece does.
+struct Framed<'a> {
+    into: &'a mut blake3::Hasher,
+    pending: Vec<u8>,
+}
+
+impl<'a> Framed<'a> {
+    const MANY: usize = 8 << 10;
+
+    fn new(into: &'a mut blake3::Hasher) -> Framed<'a> {
+        Framed { into, pending: Vec::with_capacity(2 * Framed::MANY) }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+    }
+
+    /// As `frame`.
+    fn frame(&mut self, bytes: &[u8]) {
+        self.add(&(bytes.len() as u64).to_le_bytes());
+        self.add(bytes);
+        if self.pending.len() >= Framed::MANY {
+            self.into.update(&self.pending);
+            self.pending.clear();
+        }
+    }
+}
+
+impl Drop for Framed<'_> {
+    fn drop(&mut self) {
+        self.into.update(&self.pending);
     }
 }
 

@@ -167,19 +167,16 @@ fn compare(one: &[u8], other: &[u8]) -> Ordering {
 
 /// What changes when a file's content does.
 fn stamp(stat: &Stat) -> [u8; STAMP] {
-    let mut bytes = [0; STAMP];
+    // No copies of eight bytes each: they are calls.
     let fields = [
-        stat.st_dev,
-        stat.st_ino,
-        stat.st_size as u64,
-        modified(stat) as u64,
-        changed(stat) as u64,
-        u64::from(stat.st_mode),
+        stat.st_dev.to_le_bytes(),
+        stat.st_ino.to_le_bytes(),
+        (stat.st_size as u64).to_le_bytes(),
+        modified(stat).to_le_bytes(),
+        changed(stat).to_le_bytes(),
+        u64::from(stat.st_mode).to_le_bytes(),
     ];
-    for (field, into) in fields.iter().zip(bytes.chunks_exact_mut(8)) {
-        into.copy_from_slice(&field.to_le_bytes());
-    }
-    bytes
+    fields.as_flattened().first_chunk().copied().unwrap_or([0; STAMP])
 }
 
 fn modified(stat: &Stat) -> i64 {

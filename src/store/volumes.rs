@@ -184,12 +184,17 @@ impl Store {
         Ok(())
     }
 
-    /// From now on a volume stays when its container goes.
+    /// From now on a volume stays when its container goes. That is on the medium when this returns.
     pub fn keep_volume(&self, name: &str) -> Result<()> {
-        match rustix::fs::unlinkat(self.fd(), format!("{VOLUMES}/{name}/{OWNER}"), AtFlags::empty())
-        {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(other) => Err(other).context(|| format!("keep the volume {name:?}")),
+        let says = || format!("keep the volume {name:?}");
+        let folder = match self.open_volume(name) {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            other => other?,
+        };
+        match rustix::fs::unlinkat(&folder, OWNER, AtFlags::empty()) {
+            Ok(()) => rustix::fs::fsync(&folder).context(says),
+            Err(Errno::NOENT) => Ok(()),
+            Err(other) => Err(other).context(says),
         }
     }
 
