@@ -453,3 +453,89 @@ fn limits_hold_for_a_container_as_a_whole() {
         assert_eq!(lath.run(&words).code, 125, "{wrong:?}");
     }
 }
+
+#[test]
+fn a_health_check_runs_and_says_how_a_container_is() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let text = "FROM busybox\nHEALTHCHECK --interval=100ms --retries=2 CMD test -e /well || { echo 'it is ill'; false; }\n\
+                CMD [\"sleep\", \"1000\"]\n";
+    lath.build("watched", text).success();
+    let health = |name: &str| {
+        let out = lath.run(&["health", name]);
+        (out.stdout.trim().to_owned(), out.code)
+    };
+    lath.ok(&["run", "-d", "--name", "web", "watched"]);
+    until("it is ill", || health("web") == ("unhealthy".to_owned(), 1));
+    assert_eq!(field(&lath, "web", "{{(index .State.Health.Log 0).Output}}"), "it is ill");
+    assert!(lath.ok(&["ps"]).contains("(unhealthy)"));
+    assert_eq!(names(&lath, &["--filter", "health=unhealthy"]), ["web"]);
+    assert!(names(&lath, &["--filter", "health=healthy"]).is_empty());
+    lath.ok(&["exec", "web", "touch", "/well"]);
+    until("it is well", || health("web") == ("healthy".to_owned(), 0));
+    assert_eq!(field(&lath, "web", "{{.State.Health.FailingStreak}}"), "0");
+    // One that is as well as it was writes nothing.
+    let id = field(&lath, "web", "{{.Id}}");
+    let state = lath.store().join("containers").join(id).join("state");
+    let before = fs::metadata(&state).unwrap().modified().unwrap();
+    sleep(Duration::from_millis(500));
+    assert_eq!(fs::metadata(&state).unwrap().modified().unwrap(), before);
+    lath.ok(&["stop", "-t", "0", "web"]);
+    assert_eq!(health("web"), ("none".to_owned(), 1), "it does not run");
+    // A check that hangs is killed; one that is not there fails; none is none.
+    for (name, words, status) in [
+        (
+            "slow",
+            &["--health-cmd", "sleep 1000", "--health-timeout", "200ms", "--health-retries", "1"][..],
+            "unhealthy",
+        ),
+        ("lost", &["--health-cmd", "exec nothing-there", "--health-retries", "1"], "unhealthy"),
+        (
+            "early",
+            &[
+                "--health-cmd",
+                "false",
+                "--health-start-period",
+                "1h",
+                "--health-start-interval",
+                "50ms",
+            ],
+            "starting",
+        ),
+        ("none", &["--no-healthcheck"], "none"),
+    ] {
+        let words =
+            [&["run", "-d", "--name", name, "--health-interval", "100ms"], words, &["watched"]]
+                .concat();
+        let words: Vec<&str> = match name {
+            "none" => words
+                .into_iter()
+                .filter(|word| !matches!(*word, "--health-interval" | "100ms"))
+                .collect(),
+            _ => words,
+        };
+        lath.ok(&words);
+        until(name, || health(name).0 == status);
+    }
+    let output = field(&lath, "slow", "{{(index .State.Health.Log 0).Output}}");
+    assert!(output.starts_with("Health check exceeded timeout"), "{output}");
+    sleep(Duration::from_millis(300));
+    assert_eq!(health("early"), ("starting".to_owned(), 3));
+    assert_eq!(health("none"), ("none".to_owned(), 4));
+    // Several have been killed by now; one may run.
+    sleep(Duration::from_millis(700));
+    let sleeping = lath.run(&["exec", "slow", "pidof", "sleep"]).success().stdout;
+    assert!(sleeping.split_whitespace().count() <= 2, "{sleeping}");
+    for words in [
+        &["--health-interval", "soon"][..],
+        &["--health-retries", "x"],
+        &["--no-healthcheck", "--health-cmd", "x"],
+    ] {
+        let words = [&["run", "--rm"], words, &["watched", "true"]].concat();
+        lath.run(&words).failure(125);
+    }
+    let all = names(&lath, &[]);
+    lath.ok(&[&["rm", "-f"], &all.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+}

@@ -17,7 +17,7 @@ use rustix::process::Pid;
 use super::git_ref::{GitRef, is_commit};
 use super::held::Held;
 use super::once::Once;
-use super::source::{Found, Tree, frame};
+use super::source::{Found, Framed, Tree};
 use crate::error::{Error, Result};
 use crate::event::Stream;
 use crate::layer::walk::{Visit, Walk};
@@ -116,8 +116,9 @@ impl Repository {
     pub fn digest(&self, into: &mut blake3::Hasher) {
         let kept = self.keep_git_dir.then(|| self.name.as_deref().unwrap_or_default());
         let submodules = if self.at.submodules == Some(false) { "without" } else { "with" };
+        let mut framed = Framed::new(into);
         for part in [&self.commit, &self.at.subdir, submodules, kept.unwrap_or("-")] {
-            frame(into, part.as_bytes());
+            framed.frame(part.as_bytes());
         }
     }
 

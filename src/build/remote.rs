@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps};
 
 use super::held::Held;
-use super::source::{Found, Tree, frame};
+use super::source::{Found, Framed, Tree};
 use super::walk::Walk;
 use crate::error::{Context, Error, Result};
 use crate::event::{Event, Progress};
@@ -47,7 +47,7 @@ pub struct Remote {
 impl Remote {
     /// Adds to a digest what a copy of it takes: its name, its bytes and its time.
     pub fn digest(&self, into: &mut blake3::Hasher) {
-        frame(into, self.name().as_bytes());
+        Framed::new(into).frame(self.name().as_bytes());
         into.update(self.digest.bytes());
         into.update(&self.modified.unwrap_or(i64::MIN).to_le_bytes());
     }

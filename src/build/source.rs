@@ -345,7 +345,7 @@ impl Tree {
 
 /// What is added to a digest in small pieces, gathered: each call of the hasher costs more than the
 /// piece does.
-struct Framed<'a> {
+pub(super) struct Framed<'a> {
     into: &'a mut blake3::Hasher,
     pending: Vec<u8>,
 }
@@ -353,8 +353,8 @@ struct Framed<'a> {
 impl<'a> Framed<'a> {
     const MANY: usize = 8 << 10;
 
-    fn new(into: &'a mut blake3::Hasher) -> Framed<'a> {
-        Framed { into, pending: Vec::with_capacity(2 * Framed::MANY) }
+    pub(super) fn new(into: &'a mut blake3::Hasher) -> Framed<'a> {
+        Framed { into, pending: Vec::new() }
     }
 
     #[inline(always)]
@@ -362,8 +362,8 @@ impl<'a> Framed<'a> {
         self.pending.extend_from_slice(bytes);
     }
 
-    /// As `frame`.
-    fn frame(&mut self, bytes: &[u8]) {
+    /// Adds bytes, framed by their length.
+    pub(super) fn frame(&mut self, bytes: &[u8]) {
         self.add(&(bytes.len() as u64).to_le_bytes());
         self.add(bytes);
         if self.pending.len() >= Framed::MANY {
@@ -399,12 +399,6 @@ fn content(
     };
     known.compare(path, stat, &digest);
     Ok(digest)
-}
-
-/// Adds bytes to a digest, framed by their length.
-pub(super) fn frame(into: &mut blake3::Hasher, bytes: &[u8]) {
-    into.update(&(bytes.len() as u64).to_le_bytes());
-    into.update(bytes);
 }
 
 fn digest_file(file: BorrowedFd<'_>) -> Result<[u8; 32]> {

@@ -177,6 +177,8 @@ commands! {
     #[cfg(feature = "containers")]
     wait,
     #[cfg(feature = "containers")]
+    health,
+    #[cfg(feature = "containers")]
     rename,
     #[cfg(feature = "containers")]
     rm,

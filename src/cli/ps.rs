@@ -20,7 +20,7 @@ pub struct Args {
     /// show those that do not run too
     #[argh(switch, short = 'a')]
     all: bool,
-    /// only those for which it holds: id=, name=, status=, exited=CODE, label=NAME[=VALUE],
+    /// only those for which it holds: id=, name=, status=, exited=CODE, health=, label=NAME[=VALUE],
     /// ancestor=IMAGE, before=, since=
     #[argh(option, short = 'f', arg_name = "filter")]
     filter: Vec<String>,
@@ -127,7 +127,14 @@ impl Row<'_> {
         };
         let since = |then: i64| size::duration(u64::try_from(now - then).unwrap_or(0));
         let status = match self.status {
-            "running" => format!("Up {}", since(self.state.started.0)),
+            "running" => {
+                let health = match self.state.health.status.as_str() {
+                    "" => String::new(),
+                    "starting" => " (health: starting)".to_owned(),
+                    status => format!(" ({status})"),
+                };
+                format!("Up {}{health}", since(self.state.started.0))
+            }
             "created" => "Created".to_owned(),
             "restarting" => {
                 format!("Restarting ({}) {} ago", self.state.code, since(self.state.finished.0))
@@ -180,12 +187,12 @@ impl Filter {
         let (name, value) = word.split_once('=').ok_or_else(|| {
             Error::usage(format!("bad format of filter {word:?} (expected name=value)"))
         })?;
-        const KNOWN: [&str; 8] =
-            ["id", "name", "status", "exited", "label", "ancestor", "before", "since"];
+        const KNOWN: [&str; 9] =
+            ["id", "name", "status", "exited", "label", "ancestor", "before", "since", "health"];
         match KNOWN.contains(&name) {
             true => Ok(Filter { name: name.to_owned(), value: value.to_owned() }),
             false => Err(Error::usage(format!("invalid filter {name:?}"))
-                .hint("id, name, status, exited, label, ancestor, before or since")),
+                .hint("id, name, status, exited, health, label, ancestor, before or since")),
         }
     }
 
@@ -201,6 +208,10 @@ impl Filter {
             "id" => record.id.starts_with(value),
             "name" => record.name.contains(value.trim_start_matches(['/', '^']).trim_end_matches('$')),
             "status" => row.status == value,
+            "health" => match row.state.health.status.as_str() {
+                status if row.status == "running" && !status.is_empty() => status == value,
+                _ => value == "none",
+            },
             "exited" => row.status == "exited" && code(&row.state).to_string() == value,
             "label" => record.labels.iter().any(|label| {
                 label == value || label.split('=').next() == Some(value)

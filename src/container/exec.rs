@@ -65,7 +65,7 @@ pub fn exec_detached(container: &Container, request: &Request) -> Result<Side> {
     })
 }
 
-fn start(container: &Container, request: &Request, streams: Streams<'_>) -> Result<Pid> {
+pub(super) fn start(container: &Container, request: &Request, streams: Streams<'_>) -> Result<Pid> {
     let record = &container.record;
     let (is_running, state) = container.state()?;
     let Some(leader) = keeper::process_of(state.pid).filter(|_| is_running) else {

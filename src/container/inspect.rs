@@ -31,6 +31,21 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     status.set("Error", text(&state.error));
     status.set("StartedAt", text(&time(state.started)));
     status.set("FinishedAt", text(&time(state.finished)));
+    if !state.health.status.is_empty() {
+        let mut health = Value::default();
+        health.set("Status", text(&state.health.status));
+        health.set("FailingStreak", Some(Value::number(state.health.failing)));
+        let log = state.health.last.iter().map(|last| {
+            let mut check = Value::default();
+            check.set("Start", text(&time(last.start)));
+            check.set("End", text(&time(last.end)));
+            check.set("ExitCode", Some(Value::number(last.code)));
+            check.set("Output", text(&last.output));
+            check
+        });
+        health.set("Log", Some(Value::Array(log.collect())));
+        status.set("Health", Some(health));
+    }
     let (program, arguments) =
         record.argv.split_first().map_or(("", &[][..]), |(one, rest)| (one.as_str(), rest));
     let mut labels = Value::default();
@@ -48,6 +63,7 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     config.set("Image", text(&record.image_name));
     config.set("WorkingDir", text(&record.cwd));
     config.set("Labels", Some(labels));
+    config.set("Healthcheck", record.health.as_ref().map(|check| check.to_json()));
     let mut policy = Value::default();
     let restart = record.restart.to_text();
     let (name, times) = restart.split_once(':').unwrap_or((&restart, "0"));

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use super::health::Prober;
 use super::log::{Source, Writer};
 use super::relay::pair;
 use super::restart::{Restart, pause};
@@ -202,11 +203,18 @@ impl Kept {
         let pid = self.launched.running.pid;
         let (mut sources, mut end_by) = (self.sources, None);
         let mut buffer = vec![0u8; 16 << 10];
+        let mut prober = Prober::new(container, state);
+        if prober.is_some() {
+            container.says(state)?;
+        }
         loop {
             let files: Vec<&OwnedFd> = sources.iter().map(|(_, file)| file).collect();
             // Nobody wakes up for nothing.
-            let wait = if is_quiet { None } else { Some(&QUIET) };
-            let ready = watch(&files, end_by.map(|_| &STEP).or(wait))?;
+            let wait = if is_quiet { None } else { Some(QUIET) };
+            let wait = end_by.map(|_| STEP).or(wait);
+            let check = prober.as_ref().and_then(|prober| Timespec::try_from(prober.idle()).ok());
+            let wait = wait.into_iter().chain(check).min_by_key(|wait| (wait.tv_sec, wait.tv_nsec));
+            let ready = watch(&files, wait.as_ref())?;
             is_quiet = !ready.contains(&true);
             if is_quiet {
                 process::let_go_of_code();
@@ -229,6 +237,11 @@ impl Kept {
             }
             if end_by.is_some_and(|end| Instant::now() >= end) {
                 process::kill(pid, libc::SIGKILL);
+            }
+            if let Some(prober) = &mut prober
+                && prober.tick(container, state)
+            {
+                container.says(state)?;
             }
             if let Some(code) = process::ended(pid)? {
                 // What it said last is still in the pipes; nobody else writes to them any more.

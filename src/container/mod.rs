@@ -16,6 +16,8 @@ pub mod copy;
 pub mod exec;
 #[cfg(feature = "containers")]
 mod files;
+#[cfg(feature = "containers")]
+pub mod health;
 pub mod init;
 #[cfg(feature = "containers")]
 pub mod inspect;
@@ -45,6 +47,7 @@ pub use volume::{Source, Volume, cleaned};
 
 use crate::catalog::resolve::resolve;
 use crate::error::{Error, Result};
+pub use crate::image::config::Healthcheck;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::image::digest::Digest;
 pub use crate::instruction::{csv_fields, parse_size, signal_number};
@@ -108,6 +111,10 @@ pub struct Request {
     pub stop_signal: Option<i32>,
     /// `--stop-timeout`, seconds.
     pub stop_timeout: Option<u64>,
+    /// `--health-cmd` and such, over the image's check.
+    pub health: Healthcheck,
+    /// `--no-healthcheck`.
+    pub no_health: bool,
 }
 
 /// A container.
@@ -157,6 +164,8 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
         restart: request.restart,
         stop_signal: stop_signal(request, config),
         stop_timeout: request.stop_timeout.unwrap_or(10),
+        #[cfg(feature = "containers")]
+        health: health::of(&request.health, request.no_health, config),
         id,
         ..Record::empty(found.image)
     };

@@ -5,8 +5,12 @@ use crate::container::{Bounds, Restart, Volume};
 #[cfg(feature = "containers")]
 use crate::error::{Error, Result};
 #[cfg(feature = "containers")]
+use crate::image::config::Healthcheck;
+#[cfg(feature = "containers")]
 use crate::image::digest::Digest;
 use crate::image::digest::ImageId;
+#[cfg(feature = "containers")]
+use crate::image::json::Value;
 
 /// All that is needed to start it, again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,9 @@ pub struct Record {
     pub stop_signal: i32,
     /// Seconds until it is killed after that.
     pub stop_timeout: u64,
+    /// Its health check.
+    #[cfg(feature = "containers")]
+    pub health: Option<Healthcheck>,
 }
 
 /// What is said of a container by one word each.
@@ -140,6 +147,10 @@ impl Record {
             let (name, line) = volume.to_line();
             add(name, &line);
         }
+        #[cfg(feature = "containers")]
+        if let Some(check) = &self.health {
+            add("health", &check.to_json().to_text());
+        }
         for (host, address) in &self.hosts {
             add("host", &format!("{host}:{address}"));
         }
@@ -199,6 +210,10 @@ impl Record {
                 "stop-signal" => record.stop_signal = i32::try_from(number()?).unwrap_or(15),
                 "stop-timeout" => record.stop_timeout = u64::try_from(number()?).unwrap_or(10),
                 "shm-size" => record.shm_size = Some(value),
+                "health" => {
+                    let check = Value::parse(value.as_bytes()).map_err(|_| bad(name, &value))?;
+                    record.health = Healthcheck::from_json(&check);
+                }
                 "volume" | "mount" => {
                     let volume = Volume::parse_line(name, &value);
                     record.volumes.push(volume.ok_or_else(|| bad(name, &value))?);
@@ -252,6 +267,8 @@ impl Record {
             restart: Restart::No,
             stop_signal: libc::SIGTERM,
             stop_timeout: 10,
+            #[cfg(feature = "containers")]
+            health: None,
         }
     }
 }
@@ -356,6 +373,11 @@ mod tests {
             restart: Restart::OnFailure(Some(3)),
             stop_signal: 2,
             stop_timeout: 99,
+            health: Some(Healthcheck {
+                test: words(&["CMD", "a\n\"b"]),
+                retries: 2,
+                ..Healthcheck::default()
+            }),
             ..Record::empty(Digest::of(b"image"))
         };
         assert_eq!(Record::parse(&record.to_text()).unwrap(), record);

@@ -1,5 +1,7 @@
 //! How a container is doing, as its keeper wrote it down last.
 
+#[cfg(feature = "containers")]
+use crate::container::health::Health;
 use crate::container::record::{line, time_text};
 #[cfg(feature = "containers")]
 use crate::container::record::{lines, parse_time};
@@ -24,6 +26,9 @@ pub struct State {
     pub was_short_of_memory: bool,
     /// How often it was started again.
     pub restarts: u32,
+    /// How it is by its health check.
+    #[cfg(feature = "containers")]
+    pub health: Health,
 }
 
 impl State {
@@ -43,6 +48,17 @@ impl State {
         if !self.error.is_empty() {
             add("error", self.error.clone());
         }
+        #[cfg(feature = "containers")]
+        if !self.health.status.is_empty() {
+            add("health", self.health.status.clone());
+            add("failing", self.health.failing.to_string());
+            if let Some(last) = &self.health.last {
+                add("check-start", time_text(last.start));
+                add("check-end", time_text(last.end));
+                add("check-code", last.code.to_string());
+                add("check-output", last.output.clone());
+            }
+        }
         out
     }
 
@@ -60,7 +76,19 @@ impl State {
                 "restarts" => state.restarts = value.parse().unwrap_or(0),
                 "short-of-memory" => state.was_short_of_memory = true,
                 "error" => state.error = value,
-                _ => {}
+                "health" => state.health.status = value,
+                "failing" => state.health.failing = value.parse().unwrap_or(0),
+                _ => {
+                    let Some(name) = name.strip_prefix("check-") else { continue };
+                    let last = state.health.last.get_or_insert_default();
+                    match name {
+                        "start" => last.start = parse_time(&value),
+                        "end" => last.end = parse_time(&value),
+                        "code" => last.code = value.parse().unwrap_or(-1),
+                        "output" => last.output = value,
+                        _ => {}
+                    }
+                }
             }
         }
         state
@@ -70,6 +98,7 @@ impl State {
 #[cfg(all(test, feature = "containers"))]
 mod tests {
     use super::*;
+    use crate::container::health::Last;
 
     #[test]
     fn a_state_comes_back_as_it_was_written() {
@@ -82,6 +111,16 @@ mod tests {
             error: "a\nb".to_owned(),
             restarts: 3,
             was_short_of_memory: true,
+            health: Health {
+                status: "unhealthy".to_owned(),
+                failing: 4,
+                last: Some(Last {
+                    start: (1, 2),
+                    end: (3, 4),
+                    code: -1,
+                    output: "a\n b".to_owned(),
+                }),
+            },
         };
         assert_eq!(State::parse(&state.to_text()), state);
         assert_eq!(State::parse(""), State::default());

@@ -152,7 +152,8 @@ impl ContainerConfig {
 }
 
 impl Healthcheck {
-    fn from_json(value: &Value) -> Option<Healthcheck> {
+    /// Reads it.
+    pub fn from_json(value: &Value) -> Option<Healthcheck> {
         let number = |key| value.get(key).and_then(Value::as_u64).unwrap_or(0);
         value.as_object()?;
         Some(Healthcheck {
@@ -165,7 +166,8 @@ impl Healthcheck {
         })
     }
 
-    fn to_json(&self) -> Value {
+    /// As docker writes it.
+    pub fn to_json(&self) -> Value {
         let mut out = Value::Object(Vec::new());
         out.set("Test", some_list(&self.test));
         for (key, number) in [

@@ -88,7 +88,7 @@ fn interval(flags: &Flags, name: &str) -> Result<u64> {
 }
 
 /// Go's `time.ParseDuration`: whether it is negative, and the nanoseconds.
-fn duration(text: &str) -> Option<(bool, u64)> {
+pub fn duration(text: &str) -> Option<(bool, u64)> {
     let negative = text.starts_with('-');
     let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
     if rest == "0" {

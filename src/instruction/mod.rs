@@ -36,7 +36,7 @@ pub use entrypoint::Entrypoint;
 pub use env::Env;
 pub use expose::Expose;
 pub use from::From;
-pub use healthcheck::Healthcheck;
+pub use healthcheck::{Healthcheck, duration};
 pub use label::Label;
 pub use maintainer::Maintainer;
 pub use onbuild::Onbuild;

@@ -16,6 +16,7 @@ use super::{Globals, Output, exit, report};
 use crate::container::{self, Flags, Limits, Request, Restart};
 #[cfg(feature = "containers")]
 use crate::container::Side;
+use crate::container::Healthcheck;
 use crate::error::{Context, Error, Kind, Result};
 use crate::session::Session;
 #[cfg(feature = "containers")]
@@ -68,6 +69,24 @@ pub struct Args {
     /// one more group of the program, by name or number
     #[argh(option, arg_name = "group")]
     group_add: Vec<String>,
+    /// what is run again and again to see whether it is well, by the shell
+    #[argh(option, arg_name = "command")]
+    health_cmd: Option<String>,
+    /// time between two checks, e.g. 30s
+    #[argh(option, arg_name = "time")]
+    health_interval: Option<String>,
+    /// failures in a row that make it unhealthy
+    #[argh(option, arg_name = "number")]
+    health_retries: Option<String>,
+    /// time between two checks at the start
+    #[argh(option, arg_name = "time")]
+    health_start_interval: Option<String>,
+    /// how long failures do not count at the start
+    #[argh(option, arg_name = "time")]
+    health_start_period: Option<String>,
+    /// a check that takes longer has failed
+    #[argh(option, arg_name = "time")]
+    health_timeout: Option<String>,
     /// name of the host inside
     #[argh(option, short = 'h', arg_name = "name")]
     hostname: Option<String>,
@@ -98,6 +117,9 @@ pub struct Args {
     /// the same as --network
     #[argh(option, arg_name = "mode")]
     net: Option<String>,
+    /// without the image's health check
+    #[argh(switch)]
+    no_healthcheck: bool,
     /// how many processes and threads it may have
     #[argh(option, arg_name = "number")]
     pids_limit: Option<String>,
@@ -172,6 +194,12 @@ pub const SHAPE: Shape = Shape {
         Opt::values("env", Some('e')),
         Opt::values("env-file", None),
         Opt::values("group-add", None),
+        Opt::value("health-cmd", None),
+        Opt::value("health-interval", None),
+        Opt::value("health-retries", None),
+        Opt::value("health-start-interval", None),
+        Opt::value("health-start-period", None),
+        Opt::value("health-timeout", None),
         Opt::value("hostname", Some('h')),
         Opt::switch("init", None),
         Opt::switch("interactive", Some('i')),
@@ -182,6 +210,7 @@ pub const SHAPE: Shape = Shape {
         Opt::value("name", None),
         Opt::value("network", None),
         Opt::value("net", None),
+        Opt::switch("no-healthcheck", None),
         Opt::value("pids-limit", None),
         Opt::value("platform", None),
         Opt::switch("privileged", None),
@@ -213,11 +242,11 @@ const PLANNED: &[&str] = &[
     "cpu-rt-runtime", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "detach-keys",
     "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
     "device-write-iops", "dns-opt", "domainname", "expose",
-    "gpus", "health-cmd", "health-interval", "health-retries",
-    "health-start-interval", "health-start-period", "health-timeout", "io-maxbandwidth",
+    "gpus", 
+    "io-maxbandwidth",
     "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
     "link-local-ip", "log-driver", "log-opt", "mac-address", "memory-reservation",
-    "memory-swappiness", "net-alias", "network-alias", "no-healthcheck",
+    "memory-swappiness", "net-alias", "network-alias", 
     "oom-kill-disable", "oom-score-adj", "pid", "publish", "p", "publish-all", "P",
     "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
@@ -291,6 +320,7 @@ pub(super) fn started(ended: Result<i32>) -> Result<i32> {
 }
 
 fn request(args: Args, command: Vec<String>) -> Result<Request> {
+    let health = health(&args)?;
     let Some(image) = args.images.into_iter().next() else {
         return Err(
             Error::usage("\"lath run\" requires at least 1 argument").hint("see 'lath help run'")
@@ -349,6 +379,8 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         dns: checked_servers(args.dns)?,
         dns_search: args.dns_search,
         dns_options: args.dns_option,
+        health,
+        no_health: args.no_healthcheck,
         hostname: args.hostname,
         name: args.name.map(|name| checked_name(&name)).transpose()?,
         labels: args.label,
@@ -363,6 +395,32 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         stop_signal: args.stop_signal.as_deref().map(super::arguments::signal).transpose()?,
         stop_timeout: args.stop_timeout.as_deref().map(super::arguments::seconds).transpose()?,
     })
+}
+
+fn health(args: &Args) -> Result<Healthcheck> {
+    let times = [
+        &args.health_interval,
+        &args.health_timeout,
+        &args.health_start_period,
+        &args.health_start_interval,
+    ];
+    let has_any = args.health_cmd.is_some()
+        || args.health_retries.is_some()
+        || times.iter().any(|time| time.is_some());
+    match has_any {
+        true if args.no_healthcheck => {
+            Err(Error::usage("--no-healthcheck conflicts with --health-* options"))
+        }
+        // Nobody looks: a program runs in the foreground only.
+        true if cfg!(not(feature = "containers")) => Err(Error::built_without("containers")),
+        #[cfg(feature = "containers")]
+        true => container::health::parse(
+            args.health_cmd.as_deref(),
+            times.map(|time| time.as_deref()),
+            args.health_retries.as_deref(),
+        ),
+        _ => Ok(Healthcheck::default()),
+    }
 }
 
 /// `--dns`: addresses, and no names.

@@ -195,8 +195,7 @@ fn is_from(instruction: &Instruction) -> bool {
 const ONE_COUNTS: [&str; 3] = ["CMD", "ENTRYPOINT", "HEALTHCHECK"];
 
 fn is_on(rule: &Rule, check: &Check) -> bool {
-    let is_asked_for = || check.experimental.iter().any(|name| name == rule.name);
-    let is_wanted = !rule.is_experimental || check.experimental_all || is_asked_for();
+    let is_wanted = !rule.is_experimental || check.wants(rule.name);
     is_wanted && !check.skips(rule.name)
 }
 
