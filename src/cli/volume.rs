@@ -144,7 +144,6 @@ fn create(session: &Session, name: Option<String>, labels: &[String], out: &mut 
 /// Those that the filters take, by name.
 fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Stored>> {
     let mut found = session.store.volumes()?;
-    let used = users(session)?;
     for word in filters {
         let wrong = || {
             Error::usage(format!("invalid filter {word:?}"))
@@ -155,8 +154,10 @@ fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Stored>> {
             volume.labels.iter().any(|label| label == value || label.split('=').next() == Some(value))
         };
         match (name, value) {
-            ("dangling", "true" | "1") => found.retain(|volume| !used.contains(&volume.name)),
-            ("dangling", "false" | "0") => found.retain(|volume| used.contains(&volume.name)),
+            ("dangling", "true" | "1" | "false" | "0") => {
+                let (used, is_wanted) = (users(session)?, matches!(value, "false" | "0"));
+                found.retain(|volume| used.contains(&volume.name) == is_wanted);
+            }
             ("name", text) => found.retain(|volume| volume.name.contains(text)),
             ("driver", text) => found.retain(|_| text == "local"),
             ("label", _) => found.retain(has_label),

@@ -8,10 +8,9 @@ use rustix::mount::MountFlags;
 
 use super::{Container, Source, keeper};
 use crate::error::{Context, Error, Kind, Result};
-use crate::image::digest::Digest;
 use crate::sandbox::{Content, DIRS, FILES};
 use crate::session::Session;
-use crate::snapshot::{Chain, kept};
+use crate::snapshot::kept;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_in_root};
 use crate::sys::mount::{attach, fd_path, own_mounts};
 use crate::sys::process::began;
@@ -112,12 +111,6 @@ impl Container {
             read_only(root).context(|| "mount the root read-only")?;
         }
         Ok(())
-    }
-
-    /// The layers of its image.
-    pub(super) fn chain(&self, session: &Session) -> Result<Chain> {
-        let chains = self.record.chains.iter().filter_map(|hex| Digest::parse_hex(hex));
-        Chain::open(&session.store, None, &chains.collect::<Vec<_>>())
     }
 
     fn is_busy(&self) -> Error {

@@ -174,11 +174,10 @@ impl Prober {
 
     fn over(&mut self, last: Last, state: &mut State) -> bool {
         self.running = None;
+        let is_start = self.is_starting(&state.health);
         let health = &mut state.health;
         let before =
             (health.status.clone(), health.failing, health.last.as_ref().map(|last| last.code));
-        let is_start =
-            health.status == "starting" && self.began.elapsed() < self.check.start_period();
         let code = last.code;
         if code == 0 {
             (health.status, health.failing) = ("healthy".to_owned(), 0);
@@ -196,10 +195,13 @@ impl Prober {
         has_changed
     }
 
+    /// Whether failures do not count yet.
+    fn is_starting(&self, health: &Health) -> bool {
+        health.status == "starting" && self.began.elapsed() < self.check.start_period()
+    }
+
     fn pause(&self, health: &Health) -> Duration {
-        let is_start =
-            health.status == "starting" && self.began.elapsed() < self.check.start_period();
-        if is_start { self.check.start_interval() } else { self.check.interval() }
+        if self.is_starting(health) { self.check.start_interval() } else { self.check.interval() }
     }
 }
 

@@ -207,6 +207,12 @@ impl Container {
         Ok(())
     }
 
+    /// The layers of its image.
+    fn chain(&self, session: &Session) -> Result<Chain> {
+        let chains = self.record.chains.iter().filter_map(|hex| Digest::parse_hex(hex));
+        Chain::open(&session.store, None, &chains.collect::<Vec<_>>())
+    }
+
     /// Removes one that goes with its program (`--rm`), which has ended.
     pub fn go_if_brief(&self, session: &Session) -> Result<()> {
         match self.record.flags.remove {

@@ -8,12 +8,11 @@ use super::{Container, Request, State, Volume, limits, make, powers};
 #[cfg(feature = "containers")]
 use crate::error::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::digest::Digest;
 use crate::sandbox::{
     self, Cgroup, Dns, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
 };
 use crate::session::Session;
-use crate::snapshot::{Chain, kept};
+use crate::snapshot::kept;
 use crate::sys::fs::now;
 use crate::sys::process::began;
 
@@ -140,8 +139,7 @@ impl Container {
 
     fn start(&self, session: &Session, streams: Streams<'_>) -> Result<(Running, Option<Cgroup>)> {
         let (record, store) = (&self.record, &session.store);
-        let chains = record.chains.iter().filter_map(|hex| Digest::parse_hex(hex));
-        let chain = Chain::open(store, None, &chains.collect::<Vec<_>>())?;
+        let chain = self.chain(session)?;
         let under = store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
         let is_brief = record.flags.remove;
         let tree = kept::mount(self.folder.dir(), &chain, under.as_fd(), is_brief)?;

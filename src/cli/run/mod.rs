@@ -449,15 +449,19 @@ impl CidFile {
     }
 }
 
+/// Whether docker takes it for a name, of a container or a volume.
+fn is_name(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.len() > 1
+        && name.len() <= 255
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_inner)
+}
+
 /// A container's name as docker allows it.
 pub(super) fn checked_name(name: &str) -> Result<String> {
     let bare = name.strip_prefix('/').unwrap_or(name);
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let is_right = bare.len() > 1
-        && bare.len() <= 255
-        && bare.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && bare.chars().all(is_inner);
-    match is_right {
+    match is_name(bare) {
         true => Ok(bare.to_owned()),
         false => Err(Error::usage(format!("invalid container name ({name:?})"))
             .hint("only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")),

@@ -100,12 +100,7 @@ fn host_path(source: &str) -> Result<PathBuf> {
 
 /// A volume's name as docker allows it.
 pub fn checked_name(name: &str) -> Result<String> {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let is_right = name.len() > 1
-        && name.len() <= 255
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(is_inner);
-    match is_right {
+    match super::is_name(name) {
         true => Ok(name.to_owned()),
         false => Err(Error::usage(format!("{name:?} includes invalid characters for a volume name")).hint(
             "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed; for a directory write an absolute path or ./NAME",
