@@ -16,7 +16,7 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Vec<Fault>> {
     if text.is_empty() {
         return Err(vec![Fault::new(0, "the Dockerfile cannot be empty")]);
     }
-    let mut parser = Statements::new(text);
+    let mut parser = Statements { only_faults: true, ..Statements::new(text) };
     let mut is_empty = true;
     while let Some(line) = parser.logical_line() {
         is_empty = false;
@@ -48,6 +48,8 @@ pub struct Statements<'a> {
     has_nul: bool,
     /// Some line holds a `<`.
     has_sign: bool,
+    /// Nobody asks for the text of a statement that can have no fault.
+    only_faults: bool,
     /// Memory for the next line that is continued.
     spare_text: Vec<u8>,
     /// The number of the line that was read last.
@@ -258,29 +260,17 @@ impl<'a> Statements<'a> {
         let Some(head) = continued(first_line.as_bytes(), escape) else {
             return Some((Cow::Borrowed(scan::end(first_line)), None));
         };
+        if self.only_faults && self.passes(head, escape) {
+            return Some((Cow::Borrowed(""), None));
+        }
         let mut joined = std::mem::take(&mut self.spare_text);
         joined.clear();
         joined.reserve(head.len() + 2 * scan::line_length(self.rest));
-        scan::append(&mut joined, head);
         let first = self.line;
-        let mut empty = false;
-        while let Some(raw) = self.next_line() {
-            let line = scan::end_of(raw, scan::is_line_end);
-            // A comment may be in any encoding.
-            match scan::first(line) {
-                Some(b'#') => continue,
-                None => {
-                    empty = true;
-                    continue;
-                }
-                _ => {}
-            }
-            let head = continued(line, escape);
-            scan::append(&mut joined, head.unwrap_or(line));
-            if head.is_none() {
-                break;
-            }
-        }
+        let empty = self.pieces(head, escape, |piece| {
+            scan::append(&mut joined, piece);
+            true
+        });
         // The pieces are cut at ASCII characters.
         let Ok(mut joined) = String::from_utf8(joined) else {
             self.faults.push(not_utf8(first));
@@ -289,7 +279,56 @@ impl<'a> Statements<'a> {
         joined.truncate(scan::end(&joined).len());
         // Lines with nothing but the escape character may have come first.
         joined.drain(..joined.len() - scan::start(&joined).len());
-        Some((Cow::Owned(joined), empty.then_some(self.line)))
+        Some((Cow::Owned(joined), empty?.then_some(self.line)))
+    }
+
+    /// Gives what is continued on one line piece by piece, for as long as it is wanted; then whether
+    /// it goes on over an empty line.
+    #[inline(always)]
+    fn pieces(
+        &mut self,
+        head: &'a [u8],
+        escape: char,
+        mut wanted: impl FnMut(&'a [u8]) -> bool,
+    ) -> Option<bool> {
+        let (mut piece, mut goes_on, mut empty) = (head, true, false);
+        while wanted(piece) {
+            if !goes_on {
+                return Some(empty);
+            }
+            let line = loop {
+                let Some(raw) = self.next_line() else { return Some(empty) };
+                let line = scan::end_of(raw, scan::is_line_end);
+                match scan::first(line) {
+                    // A comment may be in any encoding.
+                    Some(b'#') => {}
+                    None => empty = true,
+                    Some(_) => break line,
+                }
+            };
+            let head = continued(line, escape);
+            goes_on = head.is_some();
+            piece = head.unwrap_or(line);
+        }
+        None
+    }
+
+    /// Passes a continued statement if it can have no fault: all is text, it opens no here-document,
+    /// and few flags fit. Else stays where it is.
+    fn passes(&mut self, head: &'a [u8], escape: char) -> bool {
+        if self.valid.is_none() || self.has_nul {
+            return false;
+        }
+        let (rest, line, has_sign) = (self.rest, self.line, self.has_sign);
+        let mut length = 0;
+        let passed = self.pieces(head, escape, |piece| {
+            length += piece.len();
+            length <= flags::MAX_FLAGS && !(has_sign && piece.contains(&b'<'))
+        });
+        if passed.is_none() {
+            (self.rest, self.line) = (rest, line);
+        }
+        passed.is_some()
     }
 
     /// Passes the text of a here-document.

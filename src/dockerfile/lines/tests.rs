@@ -74,6 +74,9 @@ fn faults_name_their_lines() {
         (b"FROM x\nRUN <<E\nx\n", 2, "unterminated heredoc"),
         (b"FROM x\nRUN a\xff\n", 2, "the line is not valid UTF-8"),
         (b"FROM x\nRUN a \\\n\xff\n", 2, "the line is not valid UTF-8"),
+        (b"FROM x\nRUN a \\\n# c\n\n <<E \\\n b\nRUN c\n", 2, "unterminated heredoc"),
+        (b"FROM x\nRUN a \\\n b \\\n c\nRUN \0\n", 5, "the line holds a NUL character"),
+        (b"RUN a \\\n# c\n\n b\nRUN <<E\n", 5, "unterminated heredoc"),
         (b"FROM x\0\n", 1, "the line holds a NUL character"),
         (b"# escape=x\nFROM x", 1, "invalid escape token 'x' does not match ` or \\"),
     ] {
@@ -83,6 +86,8 @@ fn faults_name_their_lines() {
     assert!(parse(b"# M\xfcller\nRUN a \\\n # \xff\n b").is_ok(), "comments may hold anything");
     assert_eq!(parse(&b"RUN \xff\n".repeat(50)).unwrap_err().len(), MAX_FAULTS);
     let many = [b"COPY ".as_slice(), &b"--exclude=a ".repeat(1001)].concat();
+    assert_eq!(parse(&many).unwrap_err()[0].message, "more than 1000 flags in a line");
+    let many = [b"COPY \\\n".as_slice(), &b"  --exclude=a \\\n".repeat(1001)].concat();
     assert_eq!(parse(&many).unwrap_err()[0].message, "more than 1000 flags in a line");
     let many = [b"RUN ".as_slice(), &b"<<E ".repeat(1001), &b"\nE".repeat(1001)].concat();
     assert_eq!(parse(&many).unwrap_err()[0].message, "more than 1000 heredocs in a line");
