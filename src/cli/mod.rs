@@ -4,6 +4,7 @@
 //! what a build or a container does, and nothing below prints.
 
 pub mod arguments;
+pub mod bounds;
 #[cfg(feature = "containers")]
 pub mod each;
 pub mod exit;

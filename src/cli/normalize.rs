@@ -86,6 +86,8 @@ pub struct Shape {
     pub settled: &'static [Settled],
     /// What docker has and lath does not have yet, without dashes; one letter is a short option.
     pub planned: &'static [&'static str],
+    /// What this binary was built without: the feature, and its options as in `planned`.
+    pub lacking: (&'static str, &'static [&'static str]),
     /// Where its raw tail begins.
     pub tail: Tail,
     /// Whether its exit code is that of a program (`run`, `exec`).
@@ -94,8 +96,14 @@ pub struct Shape {
 
 impl Shape {
     /// A command with no options and no tail; the rest of a const is filled from it.
-    pub const PLAIN: Shape =
-        Shape { options: &[], settled: &[], planned: &[], tail: Tail::None, runs_program: false };
+    pub const PLAIN: Shape = Shape {
+        options: &[],
+        settled: &[],
+        planned: &[],
+        lacking: ("", &[]),
+        tail: Tail::None,
+        runs_program: false,
+    };
 }
 
 /// What stands before the command's own words.
@@ -434,6 +442,10 @@ fn truth(long: &str, value: &str) -> Result<&'static str> {
 }
 
 fn unknown_long(name: &str, shape: &Shape) -> Error {
+    let (feature, lacking) = shape.lacking;
+    if lacking.contains(&name) {
+        return Error::built_without(feature);
+    }
     if shape.planned.contains(&name) {
         return Error::usage(format!("--{name} is not supported yet"));
     }
@@ -443,8 +455,12 @@ fn unknown_long(name: &str, shape: &Shape) -> Error {
 }
 
 fn unknown_short(letter: char, word: &str, shape: &Shape) -> Error {
-    let is_planned = shape.planned.iter().any(|name| name.chars().eq([letter]));
-    if is_planned {
+    let is_one = |name: &&str| name.chars().eq([letter]);
+    let (feature, lacking) = shape.lacking;
+    if lacking.iter().any(is_one) {
+        return Error::built_without(feature);
+    }
+    if shape.planned.iter().any(is_one) {
         return Error::usage(format!("-{letter} is not supported yet"));
     }
     // `-file x` is a long option with a dash too few.

@@ -1,8 +1,9 @@
 //! `lath run`: a program in a container of its own, until it ends or in the background. `create` has
 //! the same words.
 
-mod bounds;
 mod env_file;
+#[cfg(feature = "containers")]
+mod managed;
 mod security;
 mod volume;
 mod wish;
@@ -11,14 +12,16 @@ use std::io::Write as _;
 
 use argh::FromArgs;
 
+use super::bounds;
 use super::normalize::{CONTENT_TRUST, Opt, Shape, Tail};
 use super::{Globals, Output, exit, report};
-use crate::container::{self, Flags, Limits, Request, Restart};
+use crate::container::{self, Flags, Limits, Request};
 #[cfg(feature = "containers")]
 use crate::container::Side;
-use crate::container::Healthcheck;
 use crate::error::{Context, Error, Kind, Result};
 use crate::session::Session;
+#[cfg(feature = "containers")]
+pub(super) use managed::checked_name;
 #[cfg(feature = "containers")]
 pub(super) use volume::checked_name as checked_volume;
 use wish::Wish;
@@ -49,12 +52,15 @@ pub struct Args {
     #[argh(option, arg_name = "device")]
     device: Vec<String>,
     /// the address of a name server, instead of the host's
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "address")]
     dns: Vec<String>,
     /// an option of the resolver
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "option")]
     dns_option: Vec<String>,
     /// a domain to search names in; "." for none
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "domain")]
     dns_search: Vec<String>,
     /// instead of the image's entrypoint; "" takes it away
@@ -67,30 +73,38 @@ pub struct Args {
     #[argh(option, arg_name = "file")]
     env_file: Vec<String>,
     /// one more group of the program, by name or number
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "group")]
     group_add: Vec<String>,
     /// what is run again and again to see whether it is well, by the shell
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "command")]
     health_cmd: Option<String>,
     /// time between two checks, e.g. 30s
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "time")]
     health_interval: Option<String>,
     /// failures in a row that make it unhealthy
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "number")]
     health_retries: Option<String>,
     /// time between two checks at the start
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "time")]
     health_start_interval: Option<String>,
     /// how long failures do not count at the start
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "time")]
     health_start_period: Option<String>,
     /// a check that takes longer has failed
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "time")]
     health_timeout: Option<String>,
     /// name of the host inside
     #[argh(option, short = 'h', arg_name = "name")]
     hostname: Option<String>,
     /// a first process that hands signals on and takes in orphans
+    #[cfg(feature = "containers")]
     #[argh(switch)]
     init: bool,
     /// keep standard input open
@@ -109,6 +123,7 @@ pub struct Args {
     #[argh(option, arg_name = "mount")]
     mount: Vec<String>,
     /// the container's name
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "name")]
     name: Option<String>,
     /// host (the default) or none
@@ -118,6 +133,7 @@ pub struct Args {
     #[argh(option, arg_name = "mode")]
     net: Option<String>,
     /// without the image's health check
+    #[cfg(feature = "containers")]
     #[argh(switch)]
     no_healthcheck: bool,
     /// how many processes and threads it may have
@@ -136,6 +152,7 @@ pub struct Args {
     #[argh(switch)]
     read_only: bool,
     /// no (the default), on-failure[:times], always, unless-stopped
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "policy")]
     restart: Option<String>,
     /// remove the container at its end
@@ -148,15 +165,18 @@ pub struct Args {
     #[argh(option, arg_name = "bytes")]
     shm_size: Option<String>,
     /// what asks the program to end
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "signal")]
     stop_signal: Option<String>,
     /// how long it may take then; it is killed after that
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "seconds")]
     stop_timeout: Option<String>,
     /// a file system in memory: TARGET or TARGET:size=64m,mode=755
     #[argh(option, arg_name = "target")]
     tmpfs: Vec<String>,
     /// a terminal of its own
+    #[cfg(feature = "containers")]
     #[argh(switch, short = 't')]
     tty: bool,
     /// a limit: name=soft[:hard], e.g. nofile=1024
@@ -187,42 +207,59 @@ pub const SHAPE: Shape = Shape {
         Opt::value("cpus", None),
         Opt::switch("detach", Some('d')),
         Opt::values("device", None),
+        #[cfg(feature = "containers")]
         Opt::values("dns", None),
+        #[cfg(feature = "containers")]
         Opt::values("dns-option", None),
+        #[cfg(feature = "containers")]
         Opt::values("dns-search", None),
         Opt::value("entrypoint", None),
         Opt::values("env", Some('e')),
         Opt::values("env-file", None),
+        #[cfg(feature = "containers")]
         Opt::values("group-add", None),
+        #[cfg(feature = "containers")]
         Opt::value("health-cmd", None),
+        #[cfg(feature = "containers")]
         Opt::value("health-interval", None),
+        #[cfg(feature = "containers")]
         Opt::value("health-retries", None),
+        #[cfg(feature = "containers")]
         Opt::value("health-start-interval", None),
+        #[cfg(feature = "containers")]
         Opt::value("health-start-period", None),
+        #[cfg(feature = "containers")]
         Opt::value("health-timeout", None),
         Opt::value("hostname", Some('h')),
+        #[cfg(feature = "containers")]
         Opt::switch("init", None),
         Opt::switch("interactive", Some('i')),
         Opt::values("label", Some('l')),
         Opt::value("memory", Some('m')),
         Opt::value("memory-swap", None),
         Opt::values("mount", None),
+        #[cfg(feature = "containers")]
         Opt::value("name", None),
         Opt::value("network", None),
         Opt::value("net", None),
+        #[cfg(feature = "containers")]
         Opt::switch("no-healthcheck", None),
         Opt::value("pids-limit", None),
         Opt::value("platform", None),
         Opt::switch("privileged", None),
         Opt::value("pull", None),
         Opt::switch("read-only", None),
+        #[cfg(feature = "containers")]
         Opt::value("restart", None),
         Opt::switch("rm", None),
         Opt::values("security-opt", None),
         Opt::value("shm-size", None),
+        #[cfg(feature = "containers")]
         Opt::value("stop-signal", None),
+        #[cfg(feature = "containers")]
         Opt::value("stop-timeout", None),
         Opt::values("tmpfs", None),
+        #[cfg(feature = "containers")]
         Opt::switch("tty", Some('t')),
         Opt::values("ulimit", None),
         Opt::value("user", Some('u')),
@@ -231,6 +268,7 @@ pub const SHAPE: Shape = Shape {
     ],
     settled: &[CONTENT_TRUST],
     planned: PLANNED,
+    lacking: LACKING,
     tail: Tail::After(1),
     runs_program: true,
 };
@@ -251,6 +289,16 @@ const PLANNED: &[&str] = &[
     "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
+
+#[cfg(feature = "containers")]
+const LACKING: (&str, &[&str]) = Shape::PLAIN.lacking;
+#[cfg(not(feature = "containers"))]
+#[rustfmt::skip]
+const LACKING: (&str, &[&str]) = ("containers", &[
+    "dns", "dns-option", "dns-search", "group-add", "health-cmd", "health-interval",
+    "health-retries", "health-start-interval", "health-start-period", "health-timeout", "init",
+    "name", "no-healthcheck", "restart", "stop-signal", "stop-timeout", "tty", "t",
+]);
 
 /// Runs the program and ends with its exit code; in the background, prints the container's id.
 pub fn run(args: Args, tail: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
@@ -320,7 +368,10 @@ pub(super) fn started(ended: Result<i32>) -> Result<i32> {
 }
 
 fn request(args: Args, command: Vec<String>) -> Result<Request> {
-    let health = health(&args)?;
+    #[cfg(feature = "containers")]
+    let request = managed::request(&args)?;
+    #[cfg(not(feature = "containers"))]
+    let request = Request::default();
     let Some(image) = args.images.into_iter().next() else {
         return Err(
             Error::usage("\"lath run\" requires at least 1 argument").hint("see 'lath help run'")
@@ -339,29 +390,18 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         let text = format!("the working directory {dir:?} is invalid, it needs to be absolute");
         return Err(Error::usage(text));
     }
-    let restart = Restart::parse(args.restart.as_deref().unwrap_or_default())?;
-    if args.rm && restart != Restart::No {
-        return Err(Error::usage("conflicting options: --restart and --rm"));
-    }
-    let lists = [&args.dns, &args.dns_search, &args.dns_option, &args.group_add];
-    let resolves = lists.iter().any(|list| !list.is_empty());
-    if cfg!(not(feature = "containers")) && (args.tty || args.init || args.name.is_some() || restart != Restart::No || resolves)
-    {
-        return Err(Error::built_without("containers"));
-    }
     let mut flags = Flags {
         no_network: no_network(args.network.or(args.net).as_deref())?,
-        tty: args.tty,
         interactive: args.interactive,
         // Nobody could name it afterwards.
         remove: args.rm || cfg!(not(feature = "containers")),
         read_only: args.read_only,
         privileged: args.privileged,
-        init: args.init,
-        ..Flags::default()
+        ..request.flags
     };
     security::parse(&args.security_opt, &mut flags)?;
     Limits::parse(args.shm_size.as_deref(), &args.ulimit)?;
+    let hosts = args.add_host.iter().map(|word| super::build::words::host(word));
     Ok(Request {
         image,
         command,
@@ -375,60 +415,22 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
             tmpfs: &args.tmpfs,
             devices: &args.device,
         })?,
-        groups: args.group_add,
-        dns: checked_servers(args.dns)?,
-        dns_search: args.dns_search,
-        dns_options: args.dns_option,
-        health,
-        no_health: args.no_healthcheck,
         hostname: args.hostname,
-        name: args.name.map(|name| checked_name(&name)).transpose()?,
         labels: args.label,
-        hosts: args.add_host.iter().map(|word| super::build::words::host(word)).collect::<Result<_>>()?,
+        hosts: hosts.collect::<Result<_>>()?,
         shm_size: args.shm_size,
         ulimits: args.ulimit,
         cap_add: args.cap_add,
         cap_drop: args.cap_drop,
         flags,
-        bounds: bounds::parse(args.memory.as_deref(), args.memory_swap.as_deref(), args.cpus.as_deref(), args.pids_limit.as_deref())?,
-        restart,
-        stop_signal: args.stop_signal.as_deref().map(super::arguments::signal).transpose()?,
-        stop_timeout: args.stop_timeout.as_deref().map(super::arguments::seconds).transpose()?,
+        bounds: bounds::parse(&bounds::Words {
+            memory: args.memory.as_deref(),
+            memory_swap: args.memory_swap.as_deref(),
+            cpus: args.cpus.as_deref(),
+            pids: args.pids_limit.as_deref(),
+        })?,
+        ..request
     })
-}
-
-fn health(args: &Args) -> Result<Healthcheck> {
-    let times = [
-        &args.health_interval,
-        &args.health_timeout,
-        &args.health_start_period,
-        &args.health_start_interval,
-    ];
-    let has_any = args.health_cmd.is_some()
-        || args.health_retries.is_some()
-        || times.iter().any(|time| time.is_some());
-    match has_any {
-        true if args.no_healthcheck => {
-            Err(Error::usage("--no-healthcheck conflicts with --health-* options"))
-        }
-        // Nobody looks: a program runs in the foreground only.
-        true if cfg!(not(feature = "containers")) => Err(Error::built_without("containers")),
-        #[cfg(feature = "containers")]
-        true => container::health::parse(
-            args.health_cmd.as_deref(),
-            times.map(|time| time.as_deref()),
-            args.health_retries.as_deref(),
-        ),
-        _ => Ok(Healthcheck::default()),
-    }
-}
-
-/// `--dns`: addresses, and no names.
-fn checked_servers(servers: Vec<String>) -> Result<Vec<String>> {
-    match servers.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
-        Some(wrong) => Err(Error::usage(format!("invalid argument {wrong:?} for \"--dns\" flag: it is not an ip address"))),
-        None => Ok(servers),
-    }
 }
 
 /// `--cidfile`: a file that must not be there yet.
@@ -446,25 +448,6 @@ impl CidFile {
     pub fn write(&self, id: &str) -> Result<()> {
         let says = || format!("write the container ID file {:?}", self.0);
         std::fs::File::create_new(&self.0).and_then(|mut file| file.write_all(id.as_bytes())).context(says)
-    }
-}
-
-/// Whether docker takes it for a name, of a container or a volume.
-fn is_name(name: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    name.len() > 1
-        && name.len() <= 255
-        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(is_inner)
-}
-
-/// A container's name as docker allows it.
-pub(super) fn checked_name(name: &str) -> Result<String> {
-    let bare = name.strip_prefix('/').unwrap_or(name);
-    match is_name(bare) {
-        true => Ok(bare.to_owned()),
-        false => Err(Error::usage(format!("invalid container name ({name:?})"))
-            .hint("only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")),
     }
 }
 

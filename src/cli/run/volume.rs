@@ -98,9 +98,18 @@ fn host_path(source: &str) -> Result<PathBuf> {
     std::path::absolute(source).context(|| format!("find {source:?}"))
 }
 
+/// Whether docker takes it for a name, of a container or a volume.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.len() > 1
+        && name.len() <= 255
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_inner)
+}
+
 /// A volume's name as docker allows it.
 pub fn checked_name(name: &str) -> Result<String> {
-    match super::is_name(name) {
+    match is_name(name) {
         true => Ok(name.to_owned()),
         false => Err(Error::usage(format!("{name:?} includes invalid characters for a volume name")).hint(
             "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed; for a directory write an absolute path or ./NAME",

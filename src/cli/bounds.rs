@@ -1,4 +1,5 @@
-//! `--memory`, `--memory-swap`, `--cpus`, `--pids-limit`: what a container may use as a whole.
+//! `--memory`, `--memory-swap`, `--cpus`, `--pids-limit`: what a container, or a step of a
+//! build, may use as a whole.
 
 use crate::container::{Bounds, parse_size};
 use crate::error::{Error, Result};
@@ -6,13 +7,22 @@ use crate::error::{Error, Result};
 /// Less memory starts no program (moby: 6 MiB).
 const LEAST_MEMORY: u64 = 6 << 20;
 
+/// As they are written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Words<'a> {
+    /// `--memory`
+    pub memory: Option<&'a str>,
+    /// `--memory-swap`
+    pub memory_swap: Option<&'a str>,
+    /// `--cpus`
+    pub cpus: Option<&'a str>,
+    /// `--pids-limit`
+    pub pids: Option<&'a str>,
+}
+
 /// Reads them.
-pub fn parse(
-    memory: Option<&str>,
-    swap: Option<&str>,
-    cpus: Option<&str>,
-    pids: Option<&str>,
-) -> Result<Bounds> {
+pub fn parse(words: &Words<'_>) -> Result<Bounds> {
+    let Words { memory, memory_swap, cpus, pids } = *words;
     let size = |name: &str, text: &str| {
         parse_size(text).ok_or_else(|| Error::usage(format!("--{name}: invalid size: {text:?}")))
     };
@@ -21,7 +31,7 @@ pub fn parse(
     if memory.is_some_and(|memory| memory < LEAST_MEMORY) {
         return Err(Error::usage("the least memory that can be allowed is 6MB"));
     }
-    let memory_and_swap = match given(swap).as_deref() {
+    let memory_and_swap = match given(memory_swap).as_deref() {
         None => None,
         Some("-1") => Some(u64::MAX),
         Some(text) => Some(size("memory-swap", text)?),
@@ -64,7 +74,9 @@ mod tests {
 
     #[test]
     fn bounds_are_read_as_docker_reads_them() {
-        let read = |memory, swap, cpus, pids| parse(memory, swap, cpus, pids).ok();
+        let read = |memory, memory_swap, cpus, pids| {
+            parse(&Words { memory, memory_swap, cpus, pids }).ok()
+        };
         let all = read(Some("64m"), Some("-1"), Some("1.5"), Some("100")).unwrap();
         assert_eq!((all.memory, all.memory_and_swap), (Some(64 << 20), Some(u64::MAX)));
         assert_eq!((all.milli_cpus, all.pids), (Some(1500), Some(100)));
