@@ -163,7 +163,7 @@ fn dockers_words_that_change_nothing_are_taken_and_the_others_refused() {
         "--sbom=true",
         "--attest=type=sbom",
         "--builder=other",
-        "--memory=1g",
+        "--cpuset-cpus=0",
         "--security-opt=x",
     ] {
         let said = lath.build_in("c", "x", "FROM busybox\n", &[word]).failure(2);

@@ -11,8 +11,11 @@ use crate::event::Stream;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::instruction::RunEffect;
 use crate::sandbox::{
-    self, Bind, Guest, Identity, Limits, Network, NetworkFiles, Powers, Running, Spec, Streams,
+    self, Bind, Bounds, Cgroup, Guest, Identity, Limits, Network, NetworkFiles, Powers, Running,
+    Spec, Streams,
 };
+use crate::sys::kernel::number_in;
+use crate::sys::process::largest_child;
 
 /// What a step's process needs besides its effect.
 pub struct Surroundings<'a> {
@@ -28,6 +31,8 @@ pub struct Surroundings<'a> {
     pub files: &'a NetworkFiles,
     /// What it may use at most.
     pub limits: &'a Limits,
+    /// What all of it together may use at most.
+    pub bounds: &'a Bounds,
     /// `--allow security.insecure`
     pub may_be_insecure: bool,
     /// Mounts besides the usual ones.
@@ -40,6 +45,45 @@ pub struct Surroundings<'a> {
 pub struct Started {
     running: Running,
     streams: [(Stream, std::os::fd::OwnedFd); 2],
+    memory: Memory,
+}
+
+/// What tells whether a step was killed for want of memory.
+struct Memory {
+    /// That of the step, when it has bounds.
+    cgroup: Option<Cgroup>,
+    /// How many processes the kernel had killed for that before the step.
+    kills: u64,
+}
+
+impl Memory {
+    /// Why the step has failed, if that is why.
+    fn lack(&self) -> Option<String> {
+        if let Some(cgroup) = &self.cgroup
+            && cgroup.was_short_of_memory()
+        {
+            let used = cgroup.peak_memory() >> 20;
+            return Some(format!(
+                "a process of it was killed: it has used the {used} MiB that it may use; give it \
+                 more with --memory"
+            ));
+        }
+        if oom_kills() == self.kills {
+            return None;
+        }
+        let used = largest_child() >> 20;
+        let has = number_in("/proc/meminfo", "MemTotal:") >> 10;
+        Some(format!(
+            "the kernel has killed a process meanwhile, since memory was short: a process of the \
+             build has used {used} MiB, and the device has {has} MiB; add swap, build with --jobs 1, \
+             or build on a larger device"
+        ))
+    }
+}
+
+/// How many processes the kernel has killed for want of memory so far (kernel 4.13).
+fn oom_kills() -> u64 {
+    number_in("/proc/vmstat", "oom_kill ")
 }
 
 impl Started {
@@ -68,6 +112,8 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
     let (out, out_inside) = pipe()?;
     let (errors, errors_inside) = pipe()?;
     let null = sandbox::null()?;
+    let memory =
+        Memory { cgroup: Cgroup::make(around.hostname, around.bounds)?, kills: oom_kills() };
     let running = sandbox::start(&Spec {
         tree: around.tree,
         staging: around.staging,
@@ -79,7 +125,8 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
             limits: around.limits,
             powers: if is_insecure { Powers::all()? } else { Powers::default() },
             streams: Streams::Files([null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()]),
-            cgroup: None,
+            cgroup: memory.cgroup.as_ref(),
+            is_expendable: true,
         },
         hostname: around.hostname,
         network,
@@ -88,7 +135,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
         scripts: &run.scripts,
         is_read_only: false,
     })?;
-    Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)] })
+    Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)], memory })
 }
 
 /// Hands the output on until the process ends; an exit code other than 0 is an error. `output`
@@ -102,14 +149,17 @@ pub fn finish(
     started.running.clean()?;
     match ended? {
         0 => Ok(()),
-        code => Err(failed(run, code)),
+        code => Err(failed(run, code, started.memory.lack())),
     }
 }
 
-fn failed(run: &RunEffect, code: i32) -> Error {
+fn failed(run: &RunEffect, code: i32, lack: Option<String>) -> Error {
     let command = run.argv.join(" ");
     let text = format!("The command '{command}' returned a non-zero code: {code}");
     let error = Error::new(Kind::StepFailed(code), text);
+    if let Some(lack) = lack {
+        return error.hint(lack);
+    }
     match code {
         137 => error.hint("it was killed: perhaps the device has too little memory for this step"),
         127 => error.hint("127 means that a command was not found"),

@@ -60,7 +60,7 @@ use crate::image::reference::Reference;
 use crate::instruction::Scope;
 use crate::map::Map;
 use crate::plan::{Plan, Stage};
-pub use crate::sandbox::{Limits, Network};
+pub use crate::sandbox::{Bounds, Limits, Network};
 use crate::session::Session;
 use bases::Bases;
 use check::Looked;
@@ -91,6 +91,8 @@ pub struct Request {
     pub explain: bool,
     /// `--shm-size` and `--ulimit`, for every step. As in BuildKit they are part of its key.
     pub limits: Limits,
+    /// `--memory` and such, for every step; they change nothing of its result.
+    pub bounds: Bounds,
     /// `--network`, for every step that does not choose its own.
     pub network: Network,
     /// `--label`, in order.

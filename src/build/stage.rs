@@ -434,6 +434,7 @@ impl Walk<'_, '_> {
                 network: self.build.request.network,
                 files: &self.work()?.files,
                 limits: &self.build.request.limits,
+                bounds: &self.build.request.bounds,
                 may_be_insecure: self.build.request.may_be_insecure,
                 binds: &mounts.binds,
                 env: &mounts.env,

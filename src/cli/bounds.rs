@@ -16,17 +16,23 @@ pub struct Words<'a> {
     pub memory_swap: Option<&'a str>,
     /// `--cpus`
     pub cpus: Option<&'a str>,
+    /// `--cpu-quota`
+    pub cpu_quota: Option<&'a str>,
+    /// `--cpu-period`
+    pub cpu_period: Option<&'a str>,
     /// `--pids-limit`
     pub pids: Option<&'a str>,
 }
 
 /// Reads them.
 pub fn parse(words: &Words<'_>) -> Result<Bounds> {
-    let Words { memory, memory_swap, cpus, pids } = *words;
+    let Words { memory, memory_swap, cpus, cpu_quota, cpu_period, pids } = *words;
     let size = |name: &str, text: &str| {
         parse_size(text).ok_or_else(|| Error::usage(format!("--{name}: invalid size: {text:?}")))
     };
-    let given = |text: Option<&str>| text.filter(|text| *text != "0" && !text.is_empty()).map(str::to_owned);
+    let given = |text: Option<&str>| {
+        text.filter(|text| *text != "0" && !text.is_empty()).map(str::to_owned)
+    };
     let memory = given(memory).map(|text| size("memory", &text)).transpose()?;
     if memory.is_some_and(|memory| memory < LEAST_MEMORY) {
         return Err(Error::usage("the least memory that can be allowed is 6MB"));
@@ -43,14 +49,40 @@ pub fn parse(words: &Words<'_>) -> Result<Bounds> {
         }
         _ => {}
     }
-    let milli_cpus = given(cpus).map(|text| thousandths(&text)).transpose()?;
+    let share = share(given(cpu_quota), given(cpu_period))?;
+    let milli_cpus = match given(cpus).map(|text| thousandths(&text)).transpose()? {
+        Some(_) if share.is_some() => {
+            return Err(Error::usage("--cpus and --cpu-quota say the same: write one of them"));
+        }
+        given => given.or(share),
+    };
     let pids = match given(pids).as_deref() {
         None | Some("-1") => None,
         Some(text) => Some(
-            text.parse().map_err(|_| Error::usage(format!("--pids-limit: invalid number: {text:?}")))?,
+            text.parse()
+                .map_err(|_| Error::usage(format!("--pids-limit: invalid number: {text:?}")))?,
         ),
     };
     Ok(Bounds { memory, memory_and_swap, milli_cpus, pids })
+}
+
+/// `--cpu-quota` as a part of `--cpu-period`, both in microseconds.
+fn share(quota: Option<String>, period: Option<String>) -> Result<Option<u64>> {
+    let number = |name: &str, text: String| {
+        let bad = |_| Error::usage(format!("--{name}: invalid number: {text:?}"));
+        text.parse::<u64>().map_err(bad)
+    };
+    // docker's default, and what the kernel takes (admin-guide/cgroup-v2, cpu.max).
+    let period = period.map_or(Ok(100_000), |text| number("cpu-period", text))?;
+    if !(1000..=1_000_000).contains(&period) {
+        return Err(Error::usage("--cpu-period must be between 1000 and 1000000 microseconds"));
+    }
+    let Some(quota) = quota.filter(|text| text != "-1") else { return Ok(None) };
+    let quota = number("cpu-quota", quota)?;
+    if quota < 1000 {
+        return Err(Error::usage("--cpu-quota cannot be less than 1ms (1000)"));
+    }
+    Ok(Some((quota.saturating_mul(1000) / period).max(10)))
 }
 
 /// `1.5` as 1500.
@@ -75,13 +107,24 @@ mod tests {
     #[test]
     fn bounds_are_read_as_docker_reads_them() {
         let read = |memory, memory_swap, cpus, pids| {
-            parse(&Words { memory, memory_swap, cpus, pids }).ok()
+            parse(&Words { memory, memory_swap, cpus, pids, ..Words::default() }).ok()
         };
         let all = read(Some("64m"), Some("-1"), Some("1.5"), Some("100")).unwrap();
         assert_eq!((all.memory, all.memory_and_swap), (Some(64 << 20), Some(u64::MAX)));
         assert_eq!((all.milli_cpus, all.pids), (Some(1500), Some(100)));
         assert_eq!(read(Some("0"), None, Some("0"), Some("-1")).unwrap(), Bounds::default());
         assert_eq!(read(None, None, Some(".25"), None).unwrap().milli_cpus, Some(250));
+        let share = |quota, period| {
+            let words = Words { cpu_quota: Some(quota), cpu_period: period, ..Words::default() };
+            parse(&words).map(|bounds| bounds.milli_cpus).ok()
+        };
+        assert_eq!(share("50000", None), Some(Some(500)));
+        assert_eq!(share("50000", Some("25000")), Some(Some(2000)));
+        assert_eq!((share("-1", None), share("0", None)), (Some(None), Some(None)));
+        assert_eq!(
+            (share("999", None), share("5000", Some("999")), share("x", None)),
+            (None, None, None)
+        );
         for wrong in [
             read(Some("1m"), None, None, None),
             read(Some("x"), None, None, None),

@@ -11,6 +11,7 @@ pub mod exit;
 pub mod findings;
 pub mod listing;
 pub mod normalize;
+pub mod priority;
 pub mod progress;
 pub mod report;
 pub mod safe;

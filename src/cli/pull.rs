@@ -6,7 +6,7 @@ use argh::FromArgs;
 
 use super::normalize::{CONTENT_TRUST, Opt, Shape};
 use super::progress::{self, Mode, Terminals};
-use super::{Globals, Output, arguments, exit};
+use super::{Globals, Output, arguments, exit, priority};
 use crate::catalog::pull;
 use crate::error::Result;
 use crate::image::platform::Platform;
@@ -19,6 +19,9 @@ pub struct Args {
     /// which one of an image for several platforms, e.g. linux/arm/v7
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
+    /// low: give way to all else; normal. low where there is one processor, else normal
+    #[argh(option, arg_name = "word")]
+    priority: Option<String>,
     /// tell the name alone
     #[argh(switch, short = 'q')]
     quiet: bool,
@@ -34,6 +37,7 @@ pub struct Args {
 pub const SHAPE: Shape = Shape {
     options: &[
         Opt::value("platform", None),
+        Opt::value("priority", None),
         Opt::switch("quiet", Some('q')),
         Opt::truth("tls-verify", None),
     ],
@@ -48,6 +52,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let reference = Reference::parse(&name)?;
     let platform = args.platform.as_deref().filter(|text| !text.is_empty());
     let platform = platform.map(Platform::parse).transpose()?;
+    priority::take(args.priority.as_deref())?;
     let session = globals.open()?;
     let word = match &reference.digest {
         Some(digest) => digest.to_string(),

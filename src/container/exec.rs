@@ -106,5 +106,6 @@ pub(super) fn start(container: &Container, request: &Request, streams: Streams<'
         powers,
         streams,
         cgroup: Some(&cgroup),
+        is_expendable: false,
     })
 }

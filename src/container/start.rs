@@ -175,6 +175,7 @@ impl Container {
                 powers: powers(record)?,
                 streams,
                 cgroup: cgroup.as_ref(),
+                is_expendable: false,
             },
             hostname: &record.hostname,
             network: if record.flags.no_network { Network::None } else { Network::Host },

@@ -4,6 +4,7 @@ use super::Container;
 use super::processes::Process;
 use crate::error::{Kind, Result};
 use crate::sandbox::Cgroup;
+use crate::sys::kernel::number_in;
 
 /// What it uses.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,13 +33,13 @@ impl Container {
         let counted = Cgroup::of(&self.record.id).usage();
         let total = |one: &dyn Fn(&Process) -> u64| processes.iter().map(one).sum::<u64>();
         let ticks = rustix::param::clock_ticks_per_second();
-        let machine = numbers("/proc/meminfo", "MemTotal:").saturating_mul(1024);
+        let machine = number_in("/proc/meminfo", "MemTotal:").saturating_mul(1024);
         Ok(Some(Usage {
             cpu: counted.cpu.unwrap_or_else(|| total(&|one| one.time) * 1_000_000 / ticks.max(1)),
             memory: counted.memory.unwrap_or_else(|| total(&share)),
             limit: counted.limit.unwrap_or(machine).min(machine),
-            read: total(&|one| numbers(&format!("/proc/{}/io", one.pid), "read_bytes:")),
-            written: total(&|one| numbers(&format!("/proc/{}/io", one.pid), "write_bytes:")),
+            read: total(&|one| number_in(&format!("/proc/{}/io", one.pid), "read_bytes:")),
+            written: total(&|one| number_in(&format!("/proc/{}/io", one.pid), "write_bytes:")),
             pids: counted.pids.unwrap_or_else(|| total(&|one| one.threads)),
         }))
     }
@@ -46,15 +47,8 @@ impl Container {
 
 /// Its share of memory: what several have counts in parts. A kernel that cannot say so has all of it.
 fn share(process: &Process) -> u64 {
-    match numbers(&format!("/proc/{}/smaps_rollup", process.pid), "Pss:") {
+    match number_in(&format!("/proc/{}/smaps_rollup", process.pid), "Pss:") {
         0 => process.resident,
         kilobytes => kilobytes * 1024,
     }
-}
-
-/// The number after a name in a file of the kernel's; 0 when there is none.
-fn numbers(path: &str, name: &str) -> u64 {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().find_map(|line| line.strip_prefix(name));
-    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

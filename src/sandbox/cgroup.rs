@@ -105,6 +105,19 @@ impl Cgroup {
         opened.context(|| "open the container's cgroup")
     }
 
+    /// Bytes of memory that were used in there at most; 0 when nobody has counted (version 2: kernel
+    /// 5.19).
+    pub fn peak_memory(&self) -> u64 {
+        let peak = |(place, folder): &(Place, PathBuf)| {
+            let file = match place.version {
+                Version::One => "memory.max_usage_in_bytes",
+                Version::Two => "memory.peak",
+            };
+            fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok()
+        };
+        self.folders.iter().find_map(peak).unwrap_or(0)
+    }
+
     /// Whether the kernel has killed somebody in there for want of memory.
     pub fn was_short_of_memory(&self) -> bool {
         self.folders.iter().any(|(place, folder)| {

@@ -88,6 +88,9 @@ pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {
 fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     let guest = &spec.guest;
     cgroup::enter(&program.doors)?;
+    if guest.is_expendable {
+        proc::offer_to_oom_killer();
+    }
     // Nothing that is mounted from now on is seen outside, and the other way round.
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context(|| "make mounts private")?;

@@ -100,6 +100,8 @@ pub struct Guest<'a> {
     pub streams: Streams<'a>,
     /// The cgroup that it is in; none for that of lath.
     pub cgroup: Option<&'a Cgroup>,
+    /// When the machine is short of memory it goes first.
+    pub is_expendable: bool,
 }
 
 /// Where a program reads and writes.

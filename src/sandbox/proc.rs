@@ -40,6 +40,19 @@ pub struct Masks<'a> {
     pub nothing: BorrowedFd<'a>,
 }
 
+/// Makes this process, and those that it starts, the first that the kernel kills when the machine is
+/// short of memory (proc(5), oom_score_adj): half of the machine's memory counts as theirs beside
+/// what they use. Where the host has no /proc it is as it is.
+pub fn offer_to_oom_killer() {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open("/proc/self/oom_score_adj", flags, Mode::empty()) else {
+        return;
+    };
+    if is_of_kind(file.as_fd(), PROC_SUPER_MAGIC, "/proc").is_ok() {
+        let _ = rustix::io::write(&file, b"500");
+    }
+}
+
 /// Mounts /proc and /sys in the new root. Without `masks` nothing in them is masked or read-only.
 pub fn mount(root: BorrowedFd<'_>, masks: Option<&Masks<'_>>) -> Result<()> {
     let place =

@@ -46,6 +46,13 @@ impl Kernel {
     }
 }
 
+/// The number after a name in a file of the kernel's; 0 when there is none.
+pub fn number_in(path: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.and_then(|value| value.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
 fn memory_bytes(units: impl TryInto<u64>, unit: u32) -> u64 {
     units.try_into().unwrap_or(0).saturating_mul(u64::from(unit.max(1)))
 }

@@ -15,6 +15,7 @@ pub mod identity;
 pub mod kernel;
 pub mod mount;
 pub mod network;
+pub mod priority;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

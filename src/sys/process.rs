@@ -169,6 +169,18 @@ pub fn ended(pid: Pid) -> Result<Option<i32>> {
     }
 }
 
+/// Bytes of memory of the largest child that has ended, and been waited for, so far; their children
+/// count too (getrusage(2), RUSAGE_CHILDREN).
+pub fn largest_child() -> u64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills it, and zeroes are a value of it too.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024)
+}
+
 /// A child that has ended, any of them, and how; nothing when none has.
 #[cfg(feature = "containers")]
 pub fn reap() -> Option<(Pid, i32)> {

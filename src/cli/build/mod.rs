@@ -22,7 +22,7 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::whole_file::{self, WholeFile};
-use super::{Globals, Output, arguments, exit, report};
+use super::{Globals, Output, arguments, bounds, exit, priority, report};
 use crate::build::{self, Limits, Request, context::Place};
 use output::Outputs;
 use crate::catalog::resolve::new_name;
@@ -49,6 +49,15 @@ pub struct Args {
     /// a value for an ARG; a name alone hands the caller's variable on
     #[argh(option, arg_name = "name=value")]
     build_arg: Vec<String>,
+    /// how many processors a step may use, e.g. 0.5
+    #[argh(option, arg_name = "number")]
+    cpus: Option<String>,
+    /// a share of the time of a processor: --cpu-quota of so many microseconds in --cpu-period
+    #[argh(option, arg_name = "microseconds")]
+    cpu_quota: Option<String>,
+    /// what --cpu-quota is a part of (default: 100000)
+    #[argh(option, arg_name = "microseconds")]
+    cpu_period: Option<String>,
     /// instead of a build: check, outline or targets; with ,format=json
     #[argh(option, arg_name = "what")]
     call: Option<String>,
@@ -82,6 +91,12 @@ pub struct Args {
     /// keep the image in the store (always so)
     #[argh(switch)]
     load: bool,
+    /// how much memory a step may use, e.g. 64m
+    #[argh(option, short = 'm', arg_name = "bytes")]
+    memory: Option<String>,
+    /// memory and swap of a step together; -1 is no limit
+    #[argh(option, arg_name = "bytes")]
+    memory_swap: Option<String>,
     /// write what is known of the result to a file, as JSON
     #[argh(option, arg_name = "file")]
     metadata_file: Option<String>,
@@ -97,9 +112,15 @@ pub struct Args {
     /// what else becomes of the image: DIR, "-" for a tar, or type=local|tar|oci|docker|image|cacheonly,dest=PATH
     #[argh(option, short = 'o', arg_name = "output")]
     output: Vec<String>,
+    /// how many processes and threads a step may have
+    #[argh(option, arg_name = "number")]
+    pids_limit: Option<String>,
     /// what the image is for, e.g. linux/arm/v7
     #[argh(option, arg_name = "platform")]
     platform: Option<String>,
+    /// low: give way to all else; normal. low where there is one processor, else normal
+    #[argh(option, arg_name = "word")]
+    priority: Option<String>,
     /// auto, plain, tty, json or quiet
     #[argh(option, arg_name = "kind")]
     progress: Option<String>,
@@ -153,6 +174,9 @@ pub const SHAPE: Shape = Shape {
         Opt::values("cache-from", None),
         Opt::values("cache-to", None),
         Opt::switch("check", None),
+        Opt::value("cpu-period", None),
+        Opt::value("cpu-quota", None),
+        Opt::value("cpus", None),
         Opt::switch("explain", None),
         Opt::value("file", Some('f')),
         Opt::switch("force-rm", None),
@@ -160,12 +184,16 @@ pub const SHAPE: Shape = Shape {
         Opt::value("jobs", None),
         Opt::values("label", None),
         Opt::switch("load", None),
+        Opt::value("memory", Some('m')),
+        Opt::value("memory-swap", None),
         Opt::value("metadata-file", None),
         Opt::value("network", None),
         Opt::switch("no-cache", None),
         Opt::values("no-cache-filter", None),
         Opt::values("output", Some('o')),
+        Opt::value("pids-limit", None),
         Opt::value("platform", None),
+        Opt::value("priority", None),
         Opt::value("progress", None),
         Opt::switch("pull", None),
         Opt::switch("push", None),
@@ -186,10 +214,7 @@ pub const SHAPE: Shape = Shape {
 
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
-    "cgroup-parent", "cpu-period", "cpu-quota",
-    "cpu-shares", "c", "cpuset-cpus", "cpuset-mems",
-    "memory", "m", "memory-swap", "policy",
-    "security-opt",
+    "cgroup-parent", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "policy", "security-opt",
 ];
 
 /// Builds the image and shows the progress.
@@ -212,6 +237,7 @@ pub fn run(mut args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) 
     }
     let words = (take(&mut args.output), take(&mut args.annotation), take(&mut args.metadata_file));
     let is_pushed = args.push;
+    priority::take(args.priority.as_deref())?;
     let mut request = request(args, &|name| std::env::var(name).ok())?;
     let newest = request.epoch()?;
     let outputs =
@@ -273,6 +299,14 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
         no_cache_stages: words::stages(args.no_cache, &args.no_cache_filter)?,
         explain: args.explain,
         limits: Limits::parse(args.shm_size.as_deref(), &args.ulimit)?,
+        bounds: bounds::parse(&bounds::Words {
+            memory: args.memory.as_deref(),
+            memory_swap: args.memory_swap.as_deref(),
+            cpus: args.cpus.as_deref(),
+            cpu_quota: args.cpu_quota.as_deref(),
+            cpu_period: args.cpu_period.as_deref(),
+            pids: args.pids_limit.as_deref(),
+        })?,
         network: words::network(args.network.as_deref())?,
         labels: args.label.iter().map(|label| words::label_of(label)).collect::<Result<_>>()?,
         pull: args.pull,

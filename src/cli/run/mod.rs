@@ -42,6 +42,12 @@ pub struct Args {
     /// write the container's id to a new file
     #[argh(option, arg_name = "file")]
     pub(super) cidfile: Option<String>,
+    /// a share of the time of a processor: --cpu-quota of so many microseconds in --cpu-period
+    #[argh(option, arg_name = "microseconds")]
+    cpu_quota: Option<String>,
+    /// what --cpu-quota is a part of (default: 100000)
+    #[argh(option, arg_name = "microseconds")]
+    cpu_period: Option<String>,
     /// how many processors it may use, e.g. 0.5
     #[argh(option, arg_name = "number")]
     cpus: Option<String>,
@@ -204,6 +210,8 @@ pub const SHAPE: Shape = Shape {
         Opt::values("cap-add", None),
         Opt::values("cap-drop", None),
         Opt::value("cidfile", None),
+        Opt::value("cpu-period", None),
+        Opt::value("cpu-quota", None),
         Opt::value("cpus", None),
         Opt::switch("detach", Some('d')),
         Opt::values("device", None),
@@ -276,7 +284,7 @@ pub const SHAPE: Shape = Shape {
 #[rustfmt::skip]
 const PLANNED: &[&str] = &[
     "annotation", "attach", "a", "blkio-weight", "blkio-weight-device", "cgroup-parent",
-    "cgroupns", "cpu-count", "cpu-percent", "cpu-period", "cpu-quota", "cpu-rt-period",
+    "cgroupns", "cpu-count", "cpu-percent", "cpu-rt-period",
     "cpu-rt-runtime", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "detach-keys",
     "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
     "device-write-iops", "dns-opt", "domainname", "expose",
@@ -427,6 +435,8 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
             memory: args.memory.as_deref(),
             memory_swap: args.memory_swap.as_deref(),
             cpus: args.cpus.as_deref(),
+            cpu_quota: args.cpu_quota.as_deref(),
+            cpu_period: args.cpu_period.as_deref(),
             pids: args.pids_limit.as_deref(),
         })?,
         ..request
