@@ -325,3 +325,52 @@ fn system_calls_that_have_opened_containers_are_refused() {
         assert!(status.contains("Seccomp:\t2"), "{status}");
     }
 }
+
+/// The way out of a chroot, for whoever may make another one.
+const CLIMBER: &str = r#"
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int main(void) {
+    mkdir("/aside", 0755);
+    if (chdir("/") || chroot("/aside")) return 1;
+    for (int step = 0; step < 64; step++) if (chdir("..")) return 2;
+    if (chroot(".")) return 3;
+    puts(access(HOST, F_OK) && access("/bin/lath", F_OK) ? "in" : "out");
+    return 0;
+}
+"#;
+
+/// The root of a chroot is no mount, so that pivot_root(2) alone cannot leave it.
+#[test]
+fn lath_works_in_a_chroot_and_a_container_does_not_leave_its_own_root() {
+    if !needs(&[Need::Root, Need::Busybox, Need::Program("cc"), Need::Program("chroot")]) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    lath.ok(&["save", "-o", lath.path("base.tar").to_str().unwrap(), "busybox"]);
+    let root = lath.path("root");
+    for dir in ["bin", "proc", "c", "tmp"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::copy(harness::binary(), root.join("bin/lath")).unwrap();
+    fs::copy(lath.path("base.tar"), root.join("base.tar")).unwrap();
+    let source = lath.write("climber.c", CLIMBER);
+    let climber = root.join("c/climber");
+    // What is there in the host's root, and in that of the chroot.
+    let known = format!("-DHOST=\"{}/bin/lath\"", root.display());
+    host("cc", &["-static", &known, "-o", climber.to_str().unwrap(), source.to_str().unwrap()]);
+    let dockerfile = "FROM busybox\nCOPY climber /\nRUN /climber >/said; ls / >>/said\n";
+    fs::write(root.join("c/Dockerfile"), dockerfile).unwrap();
+    let root = root.to_str().unwrap();
+    let script = "mount -t proc proc $0/proc && l=\"chroot $0 /bin/lath --root /store\" && \
+                  $l load -q -i /base.tar && $l build -q -t climber /c && \
+                  $l run --rm climber cat /said && $l run --rm climber /climber && \
+                  $l run --rm --privileged climber /climber && $l fsck";
+    let said = host("unshare", &["-m", "sh", "-c", script, root]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.contains(&"bin") && lines.contains(&"climber"), "{said}");
+    assert_eq!(lines.iter().filter(|line| **line == "in").count(), 3, "{said}");
+    assert!(!lines.contains(&"out"), "{said}");
+}

@@ -10,13 +10,15 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, StatVfsMountFlags, Uid};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::proc::Masks;
 #[cfg(feature = "containers")]
 use super::terminal;
-use super::{Bind, Cgroup, Content, Guest, Network, Spec, Streams, cgroup, dev, proc, seccomp};
+use super::{
+    Bind, Cgroup, Content, Guest, Network, Spec, Streams, cgroup, dev, proc, root, seccomp,
+};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::config::DEFAULT_PATH;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_dir, open_in_root, set_owner};
@@ -91,9 +93,6 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     if guest.is_expendable {
         proc::offer_to_oom_killer();
     }
-    // Nothing that is mounted from now on is seen outside, and the other way round.
-    rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .context(|| "make mounts private")?;
     // By path, since descriptors from outside belong to the other mount namespace.
     let staging = rustix::fs::open(
         spec.staging,
@@ -101,6 +100,7 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
         Mode::empty(),
     )
     .context(|| format!("open {:?}", spec.staging))?;
+    root::make_private()?;
     attach(spec.tree, staging.as_fd()).context(|| "mount the root")?;
     // A plain directory's mount has what that of the store allows and forbids.
     let wanted = StatVfsMountFlags::NODEV;
@@ -122,10 +122,7 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
         attach_bind(spec, dev.as_fd(), one).context(|| format!("mount {:?}", one.target))?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    rustix::process::fchdir(spec.tree).context(|| "enter the root")?;
-    rustix::process::pivot_root(".", ".").context(|| "pivot_root")?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).context(|| "leave the old root")?;
-    rustix::process::chdir("/").context(|| "enter the root")?;
+    root::change(spec.tree)?;
 
     rustix::system::sethostname(spec.hostname.as_bytes()).context(|| "set the host name")?;
     if spec.network == Network::None {

@@ -13,6 +13,7 @@ mod mountpoint;
 mod output;
 mod powers;
 mod proc;
+mod root;
 mod seccomp;
 #[cfg(feature = "containers")]
 mod terminal;
@@ -176,10 +177,18 @@ pub fn start(spec: &Spec<'_>) -> Result<Running> {
     }
 }
 
-/// An open /dev/null, to be given as a standard stream.
+/// An open /dev/null, to be given as standard input; before there is one, early at boot, a pipe into
+/// which nobody writes.
 pub fn null() -> Result<OwnedFd> {
     use crate::error::Context;
     use rustix::fs::{Mode, OFlags};
-    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .context(|| "open /dev/null")
+    use rustix::io::Errno;
+    use rustix::pipe::PipeFlags;
+    match rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => {
+            let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+            pipe.map(|(reader, _)| reader).context(|| "pipe")
+        }
+        other => other.context(|| "open /dev/null"),
+    }
 }
