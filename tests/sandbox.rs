@@ -326,6 +326,51 @@ fn system_calls_that_have_opened_containers_are_refused() {
     }
 }
 
+#[test]
+fn a_container_has_parameters_of_the_kernel_for_itself_alone() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let here = |path: &str| fs::read_to_string(path).unwrap();
+    let before = [here("/proc/sys/kernel/msgmax"), here("/proc/sys/net/ipv4/ip_default_ttl")];
+    let words = ["run", "--rm", "--network", "none", "--sysctl", "kernel.msgmax=12345"];
+    let look = "cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl; \
+                echo 1 >/proc/sys/kernel/msgmax";
+    let rest = ["--sysctl=net/ipv4/ip_default_ttl=7", "busybox", "sh", "-c", look];
+    let out = lath.run(&[&words[..], &rest].concat());
+    assert_eq!(out.stdout, "12345\n7\n");
+    assert!(out.stderr.contains("Read-only file system"), "{}", out.stderr);
+    let after = [here("/proc/sys/kernel/msgmax"), here("/proc/sys/net/ipv4/ip_default_ttl")];
+    assert_eq!(after, before);
+    // It is so at each start.
+    lath.ok(&[
+        "run",
+        "--name",
+        "again",
+        "--sysctl",
+        "kernel.sem=1 2 3 4",
+        "busybox",
+        "cat",
+        "/proc/sys/kernel/sem",
+    ]);
+    assert_eq!(lath.ok(&["start", "-a", "again"]), "1\t2\t3\t4\n");
+    let shown =
+        lath.ok(&["inspect", "-f", "{{index .HostConfig.Sysctls \"kernel.sem\"}}", "again"]);
+    assert_eq!(shown, "1 2 3 4\n");
+    for (word, text) in [
+        ("kernel.core_pattern=|/x", "is not allowed"),
+        ("vm.overcommit_memory=1", "is not allowed"),
+        ("net..x=1", "is not allowed"),
+        ("net.ipv4.ip_forward=1", "not allowed in the host's network"),
+        ("kernel.msgmax", "write NAME=VALUE"),
+        ("kernel.msgmax=x", "set the sysctl"),
+    ] {
+        let said = lath.run(&["run", "--rm", "--sysctl", word, "busybox", "true"]).failure(125);
+        assert!(said.contains(text), "{said}");
+    }
+}
+
 /// The way out of a chroot, for whoever may make another one.
 const CLIMBER: &str = r#"
 #include <stdio.h>

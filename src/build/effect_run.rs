@@ -133,6 +133,7 @@ pub fn start(run: &RunEffect, around: &Surroundings<'_>) -> Result<Started> {
         files: around.files,
         binds: around.binds,
         scripts: &run.scripts,
+        sysctls: &[],
         is_read_only: false,
     })?;
     Ok(Started { running, streams: [(Stream::Out, out), (Stream::Err, errors)], memory })

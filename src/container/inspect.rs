@@ -82,6 +82,13 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     host.set("PidsLimit", number(record.bounds.pids));
     host.set("CapAdd", words(&record.cap_add));
     host.set("CapDrop", words(&record.cap_drop));
+    if !record.sysctls.is_empty() {
+        let mut sysctls = Value::default();
+        for (name, value) in &record.sysctls {
+            sysctls.set(name, text(value));
+        }
+        host.set("Sysctls", Some(sysctls));
+    }
     host.set("Privileged", flag(record.flags.privileged));
     host.set("ReadonlyRootfs", flag(record.flags.read_only));
     let mounts = record.volumes.iter().map(|volume| {

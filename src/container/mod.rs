@@ -107,6 +107,8 @@ pub struct Request {
     pub bounds: Bounds,
     /// `--restart`.
     pub restart: Restart,
+    /// `--sysctl`: names with dots, and values.
+    pub sysctls: Vec<(String, String)>,
     /// `--stop-signal`, by its number; else the image's.
     pub stop_signal: Option<i32>,
     /// `--stop-timeout`, seconds.
@@ -159,6 +161,7 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
         ulimits: request.ulimits.clone(),
         cap_add: request.cap_add.clone(),
         cap_drop: request.cap_drop.clone(),
+        sysctls: request.sysctls.clone(),
         flags: request.flags,
         bounds: request.bounds,
         restart: request.restart,
@@ -172,6 +175,12 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
     // What is wrong with these is said now, and not at each start.
     limits(&record)?;
     powers(&record)?;
+    if !record.flags.no_network
+        && let Some((name, _)) = record.sysctls.iter().find(|(name, _)| name.starts_with("net."))
+    {
+        return Err(Error::usage(format!("sysctl {name:?} is not allowed in the host's network"))
+            .hint("set it outside, or give the container a network of its own: --network none"));
+    }
     let mut uses = record.chains.join("\n");
     uses.push('\n');
     uses.push_str(&found.image.hex());

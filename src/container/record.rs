@@ -59,6 +59,8 @@ pub struct Record {
     pub cap_add: Vec<String>,
     /// `--cap-drop`.
     pub cap_drop: Vec<String>,
+    /// `--sysctl`: name and value.
+    pub sysctls: Vec<(String, String)>,
     /// What holds or does not.
     pub flags: Flags,
     /// `--memory` and such.
@@ -154,6 +156,9 @@ impl Record {
         for (host, address) in &self.hosts {
             add("host", &format!("{host}:{address}"));
         }
+        for (parameter, value) in &self.sysctls {
+            add("sysctl", &format!("{parameter}={value}"));
+        }
         for (name, flag) in self.flags.clone().all() {
             if *flag {
                 add("flag", name);
@@ -222,6 +227,11 @@ impl Record {
                     let (host, address) = value.split_once(':').ok_or_else(|| bad(name, &value))?;
                     record.hosts.push((host.to_owned(), address.to_owned()));
                 }
+                "sysctl" => {
+                    let (parameter, set) =
+                        value.split_once('=').ok_or_else(|| bad(name, &value))?;
+                    record.sysctls.push((parameter.to_owned(), set.to_owned()));
+                }
                 "flag" => {
                     for (known, flag) in record.flags.all() {
                         *flag |= known == value;
@@ -258,6 +268,7 @@ impl Record {
             dns: Vec::new(),
             dns_search: Vec::new(),
             dns_options: Vec::new(),
+            sysctls: Vec::new(),
             shm_size: None,
             ulimits: Vec::new(),
             cap_add: Vec::new(),

@@ -182,6 +182,7 @@ impl Container {
             files: &NetworkFiles::of_host(&record.hosts, dns),
             binds: &binds,
             scripts: &[],
+            sysctls: &record.sysctls,
             is_read_only: record.flags.read_only,
         });
         let running = running.map_err(|error| match store.config(&record.image) {

@@ -187,14 +187,15 @@ fn copy(stream: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 fn mount_proc(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
     if spec.guest.powers.sees_kernel {
-        return proc::mount(spec.tree, None);
+        return proc::mount(spec.tree, spec.sysctls, None);
     }
     const NOTHING: &str = ".nothing";
     let null = open_in_root(spec.tree, "dev/null", OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())
         .context(|| "open /dev/null")?;
     rustix::fs::mkdirat(dev, NOTHING, Mode::from_raw_mode(0o555)).context(|| "make a mask")?;
     let nothing = open_dir(dev, NOTHING).context(|| "open a mask")?;
-    proc::mount(spec.tree, Some(&Masks { null: null.as_fd(), nothing: nothing.as_fd() }))?;
+    let masks = Masks { null: null.as_fd(), nothing: nothing.as_fd() };
+    proc::mount(spec.tree, spec.sysctls, Some(&masks))?;
     rustix::fs::unlinkat(dev, NOTHING, AtFlags::REMOVEDIR).context(|| "remove a mask's name")
 }
 

@@ -133,6 +133,8 @@ pub struct Spec<'a> {
     pub binds: &'a [Bind],
     /// Files at /dev/pipes: name and content, executable.
     pub scripts: &'a [(String, String)],
+    /// Parameters of the kernel that belong to its namespaces: names with dots, and values.
+    pub sysctls: &'a [(String, String)],
     /// Nothing of the root can be written to; mounts in it can.
     pub is_read_only: bool,
 }

@@ -53,14 +53,31 @@ pub fn offer_to_oom_killer() {
     }
 }
 
+/// Sets a parameter, of this process's namespaces where it belongs to them.
+fn set(proc: BorrowedFd<'_>, name: &str, value: &str) -> Result<()> {
+    let path = format!("sys/{}", name.replace('.', "/"));
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = open_in_root(proc, path, flags, Mode::empty())?;
+    is_of_kind(file.as_fd(), PROC_SUPER_MAGIC, "/proc/sys")?;
+    Ok(crate::sys::fs::write_all(file.as_fd(), value.as_bytes())?)
+}
+
 /// Mounts /proc and /sys in the new root. Without `masks` nothing in them is masked or read-only.
-pub fn mount(root: BorrowedFd<'_>, masks: Option<&Masks<'_>>) -> Result<()> {
+pub fn mount(
+    root: BorrowedFd<'_>,
+    sysctls: &[(String, String)],
+    masks: Option<&Masks<'_>>,
+) -> Result<()> {
     let place =
         |path: &str, flags: OFlags| open_in_root(root, path, OFlags::PATH | flags, Mode::empty());
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
     mount_onto("proc", proc.as_fd(), NO_DOORS, "").context(|| "mount /proc")?;
     let proc = place("proc", OFlags::DIRECTORY).context(|| "open /proc")?;
     is_of_kind(proc.as_fd(), PROC_SUPER_MAGIC, "/proc")?;
+    for (name, value) in sysctls {
+        set(proc.as_fd(), name, value)
+            .context(|| format!("set the sysctl {name:?} to {value:?}"))?;
+    }
     let sys = place("sys", OFlags::DIRECTORY).context(|| "open /sys")?;
     let readonly = if masks.is_none() { MountFlags::empty() } else { MountFlags::RDONLY };
     mount_onto("sysfs", sys.as_fd(), NO_DOORS | readonly, "").context(|| "mount /sys")?;

@@ -24,6 +24,7 @@ pub(super) fn request(args: &Args) -> Result<Request> {
         health: checked_health(args)?,
         no_health: args.no_healthcheck,
         stop_signal: args.stop_signal.as_deref().map(arguments::signal).transpose()?,
+        sysctls: checked_sysctls(&args.sysctl)?,
         stop_timeout: args.stop_timeout.as_deref().map(arguments::seconds).transpose()?,
         ..Request::default()
     })
@@ -50,6 +51,37 @@ fn checked_health(args: &Args) -> Result<Healthcheck> {
         ),
         false => Ok(Healthcheck::default()),
     }
+}
+
+/// `--sysctl`: what belongs to the container's own namespaces, and nothing of the whole machine (the
+/// list of docker's `opts.ValidateSysctl`).
+fn checked_sysctls(words: &[String]) -> Result<Vec<(String, String)>> {
+    const OWN: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let read = |word: &String| {
+        let (name, value) = word.split_once('=').ok_or_else(|| {
+            Error::usage(format!("--sysctl {word:?}: write NAME=VALUE, such as kernel.msgmax=65536"))
+        })?;
+        // As `sysctl` itself takes it.
+        let name = name.replace('/', ".");
+        let is_own = OWN.contains(&name.as_str())
+            || name.starts_with("net.")
+            || name.starts_with("fs.mqueue.");
+        if !is_own || name.split('.').any(str::is_empty) {
+            return Err(Error::usage(format!("sysctl {word:?} is not allowed"))
+                .hint("it is one of the whole machine: set it outside"));
+        }
+        Ok((name, value.to_owned()))
+    };
+    words.iter().map(read).collect()
 }
 
 /// `--dns`: addresses, and no names.

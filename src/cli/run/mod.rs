@@ -178,6 +178,10 @@ pub struct Args {
     #[cfg(feature = "containers")]
     #[argh(option, arg_name = "seconds")]
     stop_timeout: Option<String>,
+    /// a parameter of the kernel, of those that a container has for itself
+    #[cfg(feature = "containers")]
+    #[argh(option, arg_name = "name=value")]
+    sysctl: Vec<String>,
     /// a file system in memory: TARGET or TARGET:size=64m,mode=755
     #[argh(option, arg_name = "target")]
     tmpfs: Vec<String>,
@@ -266,6 +270,8 @@ pub const SHAPE: Shape = Shape {
         Opt::value("stop-signal", None),
         #[cfg(feature = "containers")]
         Opt::value("stop-timeout", None),
+        #[cfg(feature = "containers")]
+        Opt::values("sysctl", None),
         Opt::values("tmpfs", None),
         #[cfg(feature = "containers")]
         Opt::switch("tty", Some('t')),
@@ -294,7 +300,7 @@ const PLANNED: &[&str] = &[
     "link-local-ip", "log-driver", "log-opt", "mac-address", "memory-reservation",
     "memory-swappiness", "net-alias", "network-alias", 
     "oom-kill-disable", "oom-score-adj", "pid", "publish", "p", "publish-all", "P",
-    "quiet", "q", "runtime", "sig-proxy", "storage-opt", "sysctl", "use-api-socket",
+    "quiet", "q", "runtime", "sig-proxy", "storage-opt", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
 
@@ -305,7 +311,7 @@ const LACKING: (&str, &[&str]) = Shape::PLAIN.lacking;
 const LACKING: (&str, &[&str]) = ("containers", &[
     "dns", "dns-option", "dns-search", "group-add", "health-cmd", "health-interval",
     "health-retries", "health-start-interval", "health-start-period", "health-timeout", "init",
-    "name", "no-healthcheck", "restart", "stop-signal", "stop-timeout", "tty", "t",
+    "name", "no-healthcheck", "restart", "stop-signal", "stop-timeout", "sysctl", "tty", "t",
 ]);
 
 /// Runs the program and ends with its exit code; in the background, prints the container's id.
