@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  5  cli                                             words -> one call -> text
-//!  4  build  container  catalog  session              what a user asks for
+//!  4  build  container  catalog  doctor  session      what a user asks for
 //!  3  archive -> snapshot   sandbox                   views of layers, processes, image files
 //!  2  plan -> instruction   layer   store   http      meaning, layer tars, the flat files, the net
 //!  1  dockerfile  image  pattern  event -> image      pure text and types
@@ -40,6 +40,8 @@ pub mod snapshot;
 pub mod build;
 pub mod catalog;
 pub mod container;
+#[cfg(feature = "doctor")]
+pub mod doctor;
 pub mod session;
 
 pub mod cli;

@@ -39,6 +39,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("build", 4, &["session", "catalog"]),
     ("container", 4, &["session", "catalog"]),
     ("catalog", 4, &["session"]),
+    ("doctor", 4, &["session"]),
     ("cli", 5, &[]),
 ];
 

@@ -211,6 +211,8 @@ commands! {
     #[cfg(feature = "prune")]
     gc,
     info,
+    #[cfg(feature = "doctor")]
+    doctor,
     #[cfg(feature = "fsck")]
     fsck,
     version,

@@ -26,6 +26,7 @@ pub const SHAPE: Shape = Shape { options: &[Opt::value("format", Some('f'))], ..
 const FEATURES: &[(&str, bool)] = &[
     ("bzip2", cfg!(feature = "bzip2")),
     ("containers", cfg!(feature = "containers")),
+    ("doctor", cfg!(feature = "doctor")),
     ("fsck", cfg!(feature = "fsck")),
     ("lint", cfg!(feature = "lint")),
     ("net", cfg!(feature = "net")),

@@ -25,6 +25,8 @@ use std::sync::{Arc, OnceLock};
 pub use body::Body;
 pub use connection::Patience;
 pub use head::Headers;
+#[cfg(all(feature = "doctor", feature = "tls"))]
+pub use tls::{is_clock_set, knows_authorities};
 pub use url::{Url, encoded};
 
 use crate::error::{Error, Kind, Result};

@@ -216,6 +216,18 @@ impl TimeProvider for Clock {
     }
 }
 
+/// Whether the clock is past the day on which lath was made.
+#[cfg(feature = "doctor")]
+pub fn is_clock_set() -> bool {
+    clock() > MADE
+}
+
+/// Whether there is a list of certificate authorities.
+#[cfg(feature = "doctor")]
+pub fn knows_authorities() -> bool {
+    authorities(&[]).is_ok()
+}
+
 fn clock() -> u64 {
     u64::try_from(crate::sys::fs::now().0).unwrap_or(0)
 }

@@ -208,6 +208,12 @@ fn enable(folder: &Path, controller: &str) -> std::io::Result<()> {
     fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"))
 }
 
+/// Whether a controller is built in, turned on and mounted.
+#[cfg(feature = "doctor")]
+pub fn has_controller(controller: &'static str) -> bool {
+    find(controller).is_ok()
+}
+
 /// Where a controller is; version 2 first.
 fn find(controller: &'static str) -> Result<Place> {
     let table = fs::read_to_string("/proc/self/mountinfo").context(|| "read the mounts")?;

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
+#[cfg(feature = "doctor")]
+pub use cgroup::has_controller;
 pub use cgroup::{Bounds, Cgroup};
 pub use files::{Dns, NetworkFiles};
 pub use identity::{Identity, group_id, parse_id};

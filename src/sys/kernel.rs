@@ -46,6 +46,29 @@ impl Kernel {
     }
 }
 
+/// Whether a file of the kernel's is there.
+#[cfg(feature = "doctor")]
+pub fn is_there(path: &str) -> bool {
+    rustix::fs::stat(path).is_ok()
+}
+
+/// Whether a file of the kernel's has a line that ends with this word.
+#[cfg(feature = "doctor")]
+pub fn lists(path: &str, word: &str) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().any(|line| line.split_whitespace().last() == Some(word))
+}
+
+/// Whether the kernel knows a system call, one of those whose arguments cannot all be -1.
+#[cfg(feature = "doctor")]
+pub fn has_call(number: libc::c_long) -> bool {
+    // SAFETY: no argument is a number or an address that the call could take: it fails before it
+    // does anything.
+    let answer = unsafe { libc::syscall(number, -1, -1, -1, -1, -1, -1) };
+    let error = std::io::Error::last_os_error().raw_os_error();
+    answer != -1 || error != Some(libc::ENOSYS)
+}
+
 /// The number after a name in a file of the kernel's; 0 when there is none.
 pub fn number_in(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
