@@ -77,6 +77,11 @@ impl<K, V> Map<K, V> {
         self.0.clear();
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -86,6 +91,13 @@ impl<K, V> Map<K, V> {
 impl<K: Ord, V> Extend<(K, V)> for Map<K, V> {
     /// The last one of a key counts.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, more: I) {
+        /// Sorting all again costs more than moving what comes after so many.
+        const FEW: usize = 8;
+        let more = more.into_iter();
+        if matches!(more.size_hint(), (_, Some(0..=FEW))) {
+            more.for_each(|(key, value)| self.insert(key, value));
+            return;
+        }
         let old = std::mem::take(&mut self.0);
         let mut all: Vec<_> = old.into_iter().chain(more).enumerate().collect();
         sort_by(&mut all, &mut |(at, (key, _)), (other_at, (other, _))| match key.cmp(other) {

@@ -7,6 +7,9 @@ use super::{Effect, Lowered, Scope};
 use crate::dockerfile::{Form, Pair, Statement, name_values};
 use crate::error::{Error, Result};
 
+/// More are no notes. A sorted list of them is quick enough, whoever writes each alone.
+const MAX_LABELS: usize = 16_384;
+
 /// `LABEL NAME=VALUE...`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
@@ -30,6 +33,9 @@ impl Meaning for Label {
             created_by.push_str(&format!(" {name}={value}"));
         }
         scope.config.labels.extend(pairs);
+        if scope.config.labels.len() > MAX_LABELS {
+            return Err(Error::input(format!("more than {MAX_LABELS} labels")));
+        }
         Ok(Lowered { effect: Effect::Config, created_by })
     }
 }
@@ -37,6 +43,16 @@ impl Meaning for Label {
 #[cfg(test)]
 mod tests {
     use crate::instruction::table::tests::{form, lower, scope};
+
+    #[test]
+    fn so_many_are_enough() {
+        let mut scope = scope();
+        let text = |count: usize| (0..count).map(|n| format!("LABEL n{n}=v\n")).collect::<String>();
+        lower(&text(super::MAX_LABELS), &mut scope).unwrap();
+        lower("LABEL n7=again", &mut scope).unwrap();
+        let error = lower("LABEL other=v", &mut scope).unwrap_err();
+        assert_eq!(error, "more than 16384 labels");
+    }
 
     #[test]
     fn labels_are_set_in_both_forms() {
