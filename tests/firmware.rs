@@ -388,6 +388,7 @@ fn what_cannot_be_is_said_before_the_build() {
         ),
         ("type=cpio,dest=x,compression-level=3", "what is uncompressed has no level"),
         ("type=cpio,dest=-,digest=true", "a digest goes beside a file"),
+        ("type=cpio,\"dest=x\ny\"", "a name with a line break has no digest file"),
         ("type=squash,dest=x", "there is: local, tar, oci, docker, squashfs, ext4, erofs, cpio"),
     ] {
         let said = build(&lath, &["-o", output]);

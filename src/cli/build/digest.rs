@@ -16,14 +16,7 @@ pub fn finish(path: &str, mut file: WholeFile) -> Result<()> {
         whole_file::remove(path)?;
     }
     file.finish()?;
-    let line = match name.contains(['\\', '\n', '\r']) {
-        // As coreutils have it: a backslash in front says that there are more.
-        true => {
-            let name = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-            format!("\\{}  {name}\n", digest.hex())
-        }
-        false => format!("{}  {name}\n", digest.hex()),
-    };
+    let line = format!("{}  {name}\n", digest.hex());
     for (path, text) in [(sum_path, line), (size_path, format!("{size}\n"))] {
         let mut file = WholeFile::create(&path, 0o666)?;
         file.write_all(text.as_bytes()).context(|| format!("write to {path:?}"))?;

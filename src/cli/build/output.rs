@@ -253,6 +253,9 @@ fn output(word: &str) -> Result<Output> {
         return Err(value.wrong("a digest goes beside a file: name a dest"));
     }
     let has_digest = wants_digest.unwrap_or(kind.is_image) && matches!(to, Dest::File(_));
+    if has_digest && word.contains('\n') {
+        return Err(value.wrong("a name with a line break has no digest file"));
+    }
     if is_plain && level.is_some() {
         return Err(value.wrong("what is uncompressed has no level"));
     }

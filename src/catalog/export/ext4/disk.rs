@@ -150,10 +150,15 @@ struct Layout {
     groups: u32,
     inodes_a_group: u32,
     journal: Extents,
-    tables: Vec<u32>,
-    block_maps: Vec<u32>,
-    inode_maps: Vec<u32>,
+    /// Before the table and the maps of the first group, and behind those of the last.
+    begin: Cursor,
     end: Cursor,
+}
+
+/// Takes blocks for the inodes and the two maps of a group.
+fn place_group(cursor: &mut Cursor, inodes: u32) -> [u32; 3] {
+    let table = cursor.run(inodes / INODES_A_BLOCK);
+    [cursor.take(), cursor.take(), table]
 }
 
 impl Layout {
@@ -179,7 +184,7 @@ impl<'a> Disk<'a> {
         let most = survey.bytes / BLOCK as u64 + 3 * survey.entries + (64 << 10);
         let blocks = size.map_or(most + most / 4, |size| size / BLOCK as u64);
         let blocks = u32::try_from(blocks).ok().filter(|blocks| *blocks <= u32::MAX - GROUP);
-        let blocks = blocks.ok_or_else(|| Error::unsupported("lath writes ext4 below 16 TiB"))?;
+        let blocks = blocks.ok_or_else(too_large)?;
         let table = blocks.div_ceil(GROUP).div_ceil(DESCRIBED).max(1);
         let cursor = Cursor { next: 1 + table, table, gaps: Vec::new() };
         Ok(Disk {
@@ -198,7 +203,7 @@ impl<'a> Disk<'a> {
     /// A block for what comes next.
     pub fn take(&mut self) -> Result<u32> {
         if self.cursor.next > u32::MAX - 2 * GROUP {
-            return Err(Error::unsupported("lath writes ext4 below 16 TiB"));
+            return Err(too_large());
         }
         Ok(self.cursor.take())
     }
@@ -217,9 +222,27 @@ impl<'a> Disk<'a> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.file.write_all_at(&self.buffer, u64::from(self.begin) * BLOCK as u64)?;
+        self.put_at(self.begin, 0, &self.buffer)?;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// Writes bytes to a block and those behind it, `skip` of them being passed over.
+    #[inline(never)]
+    fn put_at(&self, number: u32, skip: u64, bytes: &[u8]) -> Result<()> {
+        Ok(self.file.write_all_at(bytes, u64::from(number) * BLOCK as u64 + skip)?)
+    }
+
+    /// Reads a part of an inode.
+    #[inline(never)]
+    fn read_inode(&self, number: u32, at: u64, to: &mut [u8]) -> Result<()> {
+        Ok(self.inodes.read_exact_at(to, place_of(number) + at)?)
+    }
+
+    /// Writes a part of an inode.
+    #[inline(never)]
+    fn write_inode(&self, number: u32, at: u64, bytes: &[u8]) -> Result<()> {
+        Ok(self.inodes.write_all_at(bytes, place_of(number) + at)?)
     }
 
     /// The number of an inode that nobody has.
@@ -232,22 +255,24 @@ impl<'a> Disk<'a> {
         let bytes = inode.bytes(self)?;
         self.hash.update(&bytes);
         self.count = self.count.max(number);
-        Ok(self.inodes.write_all_at(&bytes, place_of(number))?)
+        self.write_inode(number, 0, &bytes)
     }
 
     /// Counts one more name of a file.
     pub fn link(&mut self, number: u32) -> Result<()> {
-        let (at, mut count) = (place_of(number) + 26, [0; 2]);
-        self.inodes.read_exact_at(&mut count, at)?;
+        let mut count = [0; 2];
+        self.read_inode(number, 26, &mut count)?;
         let links = u16::from_le_bytes(count).checked_add(1).filter(|links| *links <= 65_000);
         let links =
             links.ok_or_else(|| Error::unsupported("ext4 holds 65000 names of one file"))?;
-        Ok(self.inodes.write_all_at(&links.to_le_bytes(), at)?)
+        self.write_inode(number, 26, &links.to_le_bytes())
     }
 
     /// Writes all that describes the files.
     pub fn finish(mut self) -> Result<()> {
         let layout = self.choose()?;
+        // Whole blocks of them.
+        self.inodes.set_len(place_of(self.count + INODES_A_BLOCK + 1))?;
         let uuid = id_of(self.hash.finalize().as_bytes());
         let mut journal = None;
         if layout.journal.blocks() > 0 {
@@ -256,9 +281,11 @@ impl<'a> Disk<'a> {
         self.flush()?;
         let mut descriptors = vec![0; layout.end.table as usize * BLOCK];
         let (mut free_blocks, mut free_inodes) = (0, 0);
+        let mut cursor = layout.begin.clone();
         for group in 0..layout.groups {
             signal::check()?;
-            let (blocks, inodes, descriptor) = self.write_group(&layout, group)?;
+            let places = place_group(&mut cursor, layout.inodes_a_group);
+            let (blocks, inodes, descriptor) = self.write_group(&layout, group, places)?;
             free_blocks += blocks;
             free_inodes += inodes;
             put(&mut descriptors, group as usize * DESCRIPTOR, &descriptor);
@@ -267,10 +294,9 @@ impl<'a> Disk<'a> {
         let sums = [free_blocks, free_inodes];
         for group in (0..layout.groups).filter(|group| has_copy(*group)) {
             let block = self.superblock(&layout, group, sums, &uuid, journal.as_ref());
-            let at = u64::from(group) * u64::from(GROUP) * BLOCK as u64;
             // The first one has room for a boot loader in front.
-            self.file.write_all_at(&block, if group == 0 { 1024 } else { at })?;
-            self.file.write_all_at(&descriptors, at + BLOCK as u64)?;
+            self.put_at(group * GROUP, if group == 0 { 1024 } else { 0 }, &block)?;
+            self.put_at(group * GROUP + 1, 0, &descriptors)?;
         }
         Ok(())
     }
@@ -313,7 +339,7 @@ impl<'a> Disk<'a> {
             total = u32::try_from(wanted)
                 .ok()
                 .filter(|total| *total < u32::MAX - GROUP)
-                .ok_or_else(|| Error::unsupported("lath writes ext4 below 16 TiB"))?;
+                .ok_or_else(too_large)?;
         }
     }
 
@@ -340,10 +366,11 @@ impl<'a> Disk<'a> {
         for _ in 0..blocks {
             journal.add(end.take()).ok()?;
         }
-        let tables = (0..groups).map(|_| end.run(inodes_a_group / INODES_A_BLOCK)).collect();
-        let block_maps = (0..groups).map(|_| end.take()).collect();
-        let inode_maps = (0..groups).map(|_| end.take()).collect();
-        Some(Layout { total, groups, inodes_a_group, journal, tables, block_maps, inode_maps, end })
+        let begin = end.clone();
+        for _ in 0..groups {
+            place_group(&mut end, inodes_a_group);
+        }
+        Some(Layout { total, groups, inodes_a_group, journal, begin, end })
     }
 
     /// An empty journal, whose other blocks are holes; gives where it is.
@@ -366,19 +393,20 @@ impl<'a> Disk<'a> {
         self.put_inode(JOURNAL, &inode)?;
         self.write(number, &head)?;
         let mut place = [0; 68];
-        self.inodes
-            .read_exact_at(place.get_mut(..60).unwrap_or_default(), place_of(JOURNAL) + 40)?;
+        self.read_inode(JOURNAL, 40, place.get_mut(..60).unwrap_or_default())?;
         put_word(&mut place, 64, size as u32);
         Ok(place)
     }
 
     /// Writes the maps and inodes of a group; gives its free blocks, its free inodes and its
     /// descriptor.
-    fn write_group(&self, layout: &Layout, group: u32) -> Result<(u32, u32, [u8; DESCRIPTOR])> {
-        let at = group as usize;
-        let place = |list: &[u32]| list.get(at).copied().unwrap_or_default();
-        let (table, block_map, inode_map) =
-            (place(&layout.tables), place(&layout.block_maps), place(&layout.inode_maps));
+    fn write_group(
+        &self,
+        layout: &Layout,
+        group: u32,
+        places: [u32; 3],
+    ) -> Result<(u32, u32, [u8; DESCRIPTOR])> {
+        let [block_map, inode_map, table] = places;
         let first = group * layout.inodes_a_group;
         let free_blocks = self.write_map(block_map, &|bit| layout.is_taken(group * GROUP + bit))?;
         let free_inodes = self.write_map(inode_map, &|bit| {
@@ -386,7 +414,7 @@ impl<'a> Disk<'a> {
         })?;
         let folders = self.write_table(table, first, layout.inodes_a_group)?;
         let mut to = [0; DESCRIPTOR];
-        for (at, number) in [block_map, inode_map, table].iter().enumerate() {
+        for (at, number) in places.iter().enumerate() {
             put_word(&mut to, at * 4, *number);
         }
         for (at, number) in [free_blocks, free_inodes, folders].iter().enumerate() {
@@ -407,7 +435,7 @@ impl<'a> Disk<'a> {
                 }
             }
         }
-        self.file.write_all_at(&map, u64::from(number) * BLOCK as u64)?;
+        self.put_at(number, 0, &map)?;
         Ok(free)
     }
 
@@ -418,20 +446,12 @@ impl<'a> Disk<'a> {
         let mut folders = 0;
         let used = self.count.saturating_sub(first).min(count);
         for block in 0..used.div_ceil(INODES_A_BLOCK) {
-            let from = place_of(first + block * INODES_A_BLOCK + 1);
-            buffer.fill(0);
-            let mut length = 0;
-            while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
-                match self.inodes.read_at(rest, from + length as u64)? {
-                    0 => break,
-                    more => length += more,
-                }
-            }
+            self.read_inode(first + block * INODES_A_BLOCK + 1, 0, &mut buffer)?;
             folders += buffer
                 .chunks(INODE)
                 .filter(|inode| inode.get(1).is_some_and(|high| high & 0xf0 == 0x40))
                 .count() as u32;
-            self.file.write_all_at(&buffer, u64::from(table + block) * BLOCK as u64)?;
+            self.put_at(table + block, 0, &buffer)?;
         }
         Ok(folders)
     }
@@ -478,6 +498,10 @@ impl<'a> Disk<'a> {
         }
         to
     }
+}
+
+fn too_large() -> Error {
+    Error::unsupported("lath writes ext4 below 16 TiB")
 }
 
 fn place_of(inode: u32) -> u64 {
