@@ -379,6 +379,24 @@ fn a_cpio_may_go_to_standard_output() {
 }
 
 #[test]
+fn the_example_is_a_system_that_an_init_can_start() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/firmware");
+    lath.ok(&["build", "-q", "-o", "type=cpio,dest=o", example]);
+    let listed = host("sh", &["-c", "cpio -itv --quiet < \"$1\"", "sh", &lath.text("o")]);
+    let has = |start: &str, end: &str| {
+        listed.lines().any(|line| line.starts_with(start) && line.ends_with(end))
+    };
+    for folder in [" dev", " proc", " sys"] {
+        assert!(has("drwxr-xr-x", folder), "{folder}: {listed}");
+    }
+    assert!(has("-rwxr-xr-x", " etc/init.d/rcS") && has("lrwxrwxrwx", " init -> bin/busybox"));
+}
+
+#[test]
 fn what_cannot_be_is_said_before_the_build() {
     if !needs(HERE) {
         return;
