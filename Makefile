@@ -10,7 +10,9 @@ PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
 # What the tests make disks with.
 DISK_PROGRAMS := losetup unshare mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse mksquashfs
-TEST_PROGRAMS := busybox python3 tar git $(PACKERS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
+# What is flashed is read back with these.
+IMAGE_PROGRAMS := mkfs.erofs fsck.erofs e2fsck resize2fs dumpe2fs cpio
+TEST_PROGRAMS := busybox python3 tar git $(PACKERS) $(IMAGE_PROGRAMS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
@@ -55,7 +57,7 @@ torture: build ## every file damaged, a kill and each errno at every system call
 	LATH_TORTURE=7 LATH_BIN=$(CURDIR)/$(LATH) cargo test --locked --no-fail-fast --test fsck --test torture --test crowd -- --nocapture --test-threads 1
 	LATH_POWER_CUTS=2600 LATH_POWER_HOURS=$(or $(HOURS),0) LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test power -- --nocapture
 
-vm: build ## a machine (qemu, a kernel of Debian's) killed 20 times on ext4 and on f2fs (root; docs/TORTURE.md)
+vm: build ## a machine (qemu, a kernel of Debian's) killed 20 times on ext4 and on f2fs, and one that starts from a cpio (root; docs/TORTURE.md)
 	@tools/need busybox qemu-system-x86_64 mkfs.ext4 mkfs.f2fs
 	@mkdir -p target/vm/kernel
 	@cd target/vm && apt-get download -q "$$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*.deb kernel

@@ -36,6 +36,7 @@ fn a_large_file_goes_through_every_command() {
     lath.write("c/Dockerfile", "FROM busybox\nCOPY big /big\nRUN cp /big /copy && rm /big\n");
     narrow(&lath, &["build", "-t", "x", "c"]);
     assert!(narrow(&lath, &["build", "-t", "x", "c"]).contains("Using cache"));
+    narrow(&lath, &["build", "-o", "type=ext4,dest=x.ext4", "-o", "type=cpio,dest=x.cpio", "c"]);
     let archive = lath.text("x.tar");
     narrow(&lath, &["save", "-o", &archive, "x"]);
     let other = Lath::new();
@@ -64,6 +65,7 @@ fn many_files_and_many_steps_are_no_more_than_few() {
     lath.write("c/Dockerfile", &dockerfile);
     narrow(&lath, &["build", "-t", "x", "c"]);
     assert_eq!(lath.shell("x", "cat /count"), "6000\n");
+    narrow(&lath, &["build", "-o", "type=ext4,dest=x.ext4", "-o", "type=cpio,dest=x.cpio", "c"]);
     narrow(&lath, &["rmi", "x"]);
     fs::remove_dir_all(lath.path("c")).unwrap();
 }

@@ -239,7 +239,7 @@ fn what_cannot_be_is_said_before_the_build() {
     lath.write("c/Dockerfile", "FROM busybox\nRUN echo a\n");
     lath.write("file", "");
     for (words, code, text) in [
-        (&["-o", "type=foo,dest=x"][..], 2, "there is: local, tar, oci, docker, image, cacheonly"),
+        (&["-o", "type=foo,dest=x"][..], 2, "there is: local, tar, oci, docker, squashfs, ext4"),
         (&["-o", "dest=x"], 2, "type is required"),
         (&["-o", "type=oci,dest=x,size=1"], 2, "unknown key \"size\""),
         (&["-o", "type=local"], 2, "dest must be a directory"),

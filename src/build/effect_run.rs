@@ -146,7 +146,7 @@ pub fn finish(
     started: Started,
     output: &mut dyn FnMut(Stream, &[u8]) -> bool,
 ) -> Result<()> {
-    let ended = sandbox::pump(started.running.pid, started.streams, output);
+    let ended = sandbox::pump(started.running.pid, started.streams.into(), output);
     started.running.clean()?;
     match ended? {
         0 => Ok(()),

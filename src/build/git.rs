@@ -371,7 +371,7 @@ impl Git<'_> {
         let streams = [(Stream::Out, out.into()), (Stream::Err, errors.into())];
         let (mut said, mut complaint) = (Vec::new(), Vec::new());
         let mut is_too_much = false;
-        let ended = pump(Pid::from_child(&child), streams, &mut |stream, bytes| {
+        let ended = pump(Pid::from_child(&child), streams.into(), &mut |stream, bytes| {
             match stream {
                 Stream::Out => said.extend_from_slice(bytes),
                 Stream::Err => complaint.extend_from_slice(bytes),

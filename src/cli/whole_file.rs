@@ -4,7 +4,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 
+#[cfg(feature = "outputs")]
+use crate::error::Error;
 use crate::error::{Context, Result};
+#[cfg(feature = "outputs")]
+use crate::image::digest::{Digest, Hasher};
 use crate::sys::flow::Outflow;
 use crate::sys::fs::random_name;
 
@@ -34,6 +38,35 @@ impl WholeFile {
         let same: Box<dyn Outflow> = Box::new(file.try_clone()?);
         let writer = BufWriter::with_capacity(64 << 10, same);
         Ok(WholeFile { path: path.to_owned(), beside, file, writer })
+    }
+
+    /// Where it lies until it is complete, from the root on, and the open file, for who writes it
+    /// in another order. Nothing for what is no plain file.
+    #[cfg(feature = "outputs")]
+    pub fn place(&self) -> Option<(std::path::PathBuf, &File)> {
+        Some((std::path::absolute(self.beside.as_ref()?).ok()?, &self.file))
+    }
+
+    /// The digest and the length of what has been written.
+    #[cfg(feature = "outputs")]
+    pub fn sum(&mut self) -> Result<(Digest, u64)> {
+        let reading = || format!("read {:?} again", self.path);
+        self.writer.flush().context(|| format!("write to {:?}", self.path))?;
+        let (path, _) = self.place().ok_or_else(|| {
+            Error::usage(format!("{:?} is no plain file and has no digest file", self.path))
+        })?;
+        let mut file = File::open(path).context(reading)?;
+        let (mut hasher, mut length) = (Hasher::new(), 0);
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            crate::sys::signal::check()?;
+            let count = std::io::Read::read(&mut file, &mut buffer).context(reading)?;
+            if count == 0 {
+                return Ok((hasher.finish(), length));
+            }
+            hasher.update(buffer.get(..count).unwrap_or_default());
+            length += count as u64;
+        }
     }
 
     /// Puts it in its place.

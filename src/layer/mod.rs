@@ -18,6 +18,8 @@ mod pax;
 mod place;
 pub mod reader;
 mod recipe;
+#[cfg(feature = "outputs")]
+pub mod tell;
 mod transfer;
 mod unpack;
 pub mod verify;

@@ -18,10 +18,10 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// `each` says false.
 pub fn pump(
     pid: Pid,
-    streams: [(Stream, OwnedFd); 2],
+    streams: Vec<(Stream, OwnedFd)>,
     each: &mut dyn FnMut(Stream, &[u8]) -> bool,
 ) -> Result<i32> {
-    let mut open: Vec<(Stream, OwnedFd)> = streams.into();
+    let mut open = streams;
     let mut buffer = vec![0u8; 16 << 10];
     let mut killed = None;
     let mut is_wanted = true;
@@ -142,7 +142,7 @@ mod tests {
             (Stream::Err, OwnedFd::from(child.stderr.take().unwrap())),
         ];
         let (mut pauses, mut said) = (0, Vec::new());
-        let code = pump(Pid::from_child(&child), streams, &mut |_, bytes| {
+        let code = pump(Pid::from_child(&child), streams.into(), &mut |_, bytes| {
             pauses += usize::from(bytes.is_empty());
             said.extend_from_slice(bytes);
             true
@@ -165,7 +165,7 @@ mod tests {
                 (Stream::Out, OwnedFd::from(child.stdout.take().unwrap())),
                 (Stream::Err, OwnedFd::from(child.stderr.take().unwrap())),
             ];
-            let ended = pump(Pid::from_child(&child), streams, &mut |_, _| false);
+            let ended = pump(Pid::from_child(&child), streams.into(), &mut |_, _| false);
             let _ = child.wait();
             assert_eq!(ended.unwrap_err().kind(), Kind::Interrupted(libc::SIGTERM), "{script}");
         }

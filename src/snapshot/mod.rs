@@ -28,6 +28,8 @@ pub use squash::squash;
 use crate::error::Result;
 use crate::image::digest::ChainId;
 use crate::layer::Form;
+#[cfg(feature = "outputs")]
+use crate::layer::node::set_mtime;
 use crate::store::{Driver, Scratch, Store, Workspace};
 use crate::sys::mount;
 use root::{Root, Slot};
@@ -131,6 +133,29 @@ impl Chain {
         Ok(Some(Merged { dir, root }))
     }
 
+    /// The same for somebody who looks at the root itself: it was last changed at this time, and no
+    /// mark of a layer is to be seen.
+    #[cfg(feature = "outputs")]
+    pub fn dated_view(&self, store: &Store, scratch: &Scratch, time: i64) -> Result<Merged> {
+        let mtime = rustix::fs::Timespec { tv_sec: time, tv_nsec: 0 };
+        let root = match self.driver {
+            Driver::Overlay => {
+                let cover = scratch.workspace()?.make_dir("root", 0o755)?;
+                if let Some(top) = self.top() {
+                    root::like(top, cover.as_fd())?;
+                }
+                set_mtime(cover.as_fd(), mtime)?;
+                let mut lowers = vec![cover.as_fd()];
+                lowers.extend(self.highest_first());
+                let parts = mount::Overlay { lowers: &lowers, writable: None, is_volatile: false };
+                return Ok(mount::overlay(&parts)?.into());
+            }
+            Driver::Copy => self.slot.look(&|| self.copied(store.scratch()?))?,
+        };
+        set_mtime(root.dir.as_fd(), mtime)?;
+        Ok(Merged { dir: root.dir.try_clone()?, root: Some(root) })
+    }
+
     /// A new tree with the files of all layers.
     fn copied(&self, scratch: Scratch) -> Result<Root> {
         let mut root = Root::new(scratch)?;
@@ -144,11 +169,20 @@ impl Chain {
 /// What a chain of layers shows, not to be changed.
 pub struct Merged {
     dir: OwnedFd,
-    #[expect(dead_code, reason = "as long as it is held nobody changes the tree")]
+    #[cfg_attr(
+        not(feature = "outputs"),
+        expect(dead_code, reason = "as long as it is held nobody changes the tree")
+    )]
     root: Option<Arc<Root>>,
 }
 
 impl Merged {
+    /// Whether it is a mount that `Chain::dated_view` has made.
+    #[cfg(feature = "outputs")]
+    pub fn is_mount(&self) -> bool {
+        self.root.is_none()
+    }
+
     /// The directory alone.
     pub fn into_dir(self) -> OwnedFd {
         self.dir

@@ -125,7 +125,7 @@ pub fn bind_recursive(from: BorrowedFd<'_>, onto: BorrowedFd<'_>) -> rustix::io:
 /// Gives this process mounts of its own, as they are now: what it mounts from then on nobody else
 /// sees, and it goes with this process (unshare(2), CLONE_NEWNS). Descriptors from before are of the
 /// others' mounts.
-#[cfg(feature = "containers")]
+#[cfg(any(feature = "containers", feature = "outputs"))]
 pub fn own_mounts() -> rustix::io::Result<()> {
     use rustix::mount::{MountPropagationFlags, mount_change};
     // SAFETY: file descriptors stay shared as they are; only the mounts, the root and the working

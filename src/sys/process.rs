@@ -239,6 +239,33 @@ pub fn tie(command: &mut std::process::Command) {
     }
 }
 
+/// Lets a program that is started by std stand in a directory. One that is the root of a detached
+/// mount gets a path for it alone (`onto`, a directory that it is mounted onto).
+#[cfg(feature = "outputs")]
+pub fn stand_in(
+    command: &mut std::process::Command,
+    dir: std::os::fd::BorrowedFd<'_>,
+    onto: Option<std::os::fd::BorrowedFd<'_>>,
+) -> Result<()> {
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::process::CommandExt;
+    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().context(|| "dup");
+    let (dir, onto) = (own(dir)?, onto.map(own).transpose()?);
+    // SAFETY: system calls alone, which allocate nothing and which a child may make after fork(2).
+    unsafe {
+        command.pre_exec(move || {
+            if let Some(onto) = &onto {
+                // The working directory is the one thing that a new namespace takes along.
+                rustix::process::fchdir(onto)?;
+                super::mount::own_mounts()?;
+                super::mount::attach(dir.as_fd(), rustix::fs::CWD)?;
+            }
+            Ok(rustix::process::fchdir(&dir)?)
+        });
+    }
+    Ok(())
+}
+
 /// Becomes another program; returns only when it could not.
 pub fn exec(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     let pointers = |words: &[CString]| {

@@ -15,6 +15,7 @@
     reason = "a broken assumption of a test is a failed test"
 )]
 
+mod firmware;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod initramfs;
@@ -40,14 +41,17 @@ struct Machine {
 }
 
 impl Machine {
-    fn boot(kernel: &Path, initramfs: &Path, disk: &Path, words: &str) -> Machine {
+    fn boot(kernel: &Path, initramfs: &Path, disk: Option<&Path>, words: &str) -> Machine {
         let append = format!("console=ttyS0 quiet loglevel=1 panic=-1 {words}");
-        let drive = format!("file={},format=raw,if=virtio,cache=writeback", disk.to_str().unwrap());
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-accel", &accelerator(), "-cpu", "max", "-m", "512", "-smp", "1"]);
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]);
         command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        command.args(["-append", &append, "-drive", &drive]);
+        command.args(["-append", &append]);
+        if let Some(disk) = disk {
+            let disk = disk.to_str().unwrap();
+            command.args(["-drive", &format!("file={disk},format=raw,if=virtio,cache=writeback")]);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -61,6 +65,11 @@ impl Machine {
             }
         });
         Machine { child, lines }
+    }
+
+    /// Waits until it is off.
+    fn end(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
     }
 
     /// The power goes; what it had still said.
@@ -195,7 +204,7 @@ fn torture(system: &str, make: &[&'static str]) {
     for kill in 0..=kills {
         let what = format!("{system}, after {kill} kills");
         let words = format!("system={system} turn={}", kill * 1000);
-        let machine = Machine::boot(&image_of(&kernel), &initramfs, &disk, &words);
+        let machine = Machine::boot(&image_of(&kernel), &initramfs, Some(&disk), &words);
         let mut start = Vec::new();
         while start.last().is_none_or(|line| line != "CHECKED") {
             match machine.lines.recv_timeout(TOO_LONG) {

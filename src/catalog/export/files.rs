@@ -7,7 +7,14 @@ use crate::event::Listener;
 use crate::image::descriptor::Descriptor;
 use crate::layer::transfer;
 
-pub const LOCAL: Kind = Kind { name: "local", place: Place::Directory, keys: &["dest"], write };
+pub const LOCAL: Kind = Kind {
+    name: "local",
+    place: Place::Directory,
+    keys: &["dest"],
+    compressions: &[],
+    is_image: false,
+    write,
+};
 
 fn write(export: &Export<'_>, to: To<'_>, _: &mut dyn Listener) -> Result<Option<Descriptor>> {
     let To::Directory(path) = to else { return Err(misplaced()) };

@@ -8,7 +8,14 @@ use crate::event::Listener;
 use crate::image::descriptor::Descriptor;
 use crate::layer::pack_view;
 
-pub const TAR: Kind = Kind { name: "tar", place: Place::File, keys: &["dest"], write };
+pub const TAR: Kind = Kind {
+    name: "tar",
+    place: Place::File,
+    keys: &["dest", "digest"],
+    compressions: &[],
+    is_image: false,
+    write,
+};
 
 fn write(export: &Export<'_>, to: To<'_>, _: &mut dyn Listener) -> Result<Option<Descriptor>> {
     let To::Stream(out) = to else { return Err(misplaced()) };

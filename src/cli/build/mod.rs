@@ -3,6 +3,8 @@
 mod cache;
 #[cfg(feature = "lint")]
 mod call;
+#[cfg(feature = "outputs")]
+mod digest;
 mod fields;
 #[cfg(feature = "outputs")]
 mod output;
@@ -109,7 +111,7 @@ pub struct Args {
     /// do the steps of these stages again
     #[argh(option, arg_name = "stages")]
     no_cache_filter: Vec<String>,
-    /// what else becomes of the image: DIR, "-" for a tar, or type=local|tar|oci|docker|image|cacheonly,dest=PATH
+    /// what else becomes of the image: DIR, "-" for a tar, or type=local|tar|oci|docker|squashfs|ext4|erofs|cpio|image|cacheonly,dest=PATH
     #[argh(option, short = 'o', arg_name = "output")]
     output: Vec<String>,
     /// how many processes and threads a step may have

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write};
 
+use super::digest;
 use super::fields::Value;
 use crate::catalog::export::{self, Annotation, KINDS, Kind, Level, Manner, Place, To};
 use crate::catalog::push;
@@ -32,6 +33,8 @@ struct Output {
     to: Dest,
     manner: Manner,
     is_pushed: bool,
+    /// Whether its size and its digest are written beside it.
+    has_digest: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -129,8 +132,18 @@ impl Outputs {
                 }
                 Dest::File(path) => {
                     let mut file = WholeFile::create(path, 0o666)?;
-                    make(To::Stream(&mut file)).context(|| format!("write to {path:?}"))?;
-                    file.finish()?;
+                    let made = match own.kind.place {
+                        Place::Image => {
+                            let (path, file) = file.place().ok_or_else(no_plain_file)?;
+                            make(To::Image { file, path: &path })
+                        }
+                        _ => make(To::Stream(&mut file)),
+                    };
+                    made.context(|| format!("write to {path:?}"))?;
+                    match own.has_digest {
+                        true => digest::finish(path, file)?,
+                        false => file.finish()?,
+                    }
                 }
             }
         }
@@ -189,7 +202,9 @@ fn output(word: &str) -> Result<Output> {
         return Err(value.unknown("type", &name, &known.join(", ")));
     };
     let (mut manner, mut dest, mut is_tar) = (Manner::default(), String::new(), true);
-    let (mut level, mut is_plain) = (None, false);
+    let mut level = None;
+    manner.compression = kind.compressions.first().copied();
+    let mut wants_digest = None;
     for (key, text) in fields {
         let note = key.strip_prefix("annotation").and_then(|rest| rest.split_once('.'));
         if !kind.takes(if note.is_some() { "annotation.KEY" } else { &key }) {
@@ -205,10 +220,17 @@ fn output(word: &str) -> Result<Output> {
             ("push", "true" | "1") => is_pushed = true,
             ("tar", "false" | "0") => is_tar = false,
             ("tar", "true" | "1") | ("push", "false" | "0") => {}
-            ("compression", "gzip") => is_plain = false,
-            ("compression", "uncompressed") => is_plain = true,
-            ("compression", _) => {
-                return Err(value.unknown("compression", &text, "gzip, uncompressed"));
+            ("compression", name) => {
+                manner.compression = kind.compressions.iter().find(|known| **known == name).copied();
+                if manner.compression.is_none() {
+                    return Err(value.unknown("compression", name, &kind.compressions.join(", ")));
+                }
+            }
+            ("digest", "true" | "1") => wants_digest = Some(true),
+            ("digest", "false" | "0") => wants_digest = Some(false),
+            ("size", text) => {
+                let size = export::parse_size(text);
+                manner.size = Some(size.ok_or_else(|| value.wrong("it is no size, such as 64M"))?);
             }
             ("compression-level", _) => {
                 let number = text.parse().ok().filter(|number: &u8| *number <= 9);
@@ -226,6 +248,14 @@ fn output(word: &str) -> Result<Output> {
         }
     }
     let to = place(kind, dest, is_tar, value)?;
+    let is_plain = manner.compression == Some("uncompressed");
+    if wants_digest == Some(true) && !matches!(to, Dest::File(_)) {
+        return Err(value.wrong("a digest goes beside a file: name a dest"));
+    }
+    let has_digest = wants_digest.unwrap_or(kind.is_image) && matches!(to, Dest::File(_));
+    if has_digest && word.contains('\n') {
+        return Err(value.wrong("a name with a line break has no digest file"));
+    }
     if is_plain && level.is_some() {
         return Err(value.wrong("what is uncompressed has no level"));
     }
@@ -234,7 +264,11 @@ fn output(word: &str) -> Result<Output> {
     if to == Dest::Store && (is_plain || level.is_some() || !manner.style.annotations.is_empty()) {
         return Err(value.wrong("an image in the store has none of this: name a dest"));
     }
-    Ok(Output { kind, to, manner, is_pushed })
+    Ok(Output { kind, to, manner, is_pushed, has_digest })
+}
+
+fn no_plain_file() -> Error {
+    Error::usage("it is no plain file").hint("write to a file first, and that to the device")
 }
 
 /// Where it goes, by buildx's rules.
@@ -242,6 +276,7 @@ fn place(kind: &Kind, dest: String, is_tar: bool, value: Value<'_>) -> Result<De
     let is_file = is_tar && kind.place != Place::Directory;
     let is_dir = std::fs::metadata(&dest).ok().map(|data| data.is_dir());
     match (dest.as_str(), is_file) {
+        ("" | "-", _) if kind.place == Place::Image => Err(value.wrong("dest must be a file")),
         _ if kind.place == Place::Store => Ok(Dest::Store),
         ("", _) if kind.place == Place::FileOrStore => Ok(Dest::Store),
         ("" | "-", false) => Err(value.wrong("dest must be a directory")),

@@ -1,0 +1,2 @@
+#include <stdio.h>
+int main(void) { puts("broker " VERSION); return 0; }

@@ -1,0 +1,3 @@
+#!/bin/ash
+set -e
+exec "$@"
