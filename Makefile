@@ -21,7 +21,7 @@ demo: build ## build the binary and show it at work, without a network
 	@tools/demo $(LATH)
 
 build: ## the static binary for this machine
-	@tools/need cc cc:targets/$(ARCH).toml target:$(call triple,$(ARCH))
+	@tools/need cc cc:targets/$(ARCH).toml std:targets/$(ARCH).toml
 	@$(CARGO_HERE) build --release
 
 # The cases are of amd64 images.
@@ -68,12 +68,12 @@ fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
 
-dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/, static and within budget
-	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)) cc:targets/$(t).toml)
+dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/ (or TARGETS=), static and within budget
+	@tools/need cc file readelf $(foreach t,$(TARGETS),std:targets/$(t).toml cc:targets/$(t).toml)
 	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
 
 small: ## dist/TRIPLE/lath-small and lath-bare-small of this machine, with a std built for size (docs/SIZE.md)
-	@tools/need cc cc:targets/$(ARCH).toml target:$(call triple,$(ARCH)) std-source
+	@tools/need cc cc:targets/$(ARCH).toml std:targets/$(ARCH).toml std-source
 	@tools/small $(ARCH)
 
 size: build ## what the bytes of the binary are
