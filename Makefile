@@ -5,6 +5,7 @@ ARCH := $(shell uname -m)
 TARGETS := $(basename $(notdir $(wildcard targets/*.toml)))
 triple = $(shell sed -n 's/^target = "\(.*\)"/\1/p' targets/$(1).toml)
 CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
+EMULATED := $(filter-out x86_64 i686,$(TARGETS))
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
@@ -72,6 +73,14 @@ dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/ (or TARGETS
 	@tools/need cc file readelf $(foreach t,$(TARGETS),std:targets/$(t).toml cc:targets/$(t).toml)
 	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
 
+test-targets: ## what dist made for other processors, under qemu-user (root; EMULATED=armv7)
+	@tools/need python3 zstd busybox qemu-user-static
+	@tools/test-targets $(EMULATED)
+
+check-cross: ## that cross reads cross.toml, without an engine of containers
+	@tools/need cc
+	@tools/check-cross
+
 small: ## dist/TRIPLE/lath-small and lath-bare-small of this machine, with a std built for size (docs/SIZE.md)
 	@tools/need cc cc:targets/$(ARCH).toml std:targets/$(ARCH).toml std-source
 	@tools/small $(ARCH)
@@ -100,4 +109,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist small size bench bench-parser bench-durability install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist test-targets check-cross small size bench bench-parser bench-durability install clean
