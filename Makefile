@@ -5,6 +5,8 @@ ARCH := $(shell uname -m)
 TARGETS := $(basename $(notdir $(wildcard targets/*.toml)))
 triple = $(shell sed -n 's/^target = "\(.*\)"/\1/p' targets/$(1).toml)
 CARGO_HERE := cargo --locked --config targets/$(ARCH).toml
+EMULATED := $(filter-out x86_64 i686,$(TARGETS))
+DIST_FILES := lath lath-bare lath.cdx.json lath-bare.cdx.json
 # What the tests of the readers are held against.
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
@@ -23,7 +25,7 @@ demo: build ## build the binary and show it at work, without a network
 	@tools/demo $(LATH)
 
 build: ## the static binary for this machine
-	@tools/need cc cc:targets/$(ARCH).toml target:$(call triple,$(ARCH))
+	@tools/need cc cc:targets/$(ARCH).toml std:targets/$(ARCH).toml
 	@$(CARGO_HERE) build --release
 
 # The cases are of amd64 images.
@@ -70,12 +72,25 @@ fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 release: build ## dist/lath
 	@mkdir -p dist && cp $(LATH) dist/lath && ls -l dist/lath
 
-dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/, static and within budget
-	@tools/need cc file readelf $(foreach t,$(TARGETS),target:$(call triple,$(t)) cc:targets/$(t).toml)
+dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/ (or TARGETS=), static and within budget, with SBOMs and SHA256SUMS
+	@tools/need cc file readelf python3 $(foreach t,$(TARGETS),std:targets/$(t).toml cc:targets/$(t).toml)
 	@for t in $(TARGETS); do tools/dist $$t || exit 1; done
+	@cd dist && sha256sum $(foreach t,$(TARGETS),$(addprefix $(call triple,$(t))/,$(DIST_FILES))) > SHA256SUMS
+
+test-targets: ## what dist made for other processors, under qemu-user (root; EMULATED=armv7)
+	@tools/need python3 zstd busybox qemu-user-static
+	@tools/test-targets $(EMULATED)
+
+check-cross: ## that cross reads cross.toml, without an engine of containers
+	@tools/need cc
+	@tools/check-cross
+
+reproducible: ## the binaries of this machine built in two folders, which must be equal
+	@tools/need cc file readelf python3 git std:targets/$(ARCH).toml cc:targets/$(ARCH).toml
+	@tools/reproducible $(ARCH)
 
 small: ## dist/TRIPLE/lath-small and lath-bare-small of this machine, with a std built for size (docs/SIZE.md)
-	@tools/need cc cc:targets/$(ARCH).toml target:$(call triple,$(ARCH)) std-source
+	@tools/need cc cc:targets/$(ARCH).toml std:targets/$(ARCH).toml std-source
 	@tools/small $(ARCH)
 
 size: build ## what the bytes of the binary are
@@ -102,4 +117,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist small size bench bench-parser bench-durability install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist test-targets check-cross reproducible small size bench bench-parser bench-durability install clean

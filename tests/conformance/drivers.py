@@ -31,6 +31,7 @@ def text(b):
 class Driver:
     name = "?"
     default_network = None
+    default_platform = None
 
     def __init__(self, work, options):
         self.work, self.options = work, options
@@ -92,8 +93,9 @@ class Driver:
             a += ["--network", network]
         if case.get("no_cache"):
             a += ["--no-cache"]
-        if case.get("platform"):
-            a += ["--platform", case.get("platform")]
+        platform = case.get("platform", self.default_platform)
+        if platform:
+            a += ["--platform", platform]
         for k, v in case.get("labels", {}).items():
             a += ["--label", "%s=%s" % (k, v)]
         for h in case.get("add_hosts", []):
@@ -125,6 +127,8 @@ class Lath(Driver):
     name = "lath"
 
     def start(self):
+        if self.options.emulated:
+            self.default_platform = "linux/amd64"
         self.n = 0
         self.fresh()
 

@@ -12,6 +12,7 @@ import io
 import json
 import lzma
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -46,6 +47,15 @@ class Case:
 
     def get(self, key, default=None):
         return self.meta.get(key, default)
+
+    def runs(self):
+        """Whether one of its Dockerfiles, or an image made before, may run a program."""
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as f:
+                    if re.search(r"\bRUN\b", f.read(), re.IGNORECASE):
+                        return True
+        return False
 
     def expected(self):
         with open(self.expected_file, encoding="ascii") as f:

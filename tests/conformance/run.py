@@ -3,6 +3,7 @@
 
     run.py --lath PATH [--driver overlay|copy] [--only GLOB]... [--jobs N] [--junit FILE] [--cases DIR] [--fresh] [-v]
     run.py --lath PATH --same-layers ...
+    run.py --lath PATH --emulated ...
     run.py --peer docker|buildah|buildctl ...
 
 A case listed in known-failures must fail, any other must pass; see README.md.
@@ -77,6 +78,7 @@ def main():
     p.add_argument("--lath", help="path of the lath binary")
     p.add_argument("--driver", choices=["overlay", "copy"], help="with --lath: how it makes snapshots")
     p.add_argument("--same-layers", action="store_true", help="with --lath: by both drivers, which must give the same layers")
+    p.add_argument("--emulated", action="store_true", help="with --lath: of another architecture, under qemu-user; README.md")
     p.add_argument("--peer", choices=sorted(drivers.PEERS), help="run another builder")
     p.add_argument("--cases", default=os.path.join(lib.HERE, "cases"), help="folder of cases; expected/ is beside it")
     p.add_argument("--only", action="append", metavar="GLOB", help="cases whose name matches; may be given more than once")
@@ -99,13 +101,16 @@ def main():
         p.error("no case matches")
     if not options.only:
         whole(options.cases, cases)
-    known = set() if options.peer else known_failures(cases, options.only)
+    if options.emulated:
+        cases = [case for case in cases if not case.runs()]
+    known = set() if options.peer else known_failures(cases, options.only or options.emulated)
     os.umask(0o022)
     work = tempfile.mkdtemp(prefix="conformance-")
     options.base = os.path.join(work, "base.oci.tar")
     base.make(options.base)
     below = lib.base_listing(options.base)
     queue, lock, results = list(reversed(cases)), threading.Lock(), {}
+    skipped = set()
 
     def worker(n):
         mine = os.path.join(work, "w%d" % n)
@@ -127,12 +132,15 @@ def main():
                 except Exception as e:  # a broken case must not hide the others
                     reasons = ["runner: %s: %s" % (type(e).__name__, e)]
                 shutil.rmtree(place, ignore_errors=True)
+                lacking = options.emulated and reasons and "Function not implemented" in outcome.err
+                reasons = [] if lacking else reasons
                 reasons = [r for r in reasons if not r.startswith(tuple(p + ": " for p in options.ignore))]
                 if case.name in known:
                     reasons = [] if reasons else ["it passes: take it out of known-failures"]
                 with lock:
                     results[case.name] = (reasons, time.monotonic() - t)
-                    show(case.name, reasons, options.verbose, "known" if case.name in known else "ok")
+                    skipped.update([case.name] if lacking else [])
+                    show(case.name, reasons, options.verbose, "skip" if lacking else "known" if case.name in known else "ok")
         except SystemExit as e:
             print(e, file=sys.stderr)
             os._exit(2)
@@ -153,11 +161,12 @@ def main():
     areas = {}
     for c in cases:
         a = areas.setdefault(c.area, [0, 0])
-        a[bool(results[c.name][0]) or c.name in known] += 1
+        a[bool(results[c.name][0]) or c.name in known | skipped] += 1
     print(" ".join("%s %d/%d" % (k, v[0], sum(v)) for k, v in sorted(areas.items())))
     if known:
         print("%d known failures" % len(known))
-    print("%d passed, %d failed" % (len(results) - failed - len(known), failed))
+    print("%d passed, %d failed" % (len(results) - failed - len(known) - len(skipped), failed)
+          + (", %d skipped" % len(skipped) if options.emulated else ""))
     return 1 if failed else 0
 
 
