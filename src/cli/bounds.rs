@@ -17,8 +17,10 @@ pub struct Words<'a> {
     /// `--cpus`
     pub cpus: Option<&'a str>,
     /// `--cpu-quota`
+    #[cfg(feature = "containers")]
     pub cpu_quota: Option<&'a str>,
     /// `--cpu-period`
+    #[cfg(feature = "containers")]
     pub cpu_period: Option<&'a str>,
     /// `--pids-limit`
     pub pids: Option<&'a str>,
@@ -26,7 +28,7 @@ pub struct Words<'a> {
 
 /// Reads them.
 pub fn parse(words: &Words<'_>) -> Result<Bounds> {
-    let Words { memory, memory_swap, cpus, cpu_quota, cpu_period, pids } = *words;
+    let Words { memory, memory_swap, cpus, pids, .. } = *words;
     let size = |name: &str, text: &str| {
         parse_size(text).ok_or_else(|| Error::usage(format!("--{name}: invalid size: {text:?}")))
     };
@@ -49,12 +51,13 @@ pub fn parse(words: &Words<'_>) -> Result<Bounds> {
         }
         _ => {}
     }
-    let share = share(given(cpu_quota), given(cpu_period))?;
-    let milli_cpus = match given(cpus).map(|text| thousandths(&text)).transpose()? {
-        Some(_) if share.is_some() => {
+    let milli_cpus = given(cpus).map(|text| thousandths(&text)).transpose()?;
+    #[cfg(feature = "containers")]
+    let milli_cpus = match share(given(words.cpu_quota), given(words.cpu_period))? {
+        Some(_) if milli_cpus.is_some() => {
             return Err(Error::usage("--cpus and --cpu-quota say the same: write one of them"));
         }
-        given => given.or(share),
+        share => milli_cpus.or(share),
     };
     let pids = match given(pids).as_deref() {
         None | Some("-1") => None,
@@ -67,6 +70,7 @@ pub fn parse(words: &Words<'_>) -> Result<Bounds> {
 }
 
 /// `--cpu-quota` as a part of `--cpu-period`, both in microseconds.
+#[cfg(feature = "containers")]
 fn share(quota: Option<String>, period: Option<String>) -> Result<Option<u64>> {
     let number = |name: &str, text: String| {
         let bad = |_| Error::usage(format!("--{name}: invalid number: {text:?}"));
@@ -100,7 +104,7 @@ fn thousandths(text: &str) -> Result<u64> {
     if all < 10 { Err(bad()) } else { Ok(all) }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "containers"))]
 mod tests {
     use super::*;
 
@@ -114,17 +118,6 @@ mod tests {
         assert_eq!((all.milli_cpus, all.pids), (Some(1500), Some(100)));
         assert_eq!(read(Some("0"), None, Some("0"), Some("-1")).unwrap(), Bounds::default());
         assert_eq!(read(None, None, Some(".25"), None).unwrap().milli_cpus, Some(250));
-        let share = |quota, period| {
-            let words = Words { cpu_quota: Some(quota), cpu_period: period, ..Words::default() };
-            parse(&words).map(|bounds| bounds.milli_cpus).ok()
-        };
-        assert_eq!(share("50000", None), Some(Some(500)));
-        assert_eq!(share("50000", Some("25000")), Some(Some(2000)));
-        assert_eq!((share("-1", None), share("0", None)), (Some(None), Some(None)));
-        assert_eq!(
-            (share("999", None), share("5000", Some("999")), share("x", None)),
-            (None, None, None)
-        );
         for wrong in [
             read(Some("1m"), None, None, None),
             read(Some("x"), None, None, None),
@@ -137,5 +130,20 @@ mod tests {
         ] {
             assert!(wrong.is_none());
         }
+    }
+
+    #[test]
+    fn a_quota_is_a_part_of_its_period() {
+        let share = |quota, period| {
+            let words = Words { cpu_quota: Some(quota), cpu_period: period, ..Words::default() };
+            parse(&words).map(|bounds| bounds.milli_cpus).ok()
+        };
+        assert_eq!(share("50000", None), Some(Some(500)));
+        assert_eq!(share("50000", Some("25000")), Some(Some(2000)));
+        assert_eq!((share("-1", None), share("0", None)), (Some(None), Some(None)));
+        assert_eq!(
+            (share("999", None), share("5000", Some("999")), share("x", None)),
+            (None, None, None)
+        );
     }
 }

@@ -55,9 +55,11 @@ pub struct Args {
     #[argh(option, arg_name = "number")]
     cpus: Option<String>,
     /// a share of the time of a processor: --cpu-quota of so many microseconds in --cpu-period
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "microseconds")]
     cpu_quota: Option<String>,
     /// what --cpu-quota is a part of (default: 100000)
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "microseconds")]
     cpu_period: Option<String>,
     /// instead of a build: check, outline or targets; with ,format=json
@@ -176,7 +178,9 @@ pub const SHAPE: Shape = Shape {
         Opt::values("cache-from", None),
         Opt::values("cache-to", None),
         Opt::switch("check", None),
+        #[cfg(feature = "containers")]
         Opt::value("cpu-period", None),
+        #[cfg(feature = "containers")]
         Opt::value("cpu-quota", None),
         Opt::value("cpus", None),
         Opt::switch("explain", None),
@@ -211,6 +215,8 @@ pub const SHAPE: Shape = Shape {
     ],
     settled: settled::SETTLED,
     planned: PLANNED,
+    #[cfg(not(feature = "containers"))]
+    lacking: ("containers", &["cpu-period", "cpu-quota"]),
     ..Shape::PLAIN
 };
 
@@ -305,7 +311,9 @@ fn request(args: Args, own: &dyn Fn(&str) -> Option<String>) -> Result<Request> 
             memory: args.memory.as_deref(),
             memory_swap: args.memory_swap.as_deref(),
             cpus: args.cpus.as_deref(),
+            #[cfg(feature = "containers")]
             cpu_quota: args.cpu_quota.as_deref(),
+            #[cfg(feature = "containers")]
             cpu_period: args.cpu_period.as_deref(),
             pids: args.pids_limit.as_deref(),
         })?,

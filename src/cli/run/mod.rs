@@ -43,9 +43,11 @@ pub struct Args {
     #[argh(option, arg_name = "file")]
     pub(super) cidfile: Option<String>,
     /// a share of the time of a processor: --cpu-quota of so many microseconds in --cpu-period
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "microseconds")]
     cpu_quota: Option<String>,
     /// what --cpu-quota is a part of (default: 100000)
+    #[cfg(feature = "containers")]
     #[argh(option, arg_name = "microseconds")]
     cpu_period: Option<String>,
     /// how many processors it may use, e.g. 0.5
@@ -214,7 +216,9 @@ pub const SHAPE: Shape = Shape {
         Opt::values("cap-add", None),
         Opt::values("cap-drop", None),
         Opt::value("cidfile", None),
+        #[cfg(feature = "containers")]
         Opt::value("cpu-period", None),
+        #[cfg(feature = "containers")]
         Opt::value("cpu-quota", None),
         Opt::value("cpus", None),
         Opt::switch("detach", Some('d')),
@@ -309,7 +313,7 @@ const LACKING: (&str, &[&str]) = Shape::PLAIN.lacking;
 #[cfg(not(feature = "containers"))]
 #[rustfmt::skip]
 const LACKING: (&str, &[&str]) = ("containers", &[
-    "dns", "dns-option", "dns-search", "group-add", "health-cmd", "health-interval",
+    "cpu-period", "cpu-quota", "dns", "dns-option", "dns-search", "group-add", "health-cmd", "health-interval",
     "health-retries", "health-start-interval", "health-start-period", "health-timeout", "init",
     "name", "no-healthcheck", "restart", "stop-signal", "stop-timeout", "sysctl", "tty", "t",
 ]);
@@ -441,7 +445,9 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
             memory: args.memory.as_deref(),
             memory_swap: args.memory_swap.as_deref(),
             cpus: args.cpus.as_deref(),
+            #[cfg(feature = "containers")]
             cpu_quota: args.cpu_quota.as_deref(),
+            #[cfg(feature = "containers")]
             cpu_period: args.cpu_period.as_deref(),
             pids: args.pids_limit.as_deref(),
         })?,
