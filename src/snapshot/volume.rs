@@ -59,6 +59,10 @@ pub fn fill(store: &Store, folder: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Resu
         rustix::fs::syncfs(folder).context(|| "sync a volume")?;
     }
     rustix::fs::unlinkat(folder, FILLING, AtFlags::empty()).context(|| "fill a volume")?;
+    if !is_brief {
+        // Or after a power cut it would be filled again, in the place of what was written to it since.
+        rustix::fs::fsync(folder).context(|| "sync a volume")?;
+    }
     Ok(data)
 }
 
