@@ -107,6 +107,10 @@ bench-durability: build ## bytes written for what is kept, and time that a build
 	@tools/need busybox python3 docker-registry losetup mkfs.ext4
 	@python3 benches/durability.py --lath $(LATH)
 
+bench-snapshot: build ## time and memory of a step of the copy driver on a root of 500,000 files (root)
+	@tools/need busybox python3
+	@python3 benches/snapshot.py --lath $(LATH)
+
 bench: build ## steps, cached builds and memory, side by side with the rivals
 	@tools/need busybox python3 bwrap
 	@python3 benches/compare.py --lath $(LATH)
@@ -117,4 +121,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist test-targets check-cross reproducible small size bench bench-parser bench-durability install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist test-targets check-cross reproducible small size bench bench-parser bench-durability bench-snapshot install clean

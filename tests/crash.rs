@@ -23,7 +23,7 @@ fn small_files(at: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(at).unwrap().map(Result::unwrap) {
         let path = entry.path();
         match entry.file_type().unwrap().is_dir() {
-            true if ["diff", "kept"].iter().any(|name| path.ends_with(name)) => {}
+            true if ["diff", "kept", "data"].iter().any(|name| path.ends_with(name)) => {}
             true => small_files(&path, found),
             false => found.push(path),
         }
@@ -39,6 +39,7 @@ fn one_damaged_file_is_in_the_way_of_no_other_image() {
     let lath = Lath::with_busybox();
     lath.give(&["import", "-", "apart:1"], &busybox_tar()[512..]).success();
     lath.build("victim", "FROM busybox\nRUN echo a > /a\nCOPY Dockerfile /d\n");
+    lath.ok(&["run", "--rm", "-v", "held:/bin", "victim", "true"]);
     let mut files = Vec::new();
     small_files(&lath.store(), &mut files);
     let apart = fs::read_to_string(lath.store().join("refs/docker.io%library%apart/1")).unwrap();
@@ -79,6 +80,8 @@ fn one_damaged_file_is_in_the_way_of_no_other_image() {
             assert!(listed.code == 0 && listed.stdout.contains("apart"), "{what}: {listed}");
             runs();
             lath.ok(&["inspect", "apart:1"]);
+            lath.ok(&["volume", "ls"]);
+            lath.ok(&["run", "--rm", "-v", "other:/bin", "apart:1", "true"]);
             lath.ok(&["tag", "apart:1", "extra:1"]);
             let said = lath.run(&["rmi", "extra:1"]);
             assert_eq!(said.code, 0, "{what}: {said}");
@@ -112,15 +115,15 @@ fn a_lath_killed_at_any_moment_leaves_a_store_that_works() {
         lath.write("c/Dockerfile", file);
         let name = format!("k:{}", round % 3);
         let old = format!("k:{}", (round + 1) % 3);
-        let jobs: [&[&str]; 4] = [
+        let jobs: [&[&str]; 6] = [
             &["build", "-q", "-t", &name, "c"],
             &["load", "-q", "-i", &saved],
             &["tag", "busybox", "z:1"],
             &["rmi", "-f", &old],
+            &["run", "--rm", "-v", "named:/bin", "-v", "/etc", "busybox", "true"],
+            &["volume", "rm", "-f", "named"],
         ];
-        let job = jobs[usize::from(round % 4 == 1)
-            + 2 * usize::from(round % 8 == 2)
-            + 3 * usize::from(round % 4 == 3)];
+        let job = jobs[[0, 1, 2, 3, 0, 4, 5, 3, 4, 0][round as usize % 10]];
         let running = lath.start(job);
         // Steps that reach over the whole of a build.
         std::thread::sleep(Duration::from_micros(700 * (round * 7 % 40)));
@@ -134,6 +137,12 @@ fn a_lath_killed_at_any_moment_leaves_a_store_that_works() {
             let mut args = vec!["run", "--rm", id];
             args.extend(Some(program).filter(|program| !program.is_empty()));
             lath.ok(&args);
+        }
+        // Nobody's volume is left, and one that is there is whole or is filled anew.
+        let volumes = lath.ok(&["volume", "ls", "-q"]);
+        assert!(volumes.is_empty() || volumes == "named\n", "{round}: {volumes}");
+        if !volumes.is_empty() {
+            lath.ok(&["run", "--rm", "-v", "named:/bin", "busybox", "wc", "-c", "/bin/busybox"]);
         }
     }
     lath.ok(&["images"]);

@@ -12,7 +12,9 @@
 
 mod harness;
 
-use harness::{Lath, Member, Need, host, layout_of, needs, small_busybox_tar, tar_of};
+use harness::{
+    Lath, Member, Need, RealRegistry, host, layout_of, needs, small_busybox_tar, tar_of,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -320,4 +322,110 @@ fn a_quick_check_reads_no_layers_and_a_whole_one_sees_every_attribute() {
         host(undoing[0], &[undoing[1], &at(&empty)]);
         assert!(lath.ok(&["fsck", "-q"]).is_empty());
     }
+}
+
+/// The only layer with such a file in its tree.
+fn layer_with(lath: &Lath, file: &str) -> PathBuf {
+    let layers = fs::read_dir(lath.store().join("layers")).unwrap();
+    let mut layers = layers.map(|layer| layer.unwrap().path());
+    layers.find(|layer| layer.join("diff").join(file).exists()).unwrap()
+}
+
+#[test]
+fn what_came_from_a_registry_comes_back_by_its_digest_and_alone() {
+    if !needs(&[HERE, &[Need::Program("docker-registry"), Need::Bases]].concat()) {
+        return;
+    }
+    let maker = Lath::new();
+    let registry = RealRegistry::start(&maker.path("registry"), &[]);
+    let name = registry.name("team/app");
+    maker.give(&["import", "-", "busybox:latest"], &small_busybox_tar("base")).success();
+    maker.build(&name, "FROM busybox\nRUN echo one > /one\nRUN echo two > /two\n");
+    maker.ok(&["push", &name]);
+    let lath = Lath::new();
+    lath.ok(&["pull", &name]);
+    lath.build("built:1", &format!("FROM {name}\nRUN echo three > /three\n"));
+    // The tag means another image by now.
+    maker.build(&name, "FROM busybox\nRUN echo other > /one\n");
+    maker.ok(&["push", &name]);
+    let config = || lath.store().join("images").join(&lath.id(&name)["sha256:".len()..]);
+    let (image, built) = (lath.id(&name), lath.id("built:1"));
+    let path_of_config = config();
+    let flip = || fs::write(layer_with(&lath, "two").join("diff/two"), "tvo\n").unwrap();
+    let lose = || fs::remove_dir_all(layer_with(&lath, "one")).unwrap();
+    let tear = || fs::write(&path_of_config, "{").unwrap();
+    let all = || {
+        flip();
+        lose();
+        tear();
+    };
+    let damages: [(&str, &dyn Fn(), usize); 4] =
+        [("content", &flip, 1), ("layer", &lose, 1), ("config", &tear, 0), ("all", &all, 2)];
+    for (what, damage, layers) in damages {
+        damage();
+        let said = lath.run(&["fsck"]);
+        let command = format!("lath fsck --repair --from docker://{}", registry.name("team/app"));
+        assert!(said.code == 1 && said.stdout.contains(&command), "{what}: {said}");
+        let asked = registry.asked("GET /v2/team/app/blobs/");
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        let said = lath.ok(&words);
+        assert!(said.contains(&format!("{layers} layers and ")), "{what}: {said}");
+        // The config is asked for too.
+        let asked = registry.asked("GET /v2/team/app/blobs/") - asked;
+        assert_eq!(asked, layers + 1, "{what}");
+        assert!(lath.ok(&["fsck"]).starts_with("clean"), "{what}");
+        assert_eq!((lath.id(&name), lath.id("built:1")), (image.clone(), built.clone()), "{what}");
+        assert_eq!(lath.shell("built:1", "cat /one /two /three"), "one\ntwo\nthree\n", "{what}");
+    }
+    // What it has under the name now is of no use for that: nothing comes, and the bad goes.
+    flip();
+    let from = format!("docker://{}:latest", registry.name("team/none"));
+    let said = lath.run(&["fsck", "--repair", "--from", &from]).failure(1);
+    assert!(said.contains("team/none"), "{said}");
+    assert_eq!(lath.id(&name), image, "a repair that fails takes nothing away");
+    lath.ok(&["fsck", "--repair"]);
+    assert!(lath.ok(&["fsck"]).starts_with("clean"));
+}
+
+#[test]
+fn what_a_build_made_is_made_again_by_a_build_to_the_same_image() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::new();
+    lath.give(&["import", "-", "busybox:latest"], &small_busybox_tar("base")).success();
+    lath.ok(&["save", "-o", &lath.text("base.tar"), "busybox"]);
+    lath.write("c/d/f", "from the context");
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=1600000000"];
+    lath.build_in("c", "built:1", DOCKERFILE, &epoch).success();
+    let image = lath.id("built:1");
+    let config = lath.store().join("images").join(&image["sha256:".len()..]);
+    let damages: [(&str, &dyn Fn()); 3] = [
+        ("content", &|| fs::write(layer_with(&lath, "a").join("diff/a"), "b\n").unwrap()),
+        ("layer", &|| fs::remove_dir_all(layer_with(&lath, "d/f")).unwrap()),
+        ("config", &|| fs::write(&config, "{").unwrap()),
+    ];
+    for (what, damage) in damages {
+        damage();
+        let said = lath.run(&["fsck"]);
+        let command = "mend: lath fsck --repair, then lath build -t built:1 CONTEXT\n";
+        assert!(said.code == 1 && said.stdout.contains(command), "{what}: {said}");
+        lath.ok(&["fsck", "--repair"]);
+        assert!(lath.ok(&["fsck"]).starts_with("clean"), "{what}");
+        assert_eq!(lath.id("built:1"), "", "{what}");
+        lath.build_in("c", "built:1", DOCKERFILE, &epoch).success();
+        assert_eq!(lath.id("built:1"), image, "{what}");
+    }
+    // A build does not make what it stands on.
+    fs::remove_dir_all(layer_with(&lath, "bin/busybox")).unwrap();
+    let said = lath.run(&["fsck"]);
+    let commands = said.stdout.lines().filter(|line| line.contains("refs/"));
+    assert!(commands.clone().count() == 2, "{said}");
+    for line in commands {
+        assert!(line.ends_with("mend: lath fsck --repair --from ARCHIVE"), "{said}");
+    }
+    lath.ok(&["fsck", "--repair", "--from", &lath.text("base.tar")]);
+    assert!(lath.ok(&["fsck"]).starts_with("clean"));
+    assert_eq!(lath.id("built:1"), image);
+    assert_eq!(lath.shell("built:1", "cat /a /d/f"), "a\nfrom the context");
 }

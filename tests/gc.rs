@@ -499,3 +499,42 @@ fn prune_beside_builds_takes_nothing_that_they_need() {
         }
     }
 }
+
+#[test]
+fn what_fills_a_volume_or_a_container_is_held_back_by_the_limit() {
+    if !needs(&[Need::Root, Need::Busybox]) {
+        return;
+    }
+    let lath = Lath::with_busybox();
+    let file = "FROM busybox\nRUN mkdir /big && head -c 6000000 /dev/urandom > /big/f\n";
+    lath.build("big", file).success();
+    // Cache that led to no image.
+    let vain = "FROM busybox\nRUN head -c 6000000 /dev/urandom > /vain\nRUN false\n";
+    lath.build_in("vain", "vain", vain, &[]).failure(1);
+    let before = du(&lath.store());
+    let with = |limit: u64, words: &[&str]| {
+        finish(lath.command(words).env("LATH_STORE_LIMIT", limit.to_string()), &[])
+    };
+    let run = ["run", "--rm", "-v", "filled:/big", "big", "wc", "-c", "/big/f"];
+    let create = ["--driver", "copy", "create", "--name", "copied", "big", "true"];
+    for words in [&run[..], &create[..]] {
+        // Not even without the cache.
+        let limit = before - 3_000_000;
+        let said = with(limit, words).failure(if words == run { 125 } else { 1 });
+        assert!(said.contains("LATH_STORE_LIMIT"), "{said}");
+        assert!(du(&lath.store()) < limit, "{words:?}");
+        assert!(lath.ok(&["fsck"]).starts_with("clean"));
+        assert_eq!(lath.ok(&["ps", "-aq"]), "");
+    }
+    // The volume was made, as it was asked for, and has nothing in it.
+    let files = || fs::read_dir(lath.store().join("volumes/filled/data")).unwrap().count();
+    assert_eq!(files(), 0);
+    lath.build_in("vain", "vain", vain, &[]).failure(1);
+    let limit = before + 3_000_000;
+    assert_eq!(with(limit, &run).success().stdout, "6000000 /big/f\n");
+    assert!(du(&lath.store()) < limit, "the cache has gone");
+    // What a container itself writes is not lath's, but it counts.
+    lath.ok(&["run", "--name", "own", "busybox", "sh", "-c", "head -c 6000000 /dev/zero > /own"]);
+    let said = with(limit, &["build", "-t", "more", "vain"]).failure(1);
+    assert!(said.contains("LATH_STORE_LIMIT"), "{said}");
+}

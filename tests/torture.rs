@@ -105,10 +105,32 @@ const WORKS: &[Work] = &[
     Work { name: "builder prune", words: &["builder", "prune", "-a", "-f"], ..PLAIN },
     Work { name: "system prune", words: &["system", "prune", "-f"], ..PLAIN },
     Work { name: "gc", words: &["gc"], ..PLAIN },
+    Work {
+        name: "volume create",
+        words: &["volume", "create", "new"],
+        proof: &["volume", "inspect", "new"],
+        ..PLAIN
+    },
+    Work { name: "volume rm", words: &["volume", "rm", "kept"], ..PLAIN },
+    Work { name: "volume prune", words: &["volume", "prune", "-a", "-f"], ..PLAIN },
+    // It is made and filled.
+    Work {
+        name: "run -v",
+        words: &["run", "--rm", "-v", "new:/v", "volume", "true"],
+        proof: &["run", "--rm", "-v", "new:/v", "volume", "grep", "of the image", "/v/a/b/f"],
+        ..PLAIN
+    },
+    // One of the image's, that goes with it.
+    Work {
+        name: "run, a volume",
+        words: &["run", "--rm", "volume", "grep", "of the image", "/v/a/b/f"],
+        ..PLAIN
+    },
+    Work { name: "rm -v", words: &["rm", "-v", "whole"], ..PLAIN },
 ];
 
 /// What a store holds; the sizes of these folders are compared.
-const FOLDERS: [&str; 5] = ["layers", "chains", "images", "tmp", "containers"];
+const FOLDERS: [&str; 6] = ["layers", "chains", "images", "tmp", "containers", "volumes"];
 const TMP: usize = 3;
 
 /// A store, and a copy of it from before each attempt.
@@ -129,6 +151,20 @@ impl Arena {
         lath.build_in("o", "vain", "FROM busybox\nRUN echo vain > /v\nRUN false\n", &[]);
         lath.ok(&["run", "--name", "still", "busybox", "sh", "-c", "echo x > /own"]);
         lath.ok(&["create", "--name", "live", "busybox", "busybox", "sleep", "1000"]);
+        let file = "FROM busybox\nRUN busybox mkdir -p /v/a/b && echo of the image > /v/a/b/f\n\
+                    VOLUME /v\n";
+        lath.build("volume", file).success();
+        // Its volume has no name, and what it has written is in it; the other is nobody's.
+        lath.ok(&[
+            "run",
+            "--name",
+            "whole",
+            "volume",
+            "sh",
+            "-c",
+            "[ -e /v/own ] || echo own > /v/own",
+        ]);
+        lath.ok(&["run", "--rm", "-v", "kept:/v", "volume", "sh", "-c", "echo own > /v/own"]);
         lath.write("c/f", "f");
         lath.write("c/Dockerfile", DOCKERFILE);
         host("cp", &["-a", lath.store().to_str().unwrap(), &lath.text("whole")]);
@@ -209,9 +245,10 @@ impl Arena {
         }
         assert!(listed.contains("busybox:latest"), "{what}: {listed}");
         self.containers_hold(work, what);
+        self.volumes_hold(work, what);
         let again = self.lath.run(work.words);
-        let is_gone = ["rmi", "rm", "rename", "stop"].contains(&work.name)
-            && again.stderr.contains("No such ");
+        let is_gone = ["rmi", "rm", "rename", "stop", "volume rm", "rm -v"].contains(&work.name)
+            && again.stderr.to_lowercase().contains("no such ");
         assert!(again.code == 0 || is_gone, "{what}, again: {again}");
         let proof = self.lath.run(work.proof);
         assert_eq!(proof.code, 0, "{what}: {proof}");
@@ -229,8 +266,11 @@ impl Arena {
         let names: Vec<&str> = listed.stdout.lines().collect();
         let folders = fs::read_dir(self.lath.store().join("containers")).unwrap().count();
         assert_eq!(names.len(), folders, "{what}: {names:?}");
-        let may_go = work.name.ends_with("prune") || ["rm", "rename"].contains(&work.name);
-        assert!(may_go || ["still", "live"].iter().all(|name| names.contains(name)), "{names:?}");
+        let may_go = work.name.ends_with("prune") || ["rm", "rename", "rm -v"].contains(&work.name);
+        assert!(
+            may_go || ["still", "live", "whole"].iter().all(|name| names.contains(name)),
+            "{names:?}"
+        );
         for name in names {
             let started = self.lath.run(&["start", name]);
             assert_eq!(started.code, 0, "{what}: {started}");
@@ -239,6 +279,32 @@ impl Arena {
         }
         if let Some(container) = work.container {
             self.lath.run(&["rm", "-f", container]);
+        }
+    }
+}
+
+impl Arena {
+    /// Each volume is there with all that was in it, or not at all, and none that is in use goes.
+    fn volumes_hold(&self, work: &Work, what: &str) {
+        let listed = self.lath.run(&["volume", "ls", "-q"]).success();
+        assert_eq!(listed.stderr, "", "{what}");
+        let names: Vec<&str> = listed.stdout.lines().collect();
+        let folders = fs::read_dir(self.lath.store().join("volumes")).unwrap().count();
+        assert_eq!(names.len(), folders, "{what}: {names:?}");
+        let may_go = ["volume rm", "volume prune"].contains(&work.name);
+        assert!(may_go || names.contains(&"kept"), "{what}: {names:?}");
+        let nameless = names.iter().filter(|name| name.len() == 64).count();
+        let has_owner = self.lath.run(&["inspect", "whole"]).code == 0;
+        assert!(
+            nameless == 1 || !has_owner && nameless == 0 || work.name == "container prune",
+            "{what}: {names:?}"
+        );
+        for name in names.iter().filter(|name| **name != "new") {
+            let data = self.lath.store().join("volumes").join(name).join("data");
+            for (file, text) in [("own", "own\n"), ("a/b/f", "of the image\n")] {
+                let found = fs::read_to_string(data.join(file));
+                assert_eq!(found.ok().as_deref(), Some(text), "{what}: {name}/{file}");
+            }
         }
     }
 }

@@ -148,6 +148,17 @@ fn what_a_killed_process_has_left_of_volumes_is_swept() {
     running.wait();
     lath.ok(&["images"]);
     assert!(volumes(&lath, &[]).is_empty());
+    // The same after a power cut: nothing of it was synced.
+    let running = lath.start(&["run", "--rm", "app", "sleep", "1000"]);
+    let running = running.until("it has its volume", || volumes(&lath, &[]).len() == 1);
+    running.signal(rustix::process::Signal::KILL);
+    running.wait();
+    let folder = lath.store().join("volumes").read_dir().unwrap().next().unwrap().unwrap().path();
+    for file in ["config", "owner"] {
+        fs::write(folder.join(file), "").unwrap();
+    }
+    clean(&lath);
+    assert!(!folder.exists());
     // A fill that was cut off is done again, from the start.
     lath.ok(&["volume", "create", "half"]);
     let folder = lath.store().join("volumes/half");

@@ -29,7 +29,7 @@ pub use import::{Import, import};
 pub use layout::{Layout, LayoutPlace};
 pub use load::{Loaded, load};
 #[cfg(feature = "fsck")]
-pub use restore::restore;
+pub use restore::{Restoration, restore};
 pub use save::{Annotation, Level, Style, Target, image_manifest, save, write_layer};
 pub use stack::Stack;
 pub use steps::Steps;

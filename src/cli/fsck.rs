@@ -8,8 +8,13 @@ use argh::FromArgs;
 use super::normalize::{Opt, Shape};
 use super::progress::{self, Mode, Terminals};
 use super::{Globals, Output, exit, load};
-use crate::catalog::check::{self, Counts, Fault, Lost, Remedy};
+use crate::catalog::check::{self, Checked, Counts, Fault, From, Lost, Remedy, Source};
 use crate::error::{Context as _, Error, Result};
+use crate::image::reference::Reference;
+use crate::session::Session;
+
+/// What is before the name of an image in a registry.
+const REGISTRY: &str = "docker://";
 
 /// Check the store, and mend it
 #[derive(FromArgs)]
@@ -18,9 +23,12 @@ pub struct Args {
     /// take away what is bad, and nothing else
     #[argh(switch)]
     repair: bool,
-    /// with --repair: an archive to bring lost layers and images back from
+    /// with --repair: an archive, or docker://NAME in a registry, to bring lost layers and images back from
     #[argh(option, arg_name = "archive")]
     from: Option<String>,
+    /// false: the registry without TLS, or with a certificate that nobody vouches for
+    #[argh(option, arg_name = "bool")]
+    tls_verify: Option<bool>,
     /// do not read what is in layers
     #[argh(switch)]
     quick: bool,
@@ -34,6 +42,7 @@ pub const SHAPE: Shape = Shape {
     options: &[
         Opt::switch("repair", None),
         Opt::value("from", None),
+        Opt::truth("tls-verify", None),
         Opt::switch("quick", None),
         Opt::switch("quiet", Some('q')),
     ],
@@ -46,7 +55,8 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         return Err(Error::usage("--from needs --repair"));
     }
     let session = globals.open()?;
-    let archive = args.from.as_deref().map(|path| load::open(Some(path))).transpose()?;
+    let from = args.from.as_deref().map(|from| source(from, args.tls_verify == Some(false)));
+    let from = from.transpose()?;
     let (mut none, mut err) = (std::io::sink(), std::io::stderr());
     let mut progress = progress::choose(
         if args.quiet { Mode::Quiet } else { Mode::Auto },
@@ -57,7 +67,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
     let checked = check::check(&session, args.quick, &mut *progress);
     let repaired = match (&checked, args.repair) {
         (Ok(checked), true) if !checked.faults.is_empty() => {
-            Some(check::repair(&session, checked, archive, &mut *progress))
+            Some(check::repair(&session, checked, from, &mut *progress))
         }
         _ => None,
     };
@@ -69,7 +79,7 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         write!(out, "{note}{}: expected {}, found {}", fault.object, fault.expected, fault.found)?;
         match args.repair && !is_left(fault) {
             true => writeln!(out)?,
-            false => writeln!(out, "; mend: {}", mend(fault))?,
+            false => writeln!(out, "; mend: {}", mend(&session, &checked, fault)?)?,
         }
     }
     let count = checked.faults.iter().filter(|fault| !fault.is_note()).count();
@@ -110,14 +120,32 @@ fn is_left(fault: &Fault) -> bool {
     matches!(fault.remedy, Remedy::Command(_))
 }
 
+/// Where to bring back from.
+fn source(from: &str, may_be_plain: bool) -> Result<From> {
+    // As skopeo has it: a name without this is that of a file.
+    match from.strip_prefix(REGISTRY) {
+        Some(name) => Ok(From::Registry(Reference::parse(name)?, may_be_plain)),
+        None => load::open(Some(from)).map(From::Archive),
+    }
+}
+
 /// The command that mends a fault.
-fn mend(fault: &Fault) -> Cow<'_, str> {
-    match &fault.remedy {
-        Remedy::Lose(Lost::Layer(Some(_)) | Lost::Image(_) | Lost::Name) => {
-            "lath fsck --repair --from ARCHIVE".into()
+fn mend<'a>(session: &Session, checked: &Checked, fault: &'a Fault) -> Result<Cow<'a, str>> {
+    Ok(match &fault.remedy {
+        Remedy::Lose(lost) if *lost != Lost::Layer(None) => {
+            match session.store.source(checked, lost)? {
+                Source::Registry(name) => {
+                    format!("lath fsck --repair --from {REGISTRY}{name}").into()
+                }
+                Source::Build(Some(name)) => {
+                    format!("lath fsck --repair, then lath build -t {name} CONTEXT").into()
+                }
+                Source::Build(None) => "lath fsck --repair, then lath build CONTEXT".into(),
+                Source::Archive => "lath fsck --repair --from ARCHIVE".into(),
+            }
         }
         Remedy::Command(command) => command.as_str().into(),
         Remedy::Name(path) => format!("LATH_STORES={path}").into(),
         _ => "lath fsck --repair".into(),
-    }
+    })
 }

@@ -49,15 +49,15 @@ use crate::catalog::resolve::resolve;
 use crate::error::{Error, Result};
 pub use crate::image::config::Healthcheck;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
-use crate::image::digest::Digest;
+use crate::image::digest::{ChainId, Digest};
 pub use crate::instruction::{csv_fields, parse_size, signal_number};
 use crate::sandbox::Powers;
 pub use crate::sandbox::{Bounds, Limits, Tmpfs};
 use crate::session::Session;
 use crate::snapshot::{Chain, kept};
-use crate::store::Folder;
 #[cfg(feature = "containers")]
 pub use crate::store::volumes::{Volume as Stored, random_name};
+use crate::store::{Driver, Folder, Store};
 use crate::sys::fs::{now, random_bytes};
 
 /// What to run.
@@ -190,6 +190,7 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
     let container = Container { record, folder };
     let made = container
         .is_only(session, request.name.is_some())
+        .and_then(|()| room(store, &chains))
         .and_then(|()| Chain::open(store, None, &chains))
         .and_then(|chain| kept::make(container.folder.dir(), &chain, request.flags.remove))
         // Last: with it there is a container.
@@ -203,6 +204,15 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
             Err(error)
         }
     }
+}
+
+/// Makes room for all the files of an image, where each container has its own.
+fn room(store: &Store, chains: &[ChainId]) -> Result<()> {
+    if cfg!(feature = "containers") && store.driver().driver == Driver::Copy {
+        let layers = chains.iter().filter_map(|chain| store.layer(chain).ok()?);
+        store.room(layers.map(|layer| layer.size_bytes).fold(0, u64::saturating_add))?;
+    }
+    Ok(())
 }
 
 impl Container {

@@ -138,7 +138,7 @@ impl Volume {
         let folder = store.open_volume(name)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let data = match open_in_root(root, &self.target, flags, Mode::empty()) {
-            Ok(from) => fill(folder.as_fd(), from.as_fd())
+            Ok(from) => fill(store, folder.as_fd(), from.as_fd())
                 .context(|| format!("fill the volume {name:?}"))?,
             // The image has no such directory.
             Err(_) => {

@@ -4,7 +4,7 @@
 //! `mirror` may); `blob` reads what is large, over connections that break, and `ahead` does so for
 //! several at once; `pull` makes an image of the store of it, `push` goes the other way, by what `known`
 //! finds out and with `upload`; `list` puts several images under one
-//! name, and `steps` has what builds share.
+//! name, `steps` has what builds share, and `restore` brings back what a store has lost.
 
 mod ahead;
 mod blob;
@@ -18,6 +18,8 @@ mod mirror;
 mod pull;
 mod push;
 mod remote;
+#[cfg(feature = "fsck")]
+mod restore;
 mod sources;
 mod steps;
 mod upload;
@@ -28,4 +30,6 @@ pub use mirror::Mirror;
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, Sent, push};
 pub use remote::Access;
+#[cfg(feature = "fsck")]
+pub use restore::restore;
 pub use steps::{CacheImage, keep_steps};

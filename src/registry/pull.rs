@@ -160,6 +160,7 @@ fn layers(
     let sizes = missing.iter().filter_map(|number| Some(layers.get(*number)?.size_bytes));
     let bytes = sizes.fold(0, u64::saturating_add);
     Need { bytes, inodes: missing.len() as u64, is_least: true }.fits(store)?;
+    let of = Layers { sources, store, count: layers.len() };
     let mut coming: VecDeque<(usize, Ahead)> = VecDeque::new();
     let mut stack = Stack::new(store, scratch);
     for (number, (layer, diff_id)) in layers.iter().zip(&config.diff_ids).enumerate() {
@@ -176,32 +177,12 @@ fn layers(
             coming.push_back((next, Ahead::start(sources, store, layer)?));
         }
         let is_ready = coming.front().is_some_and(|(known, _)| *known == number);
-        let mut blob = match coming.pop_front().filter(|_| is_ready) {
+        let blob = match coming.pop_front().filter(|_| is_ready) {
             Some((_, blob)) => blob,
             // One that was there before has been removed.
             None => Ahead::start(sources, store, layer)?,
         };
-        let what = format!("layer {} of {}", number + 1, layers.len());
-        let total = layer.size_bytes;
-        let mut is_first = true;
-        loop {
-            match add(&mut blob, &mut stack, diff_id, &what, total, listener) {
-                Ok(()) => break,
-                // Once more without what an earlier process has left, or from somewhere else.
-                Err(error)
-                    if error.kind() == Kind::Corrupt
-                        && (is_first && blob.origins().has_old
-                            || blob.origins().has_mirrored && sources.blame(is_first)) =>
-                {
-                    log::warn!("{what}: {error}");
-                    is_first = false;
-                    blob = Ahead::start(sources, store, layer)?;
-                }
-                Err(error) => return Err(error.during(&what)),
-            }
-        }
-        let done = Event::Moved { what: &what, done_bytes: total, total_bytes: Some(total) };
-        listener.event(&done);
+        of.add(blob, &mut stack, (number, layer, diff_id), listener)?;
         let layers = std::mem::take(&mut stack.new);
         store.publish(scratch, &mut Publication { layers, ..Publication::default() })?;
         // Only now nobody needs the bytes again.
@@ -210,6 +191,50 @@ fn layers(
         }
     }
     Ok(())
+}
+
+/// Where the layers of an image come from.
+pub(super) struct Layers<'a> {
+    /// Where the image can be had.
+    pub sources: &'a Arc<Sources>,
+    /// Where it comes to.
+    pub store: &'a Arc<Store>,
+    /// How many layers it has.
+    pub count: usize,
+}
+
+impl Layers<'_> {
+    /// Unpacks one while it comes, and once more when that was not what it should be.
+    pub(super) fn add(
+        &self,
+        mut blob: Ahead,
+        stack: &mut Stack<'_>,
+        (number, layer, diff_id): (usize, &Descriptor, &DiffId),
+        listener: &mut dyn Listener,
+    ) -> Result<()> {
+        let what = format!("layer {} of {}", number + 1, self.count);
+        let total = layer.size_bytes;
+        let mut is_first = true;
+        loop {
+            match add(&mut blob, stack, diff_id, &what, total, listener) {
+                Ok(()) => break,
+                // Without what an earlier process has left, or from somewhere else.
+                Err(error)
+                    if error.kind() == Kind::Corrupt
+                        && (is_first && blob.origins().has_old
+                            || blob.origins().has_mirrored && self.sources.blame(is_first)) =>
+                {
+                    log::warn!("{what}: {error}");
+                    is_first = false;
+                    blob = Ahead::start(self.sources, self.store, layer)?;
+                }
+                Err(error) => return Err(error.during(&what)),
+            }
+        }
+        let done = Event::Moved { what: &what, done_bytes: total, total_bytes: Some(total) };
+        listener.event(&done);
+        Ok(())
+    }
 }
 
 /// Unpacks a layer while it comes.
@@ -249,7 +274,7 @@ impl Read for Counted<'_> {
 }
 
 /// A layer that is a tar, compressed or not, whoever may hand it on.
-fn is_layer(layer: &Descriptor) -> Result<()> {
+pub(super) fn is_layer(layer: &Descriptor) -> Result<()> {
     let tar = layer
         .media_type
         .strip_prefix("application/vnd.oci.image.layer.v1.tar")

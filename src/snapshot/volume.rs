@@ -8,9 +8,11 @@ use rustix::io::Errno;
 use super::root::like;
 use crate::error::{Context, Result};
 use crate::layer::{View, transfer};
+use crate::store::Store;
 use crate::store::volumes::{BRIEF, DATA};
 use crate::sys::fs::{open_dir, remove_tree, write_new};
 use crate::sys::signal;
+use crate::sys::usage::usage;
 
 /// In the folder of one that is being filled: what is in it is not whole.
 const FILLING: &str = "filling";
@@ -19,7 +21,7 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Fills a volume, whose folder this is, from a directory of an image, as docker does; one with files
 /// in it stays as it is. Gives its files.
-pub fn fill(folder: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<OwnedFd> {
+pub fn fill(store: &Store, folder: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<OwnedFd> {
     // One fills, the others wait for it.
     let lock = open_dir(folder, ".").context(|| "open a volume")?;
     while let Err(problem) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -40,6 +42,10 @@ pub fn fill(folder: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<OwnedFd> {
     if !is_empty(data.as_fd())? {
         return Ok(data);
     }
+    // Nobody makes it smaller later: what is in it is its user's.
+    if store.limit().is_some() {
+        store.room(usage(from, ".")?)?;
+    }
     let is_brief = is_there(folder, BRIEF);
     if !was_cut_off {
         write_new(folder, FILLING, b"")?;
@@ -53,6 +59,10 @@ pub fn fill(folder: BorrowedFd<'_>, from: BorrowedFd<'_>) -> Result<OwnedFd> {
         rustix::fs::syncfs(folder).context(|| "sync a volume")?;
     }
     rustix::fs::unlinkat(folder, FILLING, AtFlags::empty()).context(|| "fill a volume")?;
+    if !is_brief {
+        // Or after a power cut it would be filled again, in the place of what was written to it since.
+        rustix::fs::fsync(folder).context(|| "sync a volume")?;
+    }
     Ok(data)
 }
 

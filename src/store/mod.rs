@@ -41,7 +41,7 @@ use rustix::fs::{AtFlags, FileType, IFlags, Mode, OFlags};
 
 pub use cache::{CacheKey, Record};
 #[cfg(feature = "fsck")]
-pub use check::{Checked, Counts, Fault, Lost, Remedy};
+pub use check::{Checked, Counts, Fault, Lost, Remedy, Source};
 pub use collect::Freed;
 pub use containers::Folder;
 pub use contents::checksum;

@@ -28,7 +28,8 @@ mod web;
 
 pub use apk::ApkServer;
 pub use base::{
-    Member, architecture, busybox_tar, hex, layout_of, packed_layout_of, small_busybox_tar, tar_of,
+    Member, architecture, busybox, busybox_tar, hex, layout_of, packed_layout_of,
+    small_busybox_tar, tar_of,
 };
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};

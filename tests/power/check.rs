@@ -1,10 +1,10 @@
 //! What must hold of a store after a power cut.
 
 use super::device::{Device, FileSystem};
-use super::harness::Lath;
+use super::harness::{Lath, busybox};
 use super::medium::Blocks;
 use super::session::{BASES, Event, LASTING, NAMELESS, Session, Store};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -50,6 +50,7 @@ impl<'a> Past<'a> {
         let published = records(&store.root());
         clean(store)?;
         self.images_are_there(store)?;
+        self.volumes_are_there(store)?;
         self.containers_are_there(store)?;
         self.next_build_works(store, &published)?;
         clean(store)?;
@@ -138,6 +139,39 @@ impl<'a> Past<'a> {
             let stopped = store.run(&["rm", "-f", name]);
             if started.code + stopped.code != 0 {
                 return Err(format!("{started}{stopped}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// All volumes that were there are, nothing else is, and what filled them is whole.
+    fn volumes_are_there(&self, store: &Store<'_>) -> Result<(), String> {
+        let none = BTreeMap::new();
+        let before = self.done.map_or(&none, |event| &event.volumes);
+        let after = self.at_work.map_or(before, |event| &event.volumes);
+        let seen = store.volumes()?;
+        // It has one that nobody will have seen.
+        let is_between = |name: &str| self.at_work.is_some() && name.len() == 64;
+        let is_known = seen
+            .keys()
+            .all(|name| before.contains_key(name) || after.contains_key(name) || is_between(name));
+        let stays = |name: &String| !after.contains_key(name) || seen.contains_key(name);
+        if !is_known || !before.keys().all(stays) {
+            return Err(format!("volumes {seen:?}\nbefore {before:?}\nafter {after:?}"));
+        }
+        for name in seen.keys() {
+            let folder = store.root().join("volumes").join(name);
+            let data = folder.join("data");
+            let is_filled = [before, after].iter().all(|then| then.get(name) == Some(&true));
+            // One that is being filled is not whole, and says so.
+            let is_whole = !folder.join("filling").exists() && data.join("busybox").exists();
+            let is_partial = !is_whole && !folder.join("filling").exists() && seen[name];
+            if is_partial || is_filled && !is_whole {
+                return Err(format!("the volume {name} is not whole"));
+            }
+            let found = fs::read(data.join("busybox")).unwrap_or_default();
+            if is_whole && found != fs::read(busybox().unwrap()).unwrap() {
+                return Err(format!("what filled the volume {name} has changed"));
             }
         }
         Ok(())

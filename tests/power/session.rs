@@ -19,6 +19,10 @@ pub const BASES: [&str; 2] = ["base0", "base1"];
 const LIST: [&str; 4] = ["images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"];
 /// Shows all containers.
 const CONTAINERS: [&str; 5] = ["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}}"];
+/// Shows all volumes.
+const VOLUMES: [&str; 3] = ["volume", "ls", "-q"];
+/// The directory of a base image with which volumes are filled.
+pub const FILLED: &str = "/bin";
 /// How a container is called that shall run again after a power cut; others only are there.
 pub const LASTING: &str = "lasting";
 /// How an image without a name is shown.
@@ -34,6 +38,8 @@ pub struct Event {
     pub images: BTreeSet<String>,
     /// The containers after it, a name and an id each.
     pub containers: BTreeSet<String>,
+    /// The volumes after it, and whether each has files.
+    pub volumes: BTreeMap<String, bool>,
     pub build: Option<Build>,
     pub is_removal: bool,
 }
@@ -87,6 +93,19 @@ impl Store<'_> {
     /// All containers.
     pub fn containers(&self) -> Output {
         self.run(&CONTAINERS)
+    }
+
+    /// All volumes, and whether each has files.
+    pub fn volumes(&self) -> Result<BTreeMap<String, bool>, String> {
+        let listed = self.run(&VOLUMES);
+        if listed.code != 0 {
+            return Err(listed.to_string());
+        }
+        let has_files = |name: &str| {
+            let data = self.root().join("volumes").join(name).join("data");
+            fs::read_dir(data).is_ok_and(|mut files| files.next().is_some())
+        };
+        Ok(listed.stdout.lines().map(|name| (name.to_owned(), has_files(name))).collect())
     }
 
     /// The digest of an image's archive.
@@ -182,9 +201,15 @@ impl Work<'_> {
             return self.load(self.random.0 as usize % BASES.len());
         };
         let some = names[self.random.below(names.len())].clone();
-        // It begins with a removal and containers; what comes then is random.
-        let kind = [12, 12, 12, 5, 20, 23].get(number).copied().unwrap_or(self.random.below(32));
+        // It begins with a removal, containers and volumes; what comes then is random.
+        let first = [12, 12, 12, 5, 20, 23, 33];
+        let kind = first.get(number).copied().unwrap_or(self.random.below(38));
         match kind {
+            32 => self.plain(&["volume", "create", &format!("volume{}", number % 5)]),
+            33 | 34 => self.fill(number, base),
+            35 => self.nameless(base),
+            36 => self.plain(&["volume", "rm", "-f", &format!("volume{}", number % 5)]),
+            37 => self.plain(&["volume", "prune", "-a", "-f"]),
             20..=22 => self.create(number, &some),
             23 | 24 => self.last(number, base),
             25..=27 => self.change_container(number),
@@ -217,7 +242,12 @@ impl Work<'_> {
         let program = ["busybox", "sh", "-c", "echo x > /own; busybox cat /own"];
         // That of copies syncs files, that of overlays has none yet.
         let driver = ["overlay", "copy"][self.random.below(2)];
-        let words = ["--driver", driver, "create", "--name", &name, image];
+        let mut words = vec!["--driver", driver, "create", "--name", &name];
+        // One without a name, that goes or stays with it.
+        if self.random.below(2) == 0 {
+            words.extend(["-v", FILLED]);
+        }
+        words.push(image);
         self.plain(&[&words[..], &program].concat());
         if self.random.below(2) == 0 {
             self.store.run(&["start", &name]).success();
@@ -240,12 +270,38 @@ impl Work<'_> {
         self.store.run(&["wait", &name]).success();
     }
 
+    /// A volume that is made where there is none, filled, and written to.
+    fn fill(&mut self, number: usize, base: &str) {
+        let volume = format!("volume{}:{FILLED}", number % 5);
+        let program = ["busybox", "sh", "-c", "echo x > /bin/own"];
+        self.plain(&[&["run", "--rm", "-v", &volume, base], &program[..]].concat());
+    }
+
+    /// One that goes with its container; that is killed, so that the next command takes both away.
+    fn nameless(&mut self, base: &str) {
+        let words = ["run", "--rm", "-v", FILLED, base];
+        let program = ["busybox", "sh", "-c", "echo x > /bin/ready; busybox sleep 1000"];
+        let began = self.begin();
+        let running = super::harness::Running::start(
+            &mut self.store.command(&[&words[..], &program[..]].concat()),
+        );
+        let volumes = self.store.root().join("volumes");
+        let running = running.until("its volume", || {
+            let all = fs::read_dir(&volumes).into_iter().flatten().flatten();
+            all.map(|volume| volume.path()).any(|volume| volume.join("data/ready").exists())
+        });
+        running.signal(Signal::KILL);
+        drop(running.wait());
+        self.done(began, &words, None);
+    }
+
     fn change_container(&mut self, number: usize) {
         let listed = self.events.last().map(|event| event.containers.clone()).unwrap_or_default();
         let names: Vec<_> = listed.iter().filter_map(|line| line.split(' ').next()).collect();
         let Some(name) = names.get(self.random.below(names.len().max(1))) else { return };
         match self.random.below(3) {
             0 => self.plain(&["rename", name, &format!("renamed{number}")]),
+            1 => self.plain(&["rm", "-v", name]),
             _ => self.plain(&["rm", name]),
         }
     }
@@ -325,9 +381,19 @@ impl Work<'_> {
         }
         let containers = self.store.containers().success().stdout;
         let containers = containers.lines().map(str::to_owned).collect();
+        let volumes = self.store.volumes().unwrap();
         let is_removal = words.iter().any(|word| ["rmi", "prune", "gc"].contains(word));
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        self.events.push(Event { words, began, ended, images, containers, build, is_removal });
+        self.events.push(Event {
+            words,
+            began,
+            ended,
+            images,
+            containers,
+            volumes,
+            build,
+            is_removal,
+        });
     }
 }
 

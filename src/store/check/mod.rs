@@ -9,6 +9,9 @@ mod aids;
 mod containers;
 mod objects;
 mod repair;
+mod source;
+
+pub use source::Source;
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -20,6 +23,7 @@ use super::lock::Lock;
 use super::{DIRECTORIES, Layer, Store, is_dir};
 use crate::error::{Context, Kind, Result};
 use crate::image::digest::{ChainId, ImageId};
+use crate::image::reference::Reference;
 use crate::sys::fs::read_bounded;
 use crate::sys::signal;
 
@@ -41,7 +45,7 @@ pub struct Fault {
 pub enum Remedy {
     /// It is taken away, and nothing is lost that a command would not make again.
     Remove,
-    /// It is taken away, unless an archive has what is missing.
+    /// It is taken away, unless an archive or a registry has what is missing.
     Lose(Lost),
     /// It is written anew, with this text.
     Write(String),
@@ -62,7 +66,7 @@ impl Fault {
     }
 }
 
-/// What an archive may bring back.
+/// What may be brought back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// A chain, and the layer that is its top.
@@ -70,7 +74,7 @@ pub enum Lost {
     /// An image or a step.
     Image(ImageId),
     /// A name.
-    Name,
+    Name(Reference),
 }
 
 /// What a check has found.

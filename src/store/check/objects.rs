@@ -315,7 +315,7 @@ impl Check<'_> {
                             }
                         }
                     };
-                    let remedy = Remedy::Lose(Lost::Name);
+                    let remedy = Remedy::Lose(Lost::Name(name.clone()));
                     let expected = format!("the image {name}");
                     Ok(Some(Fault { remedy, ..fault(&path, &expected, &found) }))
                 });
