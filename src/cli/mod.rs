@@ -153,6 +153,8 @@ commands! {
     #[cfg(feature = "containers")]
     start,
     #[cfg(feature = "containers")]
+    attach,
+    #[cfg(feature = "containers")]
     stop,
     #[cfg(feature = "containers")]
     restart,

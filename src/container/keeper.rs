@@ -3,7 +3,7 @@
 //! it is killed the program goes with it.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -169,6 +169,8 @@ fn wait(container: &Container, time: Duration) -> Result<bool> {
 struct Kept {
     launched: Launched,
     sources: Vec<(Source, OwnedFd)>,
+    /// Stays open, so that the program's input does not end between two that attach.
+    _input: Option<OwnedFd>,
 }
 
 impl Kept {
@@ -178,14 +180,25 @@ impl Kept {
             let streams = Streams::Terminal(there.as_fd());
             let (launched, state) = container.launch(session, streams, before)?;
             let terminal = sandbox::receive(here.as_fd())?;
-            return Ok((Kept { launched, sources: vec![(Source::Out, terminal)] }, state));
+            let state = State { input: terminal.as_raw_fd(), ..state };
+            container.says(&state)?;
+            let sources = vec![(Source::Out, terminal)];
+            return Ok((Kept { launched, sources, _input: None }, state));
         }
-        let null = sandbox::null()?;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
         let ((out, out_inside), (errors, errors_inside)) = (pipe()?, pipe()?);
-        let streams = Streams::Files([null.as_fd(), out_inside.as_fd(), errors_inside.as_fd()]);
-        let (launched, state) = container.launch(session, streams, before)?;
-        Ok((Kept { launched, sources: vec![(Source::Out, out), (Source::Err, errors)] }, state))
+        let (inside, input) = match container.record.flags.interactive {
+            true => pipe().map(|(inside, input)| (inside, Some(input)))?,
+            false => (sandbox::null()?, None),
+        };
+        let streams = Streams::Files([inside.as_fd(), out_inside.as_fd(), errors_inside.as_fd()]);
+        let (launched, mut state) = container.launch(session, streams, before)?;
+        if let Some(input) = &input {
+            state.input = input.as_raw_fd();
+            container.says(&state)?;
+        }
+        let sources = vec![(Source::Out, out), (Source::Err, errors)];
+        Ok((Kept { launched, sources, _input: input }, state))
     }
 
     /// Writes down what it says until it ends. The exit code, and whether the machine wants

@@ -6,7 +6,7 @@
 //! the next entry of the same stream goes on with it.
 
 use std::cell::Cell;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -167,26 +167,52 @@ pub fn read(
     if let Some(mut older) = Reader::open(folder, OLDER)? {
         while older.next(&mut show)? {}
     }
-    let mut log = Reader::open(folder, NAME)?;
+    let mut log = Follower { folder, log: Reader::open(folder, NAME)? };
     loop {
         // Asked before the last look: what comes after that comes from nobody.
         let is_over = !wanted.follow || !container.folder.is_held()?;
-        match &mut log {
-            Some(log) => while log.next(&mut show)? {},
-            None => log = Reader::open(folder, NAME)?,
-        }
+        let is_behind = log.take(&mut show)?;
         if is_over || !wants_more.get() {
             return Ok(());
         }
-        if let Some(open) = &log
-            && open.was_turned(folder)
-        {
-            // Its last entries were read just now, or are read when it is found turned again.
-            log = Reader::open(folder, NAME)?;
+        if is_behind {
             continue;
         }
         signal::check()?;
         std::thread::sleep(PAUSE);
+    }
+}
+
+/// Reads what is added to a log.
+pub(super) struct Follower<'a> {
+    folder: BorrowedFd<'a>,
+    log: Option<Reader>,
+}
+
+impl Follower<'_> {
+    /// From now on.
+    pub fn from_now(container: &Container) -> Result<Follower<'_>> {
+        let folder = container.folder.dir();
+        let mut log = Reader::open(folder, NAME)?;
+        if let Some(log) = &mut log {
+            log.file.seek(SeekFrom::End(0)).context(|| "read the container's log")?;
+        }
+        Ok(Follower { folder, log })
+    }
+
+    /// Hands on what there is, for as long as `each` wants it. Whether there is more already, since the
+    /// writer has begun another file.
+    pub fn take(&mut self, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Result<bool> {
+        match &mut self.log {
+            Some(log) => while log.next(each)? {},
+            None => self.log = Reader::open(self.folder, NAME)?,
+        }
+        let is_turned = self.log.as_ref().is_some_and(|log| log.was_turned(self.folder));
+        if is_turned {
+            // Its last entries were read just now, or are read when it is found turned again.
+            self.log = Reader::open(self.folder, NAME)?;
+        }
+        Ok(is_turned)
     }
 }
 

@@ -5,6 +5,8 @@
 //! lies in the store.
 
 #[cfg(feature = "containers")]
+pub mod attach;
+#[cfg(feature = "containers")]
 pub mod changes;
 #[cfg(feature = "containers")]
 pub mod commit;

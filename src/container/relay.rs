@@ -41,7 +41,6 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 /// The caller's own terminal, or what stands for it.
 pub struct Own {
     is_interactive: bool,
-    saved: Option<Termios>,
 }
 
 impl Own {
@@ -52,19 +51,13 @@ impl Own {
             return Err(Error::input("the input device is not a TTY")
                 .hint("leave out -t when the input is a file or a pipe"));
         }
-        Ok(Own { is_interactive, saved: None })
+        Ok(Own { is_interactive })
     }
 
     /// Hands everything to and fro until the process ends; its exit code.
-    pub fn relay(mut self, terminal: &OwnedFd, pid: Pid) -> Result<i32> {
+    pub fn relay(self, terminal: &OwnedFd, pid: Pid) -> Result<i32> {
         let (input, output) = (std::io::stdin(), std::io::stdout());
-        if self.is_interactive {
-            let saved = tcgetattr(&input).context(|| "read the terminal's settings")?;
-            let mut raw = saved.clone();
-            raw.make_raw();
-            self.saved = Some(saved);
-            tcsetattr(&input, OptionalActions::Drain, &raw).context(|| "set the terminal")?;
-        }
+        let _raw = Raw::begin(self.is_interactive)?;
         resize(terminal.as_fd());
         let mut buffer = vec![0u8; 16 << 10];
         let (mut reads_input, mut is_open) = (self.is_interactive, true);
@@ -96,9 +89,27 @@ impl Own {
     }
 }
 
-impl Drop for Own {
+/// The caller's terminal hands on each key as it is; as it was before when this is dropped.
+pub struct Raw(Option<Termios>);
+
+impl Raw {
+    /// Begins with that, if the caller's input is a terminal and it is wanted.
+    pub fn begin(is_wanted: bool) -> Result<Raw> {
+        let input = std::io::stdin();
+        if !is_wanted || !isatty(&input) {
+            return Ok(Raw(None));
+        }
+        let saved = tcgetattr(&input).context(|| "read the terminal's settings")?;
+        let mut raw = saved.clone();
+        raw.make_raw();
+        tcsetattr(&input, OptionalActions::Drain, &raw).context(|| "set the terminal")?;
+        Ok(Raw(Some(saved)))
+    }
+}
+
+impl Drop for Raw {
     fn drop(&mut self) {
-        if let Some(saved) = &self.saved {
+        if let Some(saved) = &self.0 {
             // A terminal that has gone needs nothing.
             let _ = tcsetattr(std::io::stdin(), OptionalActions::Drain, saved);
         }
@@ -138,7 +149,7 @@ fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<b
 }
 
 /// Gives the program's terminal the size of the caller's.
-fn resize(terminal: BorrowedFd<'_>) {
+pub fn resize(terminal: BorrowedFd<'_>) {
     // Without one there is no size; the program then has none either.
     if let Ok(size) = tcgetwinsize(std::io::stdout()) {
         let _ = tcsetwinsize(terminal, size);

@@ -26,6 +26,10 @@ pub struct State {
     pub was_short_of_memory: bool,
     /// How often it was started again.
     pub restarts: u32,
+    /// Which descriptor of whoever looks after it is its terminal, or where its standard input comes
+    /// from; 0 when nobody can type anything.
+    #[cfg(feature = "containers")]
+    pub input: i32,
     /// How it is by its health check.
     #[cfg(feature = "containers")]
     pub health: Health,
@@ -42,6 +46,10 @@ impl State {
         add("finished", time_text(self.finished));
         add("code", self.code.to_string());
         add("restarts", self.restarts.to_string());
+        #[cfg(feature = "containers")]
+        if self.input > 0 {
+            add("input", self.input.to_string());
+        }
         if self.was_short_of_memory {
             add("short-of-memory", "1".to_owned());
         }
@@ -74,6 +82,7 @@ impl State {
                 "finished" => state.finished = parse_time(&value),
                 "code" => state.code = value.parse().unwrap_or(0),
                 "restarts" => state.restarts = value.parse().unwrap_or(0),
+                "input" => state.input = value.parse().unwrap_or(0),
                 "short-of-memory" => state.was_short_of_memory = true,
                 "error" => state.error = value,
                 "health" => state.health.status = value,
@@ -111,6 +120,7 @@ mod tests {
             error: "a\nb".to_owned(),
             restarts: 3,
             was_short_of_memory: true,
+            input: 9,
             health: Health {
                 status: "unhealthy".to_owned(),
                 failing: 4,

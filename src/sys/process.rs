@@ -142,11 +142,22 @@ pub fn hide_from_proc() {
 /// When a process began, in ticks after boot (proc(5), the 22nd field of stat); `None` when there is
 /// no such process.
 pub fn began(pid: Pid) -> Option<u64> {
+    stat(pid, 19)
+}
+
+/// Who has started a process; `None` when there is no such process.
+#[cfg(feature = "containers")]
+pub fn parent(pid: Pid) -> Option<Pid> {
+    Pid::from_raw(stat(pid, 1)?.try_into().ok()?)
+}
+
+/// A field of a process's line of numbers, from the third of all on (proc(5), stat).
+fn stat(pid: Pid, field: usize) -> Option<u64> {
     let text = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     let text = String::from_utf8_lossy(&text);
     // The second field is the program's name and may have anything in it, also `)`.
     let (_, rest) = text.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    rest.split_ascii_whitespace().nth(field)?.parse().ok()
 }
 
 /// How a process ended: its exit code, or 128 and the signal's number.
