@@ -56,9 +56,10 @@ fn it_names_what_is_lacking_what_that_costs_and_what_to_add() {
     let known = ["mount -t cgroup2 cgroup2 /sys/fs/cgroup", "CONFIG_MEMCG"];
     assert!(known.contains(&remedy) || remedy.starts_with("cgroup_enable=memory"), "{remedy}");
     assert_eq!(ask(&lath, unmounted, "--strict").1, 1);
-    let table = "printf '#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t1\t0\n' >/tmp/table && \
-                 mount --bind /tmp/table /proc/cgroups";
-    let (found, _) = ask(&lath, &format!("{unmounted}; mount -t tmpfs t /tmp && {table}"), "");
+    let text = "#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t0\t1\t0\n";
+    let table = lath.write("table", text);
+    let table = format!("{unmounted}; mount --bind {} /proc/cgroups", table.display());
+    let (found, _) = ask(&lath, &table, "");
     assert!(says(&found, "limits of memory", "Remedy").starts_with("cgroup_enable=memory"));
     assert_eq!(says(&found, "limits of processes", "Remedy"), "CONFIG_CGROUP_PIDS");
 
