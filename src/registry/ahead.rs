@@ -17,7 +17,7 @@ use crate::sys::signal;
 /// How many blobs come at once, as docker has it.
 pub const AT_ONCE: usize = 3;
 /// How many buffers a blob may be ahead.
-const MOST: usize = 16;
+const MOST: usize = 6;
 /// A connection that is not read from for so long is given back.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is asked whether the user wants an end.
