@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::Timespec;
 use rustix::fs::inotify;
 use rustix::io::Errno;
 use rustix::process::{ForeignRawFd, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -15,7 +15,7 @@ use super::relay::{Raw, resize};
 use super::{Container, State, keeper};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::fs::write_all;
-use crate::sys::process::{began, parent};
+use crate::sys::process::parent;
 use crate::sys::signal;
 
 /// How somebody comes.
@@ -106,7 +106,7 @@ fn input_of(container: &Container, state: &State, number: i32) -> Result<OwnedFd
         pidfd_open(keeper, PidfdFlags::empty()).context(|| "open the container's keeper")?;
     let input = pidfd_getfd(&keeper, number as ForeignRawFd, PidfdGetfdFlags::empty())
         .context(|| "get the container's input from its keeper");
-    if began(program) != Some(state.began) || !container.is_kept()? {
+    if !container.is_program(program, state)? {
         return Err(container.is_not_running());
     }
     input
@@ -128,22 +128,14 @@ fn news_of(container: &Container) -> Option<OwnedFd> {
 fn watch(news: Option<&OwnedFd>, input: Option<std::io::Stdin>) -> Result<bool> {
     const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
     let input: Option<BorrowedFd<'_>> = input.as_ref().map(|input| input.as_fd());
-    let pipe = signal::pipe();
-    let mut watched: Vec<PollFd<'_>> = Vec::new();
-    watched.extend(input.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
-    watched.extend(pipe.map(|file| PollFd::from_borrowed_fd(file, PollFlags::IN)));
-    watched.extend(news.map(|file| PollFd::new(file, PollFlags::IN)));
-    match poll(&mut watched, Some(&MOMENT)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(other) => return Err(other).context(|| "poll"),
-    }
+    let files: Vec<_> = input.into_iter().chain(news.map(|news| news.as_fd())).collect();
+    let ready = keeper::watch(&files, Some(&MOMENT))?;
     if let Some(news) = news {
         // What they are does not matter: all is looked at.
         let mut events = [0u8; 4096];
         while rustix::io::read(news, &mut events[..]).is_ok_and(|count| count > 0) {}
     }
-    let first = watched.first().filter(|_| input.is_some());
-    Ok(first.is_some_and(|file| !file.revents().is_empty()))
+    Ok(input.is_some() && ready.first() == Some(&true))
 }
 
 /// Shows an entry where it belongs. Whoever has gone sees nothing; the program's end is what counts.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Container, Record, Restart, State, keeper};
 use crate::error::{Context, Error, Kind, Result};
@@ -155,8 +155,7 @@ impl Container {
     fn send(&self, state: &State, number: i32) -> Result<()> {
         let Some(pid) = keeper::process_of(state.pid) else { return Ok(()) };
         let opened = pidfd_open(pid, PidfdFlags::empty());
-        // It is that process, and was when it was opened.
-        if began(pid) != Some(state.began) || !self.folder.is_held()? {
+        if !self.is_program(pid, state)? {
             return Ok(());
         }
         match (opened, Signal::from_named_raw(number)) {
@@ -170,6 +169,12 @@ impl Container {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a process is its program, as this state has it. Asked after the process was opened: it was
+    /// that when it was opened, and whoever looks after it lives.
+    pub(super) fn is_program(&self, pid: Pid, state: &State) -> Result<bool> {
+        Ok(began(pid) == Some(state.began) && self.is_kept()?)
     }
 
     /// Asks its program to end and kills it when it does not, after `timeout` seconds or those that

@@ -9,7 +9,7 @@ use super::start::OwnStreams;
 use super::{Container, Side, keeper, powers};
 use crate::error::Result;
 use crate::sandbox::{self, Cgroup, Guest, Limits, Powers, Streams, World};
-use crate::sys::process::{self, began};
+use crate::sys::process;
 
 /// What to run there.
 #[derive(Clone, Debug, Default)]
@@ -72,8 +72,7 @@ pub(super) fn start(container: &Container, request: &Request, streams: Streams<'
         return Err(container.is_not_running());
     };
     let world = World::of(leader)?;
-    // What was opened is that process's: it lives, and so does whoever looks after it.
-    if began(leader) != Some(state.began) || !container.is_kept()? {
+    if !container.is_program(leader, &state)? {
         return Err(container.is_not_running());
     }
     let identity = world.identity(request.user.as_deref().unwrap_or(&record.user))?;

@@ -13,7 +13,6 @@ use crate::session::Session;
 use crate::snapshot::kept;
 use crate::sys::fs::{NewDir, make_dirs_in_root, open_in_root};
 use crate::sys::mount::{attach, fd_path, own_mounts};
-use crate::sys::process::began;
 
 /// The root of a container with what is mounted in it, open. One that does not run cannot be
 /// started until this process ends.
@@ -39,8 +38,7 @@ impl Container {
         let path = format!("/proc/{}/root", leader.as_raw_nonzero());
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty());
-        // What was opened is that process's: it lives, and so does whoever looks after it.
-        if began(leader) != Some(state.began) || !self.is_kept()? {
+        if !self.is_program(leader, &state)? {
             return Err(self.is_busy());
         }
         let root = root.context(|| "open the container's root")?;

@@ -3,7 +3,7 @@
 //! it is killed the program goes with it.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -221,7 +221,7 @@ impl Kept {
             container.says(state)?;
         }
         loop {
-            let files: Vec<&OwnedFd> = sources.iter().map(|(_, file)| file).collect();
+            let files: Vec<_> = sources.iter().map(|(_, file)| file.as_fd()).collect();
             // Nobody wakes up for nothing.
             let wait = if is_quiet { None } else { Some(QUIET) };
             let wait = end_by.map(|_| STEP).or(wait);
@@ -270,9 +270,9 @@ impl Kept {
 }
 
 /// Waits until one of these files can be read or a signal comes. Which can be read.
-fn watch(files: &[&OwnedFd], time: Option<&Timespec>) -> Result<Vec<bool>> {
+pub(super) fn watch(files: &[BorrowedFd<'_>], time: Option<&Timespec>) -> Result<Vec<bool>> {
     let mut watched: Vec<PollFd<'_>> =
-        files.iter().map(|file| PollFd::new(*file, PollFlags::IN)).collect();
+        files.iter().map(|file| PollFd::from_borrowed_fd(*file, PollFlags::IN)).collect();
     let pipe = signal::pipe();
     watched.extend(pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
     match poll(&mut watched, time) {

@@ -6,7 +6,7 @@ use rustix::process::Pid;
 use super::{Container, keeper};
 use crate::error::{Context, Result};
 use crate::sort::sort_by;
-use crate::sys::process::{began, kill};
+use crate::sys::process::kill;
 
 /// What is known of a process. Times are in ticks, of which `clock_ticks_per_second` make a second.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ impl Container {
         let leader = keeper::process_of(state.pid).filter(|_| is_running);
         let leader = leader.ok_or_else(|| self.is_not_running())?;
         let found = pids(leader)?.into_iter().filter_map(Process::of).collect();
-        match began(leader) == Some(state.began) && self.is_kept()? {
+        match self.is_program(leader, &state)? {
             true => Ok(found),
             false => Err(self.is_not_running()),
         }

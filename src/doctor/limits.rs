@@ -3,18 +3,18 @@
 use super::{Finding, State};
 use crate::sandbox::has_controller;
 
-/// Name, what is lost without it, and how a kernel gets it.
-const CONTROLLERS: [(&str, &str, &str); 3] = [
-    ("memory", "--memory is refused", "CONFIG_MEMCG"),
-    ("cpu", "--cpus is refused", "CONFIG_CFS_BANDWIDTH"),
-    ("pids", "--pids-limit is refused", "CONFIG_CGROUP_PIDS"),
+/// Controller, what it is for, what is lost without it, and how a kernel gets it.
+const CONTROLLERS: [(&str, &str, &str, &str); 3] = [
+    ("memory", "limits of memory", "--memory is refused", "CONFIG_MEMCG"),
+    ("cpu", "limits of processors", "--cpus is refused", "CONFIG_CFS_BANDWIDTH"),
+    ("pids", "limits of processes", "--pids-limit is refused", "CONFIG_CGROUP_PIDS"),
 ];
 
 /// A finding for each.
 pub fn look() -> impl Iterator<Item = Finding> {
     // Name, hierarchy, number of groups, whether it is turned on (cgroups(7)).
     let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
-    CONTROLLERS.into_iter().map(move |(controller, cost, option)| {
+    CONTROLLERS.into_iter().map(move |(controller, name, cost, option)| {
         let row = table.lines().find(|line| line.split_whitespace().next() == Some(controller));
         let remedy = match row {
             None => option.to_owned(),
@@ -27,12 +27,10 @@ pub fn look() -> impl Iterator<Item = Finding> {
             }
             Some(_) => "mount -t cgroup2 cgroup2 /sys/fs/cgroup".to_owned(),
         };
-        let (name, state) = match controller {
-            "memory" => ("limits of memory", has_controller("memory")),
-            "cpu" => ("limits of processors", has_controller("cpu")),
-            _ => ("limits of processes", has_controller("pids")),
+        let state = match has_controller(controller) {
+            true => State::There,
+            false => State::Limited,
         };
-        let state = if state { State::There } else { State::Limited };
         Finding { name, state, cost: cost.to_owned(), remedy }
     })
 }

@@ -1,7 +1,5 @@
 //! What this kernel and machine have, asked once.
 
-use std::path::Path;
-
 /// Facts that `info` shows and rooms decide by.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -28,32 +26,27 @@ impl Kernel {
     pub fn probe() -> Kernel {
         let names = rustix::system::uname();
         let memory = rustix::system::sysinfo();
-        // Each is a file that is there or not: a question without side effects.
-        let there = |path: &str| rustix::fs::stat(Path::new(path)).is_ok();
-        let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
         let text = |name: &std::ffi::CStr| name.to_string_lossy().into_owned();
         Kernel {
             release: text(names.release()),
             machine: text(names.machine()),
             hostname: text(names.nodename()),
             memory_bytes: memory_bytes(memory.totalram, memory.mem_unit),
-            has_overlay: filesystems.lines().any(|line| line.ends_with("\toverlay")),
-            has_cgroups: there("/sys/fs/cgroup/cgroup.controllers")
-                || there("/sys/fs/cgroup/memory"),
-            has_cgroup_namespace: there("/proc/self/ns/cgroup"),
-            has_seccomp: there("/proc/sys/kernel/seccomp"),
+            has_overlay: lists("/proc/filesystems", "overlay"),
+            has_cgroups: is_there("/sys/fs/cgroup/cgroup.controllers")
+                || is_there("/sys/fs/cgroup/memory"),
+            has_cgroup_namespace: is_there("/proc/self/ns/cgroup"),
+            has_seccomp: is_there("/proc/sys/kernel/seccomp"),
         }
     }
 }
 
-/// Whether a file of the kernel's is there.
-#[cfg(feature = "doctor")]
+/// Whether a file of the kernel's is there: a question without side effects.
 pub fn is_there(path: &str) -> bool {
     rustix::fs::stat(path).is_ok()
 }
 
 /// Whether a file of the kernel's has a line that ends with this word.
-#[cfg(feature = "doctor")]
 pub fn lists(path: &str, word: &str) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().any(|line| line.split_whitespace().last() == Some(word))
