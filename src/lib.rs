@@ -6,7 +6,7 @@
 //! ```text
 //!  5  cli                                             words -> one call -> text
 //!  4  build  container  catalog  doctor  session      what a user asks for
-//!  3  archive -> snapshot   sandbox                   views of layers, processes, image files
+//!  3  archive -> snapshot   sandbox   network         views of layers, processes, image files
 //!  2  plan -> instruction   layer   store   http      meaning, layer tars, the flat files, the net
 //!  1  dockerfile  image  pattern  event -> image      pure text and types
 //!  0  error  sys -> error  logging -> sys  map -> sort  base64      the ground
@@ -32,6 +32,8 @@ pub mod plan;
 pub mod store;
 
 pub mod archive;
+#[cfg(feature = "bridge")]
+pub mod network;
 #[cfg(feature = "net")]
 pub mod registry;
 pub mod sandbox;

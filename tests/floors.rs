@@ -33,6 +33,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("http", 2, &[]),
     ("snapshot", 3, &[]),
     ("sandbox", 3, &[]),
+    ("network", 3, &[]),
     ("archive", 3, &["snapshot"]),
     ("registry", 3, &["archive"]),
     ("session", 4, &[]),

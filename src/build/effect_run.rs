@@ -26,7 +26,7 @@ pub struct Surroundings<'a> {
     /// Host name: the container's id.
     pub hostname: &'a str,
     /// For steps that do not say.
-    pub network: Network,
+    pub network: Network<'a>,
     /// Name servers and hosts.
     pub files: &'a NetworkFiles,
     /// What it may use at most.

@@ -60,7 +60,7 @@ use crate::image::reference::Reference;
 use crate::instruction::Scope;
 use crate::map::Map;
 use crate::plan::{Plan, Stage};
-pub use crate::sandbox::{Bounds, Limits, Network};
+pub use crate::sandbox::{Bounds, HOST_GATEWAY, Limits, Network};
 use crate::session::Session;
 use bases::Bases;
 use check::Looked;
@@ -94,7 +94,7 @@ pub struct Request {
     /// `--memory` and such, for every step; they change nothing of its result.
     pub bounds: Bounds,
     /// `--network`, for every step that does not choose its own.
-    pub network: Network,
+    pub network: Network<'static>,
     /// `--label`, in order.
     pub labels: Vec<(String, String)>,
     /// `--pull`: ask the registries for bases that are here.

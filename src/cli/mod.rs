@@ -188,6 +188,10 @@ commands! {
     rm,
     #[cfg(feature = "containers")]
     volume,
+    #[cfg(feature = "bridge")]
+    network,
+    #[cfg(feature = "bridge")]
+    port,
     images,
     history,
     inspect,

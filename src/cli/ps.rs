@@ -107,7 +107,23 @@ struct Row<'a> {
     status: &'static str,
 }
 
+#[cfg(feature = "bridge")]
+use crate::container::network::mode as network;
+
+#[cfg(not(feature = "bridge"))]
+fn network(record: &crate::container::Record) -> &'static str {
+    if record.flags.no_network { "none" } else { "host" }
+}
+
 impl Row<'_> {
+    fn ports(&self) -> String {
+        #[cfg(feature = "bridge")]
+        if self.status == "running" {
+            return super::port::shown(&self.state);
+        }
+        String::new()
+    }
+
     fn of(container: &Container) -> Result<Row<'_>> {
         let (_, state) = container.state()?;
         Ok(Row { container, state, status: status(container)? })
@@ -161,8 +177,8 @@ impl Row<'_> {
                     .join(","),
             ),
             ("Names", record.name.clone()),
-            ("Networks", if record.flags.no_network { "none" } else { "host" }.to_owned()),
-            ("Ports", String::new()),
+            ("Networks", network(record).to_owned()),
+            ("Ports", self.ports()),
             ("RunningFor", format!("{} ago", since(record.created.0))),
             ("Size", "0B".to_owned()),
             ("State", self.status.to_owned()),

@@ -239,6 +239,8 @@ impl Container {
         self.record.name = name.to_owned();
         self.is_only(session, true)?;
         self.folder.write_config(&self.record.to_text())?;
+        #[cfg(feature = "bridge")]
+        super::network::tell_name(&self.record);
         self.folder.sync()
     }
 }

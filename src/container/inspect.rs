@@ -70,7 +70,11 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     policy.set("Name", text(name));
     policy.set("MaximumRetryCount", Some(Value::number(times.parse::<u32>().unwrap_or(0))));
     let mut host = Value::default();
-    host.set("NetworkMode", text(if record.flags.no_network { "none" } else { "host" }));
+    #[cfg(feature = "bridge")]
+    let mode = super::network::mode(record);
+    #[cfg(not(feature = "bridge"))]
+    let mode = if record.flags.no_network { "none" } else { "host" };
+    host.set("NetworkMode", text(mode));
     host.set("RestartPolicy", Some(policy));
     host.set("AutoRemove", flag(record.flags.remove));
     let number = |number: Option<u64>| Some(Value::number(number.unwrap_or(0)));
@@ -126,6 +130,59 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     out.set("HostConfig", Some(host));
     out.set("Mounts", Some(Value::Array(mounts.collect())));
     out.set("Config", Some(config));
+    #[cfg(feature = "bridge")]
+    out.set("NetworkSettings", Some(network_settings(session, container, is_running, &state)?));
+    Ok(out)
+}
+
+/// Its addresses and ports.
+#[cfg(feature = "bridge")]
+fn network_settings(
+    session: &Session,
+    container: &Container,
+    is_running: bool,
+    state: &super::State,
+) -> Result<Value> {
+    use super::network;
+    let text = |text: &str| Some(Value::string(text));
+    let mut ports = Value::default();
+    for port in state.ports.iter().filter(|_| is_running) {
+        let key = format!("{}/{}", port.inside, port.protocol.name());
+        let hosts = match port.address {
+            Some(address) => vec![address.to_string()],
+            None => vec!["0.0.0.0".to_owned(), "::".to_owned()],
+        };
+        let hosts = hosts.iter().map(|host| {
+            let mut value = Value::default();
+            value.set("HostIp", text(host));
+            value.set("HostPort", text(&port.host.to_string()));
+            value
+        });
+        let mut all: Vec<Value> =
+            ports.get(&key).and_then(Value::as_array).unwrap_or_default().to_vec();
+        all.extend(hosts);
+        ports.set(&key, Some(Value::Array(all)));
+    }
+    let mode = network::mode(&container.record);
+    let mut own = Value::default();
+    let mut ip = String::new();
+    if let Some(address) = network::address(container).filter(|_| is_running)
+        && let Some((_, bits, gateway)) = network::addresses(session, mode)?
+    {
+        ip = address.to_string();
+        let [a, b, c, d] = address.octets();
+        own.set("IPAddress", text(&ip));
+        own.set("IPPrefixLen", Some(Value::number(bits)));
+        own.set("Gateway", text(&gateway.to_string()));
+        own.set("MacAddress", text(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")));
+        own.set("Aliases", Some(Value::strings(&container.record.aliases)));
+    }
+    let mut networks = Value::default();
+    networks.set(mode, Some(own));
+    let mut out = Value::default();
+    out.set("IPAddress", text(&ip));
+    out.set("Ports", Some(ports));
+    out.set("Networks", Some(networks));
     Ok(out)
 }
 

@@ -27,6 +27,8 @@ pub mod inspect;
 mod keeper;
 #[cfg(feature = "containers")]
 pub mod log;
+#[cfg(feature = "bridge")]
+pub mod network;
 #[cfg(feature = "containers")]
 pub mod processes;
 mod record;
@@ -52,7 +54,11 @@ use crate::error::{Error, Result};
 pub use crate::image::config::Healthcheck;
 use crate::image::config::{ContainerConfig, DEFAULT_PATH};
 use crate::image::digest::{ChainId, Digest};
+#[cfg(feature = "bridge")]
+pub use crate::instruction::Ports;
 pub use crate::instruction::{csv_fields, parse_size, signal_number};
+#[cfg(feature = "bridge")]
+pub use crate::network::{Port, Protocol};
 use crate::sandbox::Powers;
 pub use crate::sandbox::{Bounds, Limits, Tmpfs};
 use crate::session::Session;
@@ -81,6 +87,24 @@ pub struct Request {
     pub volumes: Vec<Volume>,
     /// `--group-add`.
     pub groups: Vec<String>,
+    /// `--network`, where that is not the host's or none.
+    #[cfg(feature = "bridge")]
+    pub network: Option<String>,
+    /// `--ip`.
+    #[cfg(feature = "bridge")]
+    pub address: Option<std::net::Ipv4Addr>,
+    /// `--network-alias`.
+    #[cfg(feature = "bridge")]
+    pub aliases: Vec<String>,
+    /// `-p`.
+    #[cfg(feature = "bridge")]
+    pub ports: Vec<Port>,
+    /// `-P`: all that the image exposes too.
+    #[cfg(feature = "bridge")]
+    pub all_ports: bool,
+    /// `--expose`: what counts as exposed besides, `PORT/PROTOCOL`.
+    #[cfg(feature = "bridge")]
+    pub exposed: Vec<String>,
     /// `--dns`.
     pub dns: Vec<String>,
     /// `--dns-search`.
@@ -165,6 +189,14 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
         cap_drop: request.cap_drop.clone(),
         sysctls: request.sysctls.clone(),
         flags: request.flags,
+        #[cfg(feature = "bridge")]
+        network: request.network.clone(),
+        #[cfg(feature = "bridge")]
+        address: request.address,
+        #[cfg(feature = "bridge")]
+        aliases: request.aliases.clone(),
+        #[cfg(feature = "bridge")]
+        ports: ports(request, &config.exposed_ports),
         bounds: request.bounds,
         restart: request.restart,
         stop_signal: stop_signal(request, config),
@@ -177,7 +209,9 @@ fn make(session: &Session, request: &Request) -> Result<Container> {
     // What is wrong with these is said now, and not at each start.
     limits(&record)?;
     powers(&record)?;
-    if !record.flags.no_network
+    #[cfg(feature = "bridge")]
+    let record = named_network(session, record)?;
+    if !record.has_own_network()
         && let Some((name, _)) = record.sysctls.iter().find(|(name, _)| name.starts_with("net."))
     {
         return Err(Error::usage(format!("sysctl {name:?} is not allowed in the host's network"))
@@ -324,6 +358,41 @@ fn volumes(request: &Request, config: &ContainerConfig) -> Result<Vec<Volume>> {
         }
     }
     Ok(volumes)
+}
+
+/// `-p`, and with `-P` what the image exposes, each at a port that is free.
+#[cfg(feature = "bridge")]
+fn ports(request: &Request, exposed: &[String]) -> Vec<Port> {
+    let mut ports = request.ports.clone();
+    let exposed = exposed.iter().chain(&request.exposed);
+    for (inside, protocol) in exposed.filter_map(|text| text.split_once('/')) {
+        let protocol = match protocol {
+            "tcp" => Protocol::Tcp,
+            "udp" => Protocol::Udp,
+            _ => continue,
+        };
+        let Ok(inside) = inside.parse() else { continue };
+        let is_known = |port: &Port| (port.inside, port.protocol) == (inside, protocol);
+        if request.all_ports && !ports.iter().any(is_known) {
+            ports.push(Port { address: None, host: 0, inside, protocol });
+        }
+    }
+    ports
+}
+
+/// With the network as it is called, and a container whose network is used by its id.
+#[cfg(feature = "bridge")]
+fn named_network(session: &Session, mut record: Record) -> Result<Record> {
+    if let Some(name) = &record.network {
+        record.network = Some(match name.strip_prefix(network::CONTAINER) {
+            Some(other) => {
+                let id = control::find(session, other)?.record.id;
+                format!("{}{id}", network::CONTAINER)
+            }
+            None => network::find(session, name)?.name,
+        });
+    }
+    Ok(record)
 }
 
 /// What it may use.

@@ -11,6 +11,8 @@ use crate::image::digest::Digest;
 use crate::image::digest::ImageId;
 #[cfg(feature = "containers")]
 use crate::image::json::Value;
+#[cfg(feature = "bridge")]
+use crate::network::Port;
 
 /// All that is needed to start it, again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,18 @@ pub struct Record {
     pub sysctls: Vec<(String, String)>,
     /// What holds or does not.
     pub flags: Flags,
+    /// Its network, where that is not the host's or none: a name, or `container:` and an id.
+    #[cfg(feature = "bridge")]
+    pub network: Option<String>,
+    /// `--ip`: the address that it shall have there.
+    #[cfg(feature = "bridge")]
+    pub address: Option<std::net::Ipv4Addr>,
+    /// `--network-alias`.
+    #[cfg(feature = "bridge")]
+    pub aliases: Vec<String>,
+    /// `-p`.
+    #[cfg(feature = "bridge")]
+    pub ports: Vec<Port>,
     /// `--memory` and such.
     pub bounds: Bounds,
     /// `--restart`.
@@ -117,6 +131,15 @@ impl Flags {
 }
 
 impl Record {
+    /// Whether it has a network for itself.
+    pub fn has_own_network(&self) -> bool {
+        #[cfg(feature = "bridge")]
+        if self.network.is_some() {
+            return true;
+        }
+        self.flags.no_network
+    }
+
     /// As it is written.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
@@ -152,6 +175,17 @@ impl Record {
         #[cfg(feature = "containers")]
         if let Some(check) = &self.health {
             add("health", &check.to_json().to_text());
+        }
+        #[cfg(feature = "bridge")]
+        {
+            if let Some(network) = &self.network {
+                add("network", network);
+            }
+            if let Some(address) = self.address {
+                add("ip", &address.to_string());
+            }
+            self.aliases.iter().for_each(|alias| add("alias", alias));
+            self.ports.iter().for_each(|port| add("port", &port.to_string()));
         }
         for (host, address) in &self.hosts {
             add("host", &format!("{host}:{address}"));
@@ -232,6 +266,14 @@ impl Record {
                         value.split_once('=').ok_or_else(|| bad(name, &value))?;
                     record.sysctls.push((parameter.to_owned(), set.to_owned()));
                 }
+                #[cfg(feature = "bridge")]
+                "network" => record.network = Some(value),
+                #[cfg(feature = "bridge")]
+                "ip" => record.address = value.parse().ok(),
+                #[cfg(feature = "bridge")]
+                "alias" => record.aliases.push(value),
+                #[cfg(feature = "bridge")]
+                "port" => record.ports.push(Port::parse(&value).ok_or_else(|| bad(name, &value))?),
                 "flag" => {
                     for (known, flag) in record.flags.all() {
                         *flag |= known == value;
@@ -274,6 +316,14 @@ impl Record {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             flags: Flags::default(),
+            #[cfg(feature = "bridge")]
+            network: None,
+            #[cfg(feature = "bridge")]
+            address: None,
+            #[cfg(feature = "bridge")]
+            aliases: Vec::new(),
+            #[cfg(feature = "bridge")]
+            ports: Vec::new(),
             bounds: Bounds::default(),
             restart: Restart::No,
             stop_signal: libc::SIGTERM,
@@ -380,6 +430,14 @@ mod tests {
             cap_add: words(&["SYS_TIME"]),
             cap_drop: words(&["ALL"]),
             flags: Flags { tty: true, remove: true, any_call: true, ..Flags::default() },
+            #[cfg(feature = "bridge")]
+            network: Some("lan".to_owned()),
+            #[cfg(feature = "bridge")]
+            address: "10.1.2.3".parse().ok(),
+            #[cfg(feature = "bridge")]
+            aliases: words(&["www"]),
+            #[cfg(feature = "bridge")]
+            ports: Port::parse("::1 80 8080 udp").into_iter().collect(),
             bounds: Bounds { memory: Some(5), pids: Some(7), ..Bounds::default() },
             restart: Restart::OnFailure(Some(3)),
             stop_signal: 2,

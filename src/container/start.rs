@@ -4,13 +4,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::FileType;
 
+#[cfg(feature = "bridge")]
+use super::network::Line;
 use super::{Container, Request, State, Volume, limits, make, powers};
 #[cfg(feature = "containers")]
 use crate::error::Context;
 use crate::error::{Error, Kind, Result};
-use crate::sandbox::{
-    self, Cgroup, Dns, Guest, Identity, Network, NetworkFiles, Running, Spec, Streams,
-};
+use crate::sandbox::{self, Cgroup, Dns, Guest, Identity, Running, Spec, Streams};
+#[cfg(not(feature = "bridge"))]
+use crate::sandbox::{Network, NetworkFiles};
 use crate::session::Session;
 use crate::snapshot::kept;
 use crate::sys::fs::now;
@@ -78,6 +80,9 @@ pub fn detach(session: &Session, container: &Container) -> Result<Side> {
 pub(super) struct Launched {
     pub running: Running,
     cgroup: Option<Cgroup>,
+    /// What its network hangs on.
+    #[cfg(feature = "bridge")]
+    line: Line,
 }
 
 impl Container {
@@ -105,11 +110,16 @@ impl Container {
     ) -> Result<(Launched, State)> {
         let mut state = State { started: now(), restarts: before.restarts, ..State::default() };
         match self.start(session, streams) {
-            Ok((running, cgroup)) => {
-                state.pid = running.pid.as_raw_nonzero().get();
-                state.began = began(running.pid).unwrap_or(0);
+            Ok(launched) => {
+                let pid = launched.running.pid;
+                state.pid = pid.as_raw_nonzero().get();
+                state.began = began(pid).unwrap_or(0);
+                #[cfg(feature = "bridge")]
+                if let Some(plug) = launched.line.plug() {
+                    state.ports.clone_from(&plug.ports);
+                }
                 self.says(&state)?;
-                Ok((Launched { running, cgroup }, state))
+                Ok((launched, state))
             }
             Err(error) => {
                 state.error = error.text().to_owned();
@@ -137,7 +147,7 @@ impl Container {
         self.says(state)
     }
 
-    fn start(&self, session: &Session, streams: Streams<'_>) -> Result<(Running, Option<Cgroup>)> {
+    fn start(&self, session: &Session, streams: Streams<'_>) -> Result<Launched> {
         let (record, store) = (&self.record, &session.store);
         let chain = self.chain(session)?;
         let under = store.mountpoints(sandbox::DIRS, sandbox::FILES)?;
@@ -153,8 +163,6 @@ impl Container {
         for group in &record.groups {
             identity.join(tree.as_fd(), group)?;
         }
-        let dns =
-            Dns { servers: &record.dns, search: &record.dns_search, options: &record.dns_options };
         let cgroup = Cgroup::make(&record.id, &record.bounds)?;
         let bind = |volume: &Volume| volume.bind(store, record, tree.as_fd());
         let mut binds = record.volumes.iter().map(bind).collect::<Result<Vec<_>>>()?;
@@ -163,6 +171,14 @@ impl Container {
             binds.push(super::init::bind()?);
             argv.insert(0, super::init::PATH.to_owned());
         }
+        #[cfg(feature = "bridge")]
+        let line = self.line(session)?;
+        #[cfg(feature = "bridge")]
+        let (network, files) = (line.network(), self.network_files(&line));
+        #[cfg(not(feature = "bridge"))]
+        let network = if record.flags.no_network { Network::None } else { Network::Host };
+        #[cfg(not(feature = "bridge"))]
+        let files = NetworkFiles::of_host(&record.hosts, self.dns());
         let running = sandbox::start(&Spec {
             tree: tree.as_fd(),
             staging: &store.path().join("tmp"),
@@ -178,8 +194,8 @@ impl Container {
                 is_expendable: false,
             },
             hostname: &record.hostname,
-            network: if record.flags.no_network { Network::None } else { Network::Host },
-            files: &NetworkFiles::of_host(&record.hosts, dns),
+            network,
+            files: &files,
             binds: &binds,
             scripts: &[],
             sysctls: &record.sysctls,
@@ -189,7 +205,18 @@ impl Container {
             Ok(Some(image)) => image.platform.explain(error),
             _ => error,
         })?;
-        Ok((running, cgroup))
+        Ok(Launched {
+            running,
+            cgroup,
+            #[cfg(feature = "bridge")]
+            line,
+        })
+    }
+
+    /// What the user says of names.
+    pub(super) fn dns(&self) -> Dns<'_> {
+        let record = &self.record;
+        Dns { servers: &record.dns, search: &record.dns_search, options: &record.dns_options }
     }
 }
 

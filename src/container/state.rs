@@ -33,6 +33,9 @@ pub struct State {
     /// How it is by its health check.
     #[cfg(feature = "containers")]
     pub health: Health,
+    /// Its published ports, with those that were chosen at its start.
+    #[cfg(feature = "bridge")]
+    pub ports: Vec<crate::network::Port>,
 }
 
 impl State {
@@ -53,6 +56,8 @@ impl State {
         if self.was_short_of_memory {
             add("short-of-memory", "1".to_owned());
         }
+        #[cfg(feature = "bridge")]
+        self.ports.iter().for_each(|port| add("port", port.to_string()));
         if !self.error.is_empty() {
             add("error", self.error.clone());
         }
@@ -86,6 +91,8 @@ impl State {
                 "short-of-memory" => state.was_short_of_memory = true,
                 "error" => state.error = value,
                 "health" => state.health.status = value,
+                #[cfg(feature = "bridge")]
+                "port" => state.ports.extend(crate::network::Port::parse(&value)),
                 "failing" => state.health.failing = value.parse().unwrap_or(0),
                 _ => {
                     let Some(name) = name.strip_prefix("check-") else { continue };
@@ -121,6 +128,8 @@ mod tests {
             restarts: 3,
             was_short_of_memory: true,
             input: 9,
+            #[cfg(feature = "bridge")]
+            ports: crate::network::Port::parse("80 8080 tcp").into_iter().collect(),
             health: Health {
                 status: "unhealthy".to_owned(),
                 failing: 4,

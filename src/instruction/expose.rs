@@ -29,7 +29,7 @@ impl Meaning for Expose {
         let mut ports = Vec::new();
         for written in &self.ports {
             for spec in scope.words(written)? {
-                let (first, last, protocol) = parse_spec(&spec)?;
+                let Ports { first, last, protocol, .. } = Ports::parse(&spec)?;
                 ports.extend((first..=last).map(|port| format!("{port}/{protocol}")));
             }
         }
@@ -39,8 +39,29 @@ impl Meaning for Expose {
     }
 }
 
-/// First port, last port and protocol of `[[IP:]HOST:]PORT[-PORT][/PROTOCOL]`.
-fn parse_spec(spec: &str) -> Result<(u16, u16, String)> {
+/// `[[IP:]HOST:]PORT[-PORT][/PROTOCOL]`, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The address of the host's; none for all.
+    pub address: Option<std::net::IpAddr>,
+    /// The first and the last port of the host's.
+    pub host: Option<(u16, u16)>,
+    /// The first port of the container's.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+}
+
+impl Ports {
+    /// Takes it apart.
+    pub fn parse(spec: &str) -> Result<Ports> {
+        parse_spec(spec)
+    }
+}
+
+fn parse_spec(spec: &str) -> Result<Ports> {
     let bad = |what: String| {
         Err(Error::input(what)
             .hint("write a port as 80, 8000-8010, 53/udp; the protocol is tcp, udp or sctp"))
@@ -63,16 +84,19 @@ fn parse_spec(spec: &str) -> Result<(u16, u16, String)> {
     let Some((first, last)) = range(container) else {
         return bad(format!("invalid containerPort: {container}"));
     };
+    let (mut at, mut on) = (None, None);
     if let Some(host) = host {
         let (address, host_port) = match host.rsplit_once(':') {
             Some((address, port)) => (address, port),
             None => ("", host),
         };
         let address = address.trim_start_matches('[').trim_end_matches(']');
-        if !address.is_empty() && address.parse::<std::net::IpAddr>().is_err() {
+        at = address.parse().ok();
+        if !address.is_empty() && at.is_none() {
             return bad(format!("invalid IP address: {address}"));
         }
-        match range(host_port) {
+        on = range(host_port);
+        match on {
             None if host_port.is_empty() => {}
             None => return bad(format!("invalid hostPort: {host_port}")),
             // One port may be mapped to any of several on the host.
@@ -84,7 +108,7 @@ fn parse_spec(spec: &str) -> Result<(u16, u16, String)> {
             Some(_) => {}
         }
     }
-    Ok((first, last, protocol))
+    Ok(Ports { address: at, host: on, first, last, protocol })
 }
 
 fn range(text: &str) -> Option<(u16, u16)> {

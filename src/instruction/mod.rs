@@ -34,7 +34,7 @@ pub use cmd::Cmd;
 pub use copy::{Copy, is_git};
 pub use entrypoint::Entrypoint;
 pub use env::Env;
-pub use expose::Expose;
+pub use expose::{Expose, Ports};
 pub use from::From;
 pub use healthcheck::{Healthcheck, duration};
 pub use label::Label;

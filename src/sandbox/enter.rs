@@ -90,6 +90,9 @@ pub fn enter(spec: &Spec<'_>, program: &Program) -> Error {
 fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     let guest = &spec.guest;
     cgroup::enter(&program.doors)?;
+    if let Network::Other(namespace) = spec.network {
+        network::enter(namespace)?;
+    }
     if guest.is_expendable {
         proc::offer_to_oom_killer();
     }
@@ -125,7 +128,7 @@ fn set_up(spec: &Spec<'_>, program: &Program) -> Result<()> {
     root::change(spec.tree)?;
 
     rustix::system::sethostname(spec.hostname.as_bytes()).context(|| "set the host name")?;
-    if spec.network == Network::None {
+    if matches!(spec.network, Network::None) {
         network::raise_loopback()?;
     }
     enter_cwd(guest)?;
@@ -204,7 +207,7 @@ fn bind_files(spec: &Spec<'_>, dev: BorrowedFd<'_>) -> Result<()> {
     let hostname = format!("{}\n", spec.hostname);
     let mut hosts = spec.files.hosts.clone();
     // The host name resolves, as programs expect that ask for their own.
-    hosts.extend_from_slice(format!("127.0.0.1\t{}\n", spec.hostname).as_bytes());
+    hosts.extend_from_slice(format!("{}\t{}\n", spec.files.own, spec.hostname).as_bytes());
     let files: [(&str, &[u8]); 3] = [
         ("etc/resolv.conf", &spec.files.resolv_conf),
         ("etc/hosts", &hosts),

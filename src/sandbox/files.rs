@@ -1,13 +1,19 @@
 //! What a process sees as /etc/resolv.conf, /etc/hosts and /etc/hostname.
 
 /// Contents that are bound over the image's own files and never get into a layer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NetworkFiles {
     /// /etc/resolv.conf
     pub resolv_conf: Vec<u8>,
     /// /etc/hosts
     pub hosts: Vec<u8>,
+    /// The address that its own name has.
+    pub own: String,
 }
+
+/// In the place of an address: that of the host, as the process sees it.
+pub const HOST_GATEWAY: &str = "host-gateway";
+const LOOPBACK: &str = "127.0.0.1";
 
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n\
     fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
@@ -56,16 +62,39 @@ impl NetworkFiles {
     /// Of a process in the host's network: the host's name servers, the usual hosts and `more`,
     /// names and addresses. A host without a resolv.conf gives an empty one.
     pub fn of_host(more: &[(String, String)], dns: Dns<'_>) -> NetworkFiles {
-        // Small on every machine; what cannot be read is as good as empty.
-        let mut resolv_conf = std::fs::read("/etc/resolv.conf").unwrap_or_default();
-        resolv_conf.truncate(64 << 10);
-        let resolv_conf = dns.resolv_conf(resolv_conf);
+        NetworkFiles::new(more, dns, LOOPBACK, LOOPBACK)
+    }
+
+    /// Of a process with the address `own`, that sees the host at `gateway`.
+    pub fn new(more: &[(String, String)], dns: Dns<'_>, own: &str, gateway: &str) -> NetworkFiles {
+        let resolv_conf = dns.resolv_conf(host_resolv_conf());
         let mut hosts = HOSTS.to_owned();
         for (name, address) in more {
+            let address = if address == HOST_GATEWAY { gateway } else { address };
             hosts.push_str(&format!("{address}\t{name}\n"));
         }
-        NetworkFiles { resolv_conf, hosts: hosts.into_bytes() }
+        NetworkFiles { resolv_conf, hosts: hosts.into_bytes(), own: own.to_owned() }
     }
+}
+
+fn host_resolv_conf() -> Vec<u8> {
+    // Small on every machine; what cannot be read is as good as empty.
+    let mut text = std::fs::read("/etc/resolv.conf").unwrap_or_default();
+    text.truncate(64 << 10);
+    text
+}
+
+/// The host's name servers.
+#[cfg(feature = "bridge")]
+pub fn name_servers() -> Vec<std::net::IpAddr> {
+    let text = host_resolv_conf();
+    let text = String::from_utf8_lossy(&text);
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        words.next().filter(|word| *word == "nameserver")?;
+        words.next()?.parse().ok()
+    });
+    servers.collect()
 }
 
 #[cfg(all(test, feature = "containers"))]

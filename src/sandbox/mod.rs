@@ -27,7 +27,9 @@ use rustix::process::Pid;
 #[cfg(feature = "doctor")]
 pub use cgroup::has_controller;
 pub use cgroup::{Bounds, Cgroup};
-pub use files::{Dns, NetworkFiles};
+#[cfg(feature = "bridge")]
+pub use files::name_servers;
+pub use files::{Dns, HOST_GATEWAY, NetworkFiles};
 pub use identity::{Identity, group_id, parse_id};
 #[cfg(feature = "containers")]
 pub use join::World;
@@ -44,12 +46,14 @@ use crate::sys::process::{Namespaces, spawn};
 use mountpoint::Mountpoints;
 
 /// Which network a process sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
+#[derive(Clone, Copy, Debug)]
+pub enum Network<'a> {
     /// The host's.
     Host,
     /// Only a loopback interface of its own.
     None,
+    /// That of a network namespace that is there.
+    Other(BorrowedFd<'a>),
 }
 
 /// Something that appears inside besides the usual.
@@ -128,7 +132,7 @@ pub struct Spec<'a> {
     /// Host name.
     pub hostname: &'a str,
     /// Network.
-    pub network: Network,
+    pub network: Network<'a>,
     /// What it sees as /etc/resolv.conf and /etc/hosts.
     pub files: &'a NetworkFiles,
     /// Mounts besides the usual ones.
@@ -164,7 +168,7 @@ pub fn start(spec: &Spec<'_>) -> Result<Running> {
             return Err(error);
         }
     };
-    let namespaces = Namespaces::New { network: spec.network == Network::None };
+    let namespaces = Namespaces::New { network: matches!(spec.network, Network::None) };
     let program = match enter::Program::new(&spec.guest) {
         Ok(program) => program,
         Err(error) => {

@@ -19,6 +19,8 @@ mod lists;
 mod lock;
 mod manifests;
 mod mounts;
+#[cfg(feature = "bridge")]
+pub mod networks;
 mod partial;
 mod prune;
 mod publish;

@@ -70,7 +70,9 @@ impl Store {
         each_entry(self.fd(), &mut |name| {
             let row = match name.to_str() {
                 Some("layers") => return Ok(()),
-                Some("images" | "chains" | "refs" | "manifests" | "lists") => &mut sizes.images,
+                Some("images" | "chains" | "refs" | "manifests" | "lists" | "networks") => {
+                    &mut sizes.images
+                }
                 Some("containers") => &mut sizes.containers,
                 Some("volumes") => &mut sizes.volumes,
                 Some("tmp") => &mut sizes.unfinished,

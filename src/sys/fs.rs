@@ -16,6 +16,12 @@ use crate::sys::flow::{Inflow, Outflow};
 /// The kind of /proc (statfs(2)).
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
+/// Whether a file is one of the kernel's in /proc, and none that only stands there.
+#[cfg(feature = "bridge")]
+pub fn is_proc(file: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type as u64 == PROC_SUPER_MAGIC)
+}
+
 /// The size of every copy buffer.
 pub const BUFFER: usize = 128 << 10;
 

@@ -1,6 +1,8 @@
-//! The loopback interface of a new network namespace (man 7 netdevice).
+//! Network namespaces, and the loopback interface of a new one (man 7 network_namespaces, man 7 netdevice).
 
-use std::os::fd::AsRawFd;
+#[cfg(feature = "bridge")]
+use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -30,4 +32,34 @@ pub fn raise_loopback() -> Result<()> {
     } else {
         Err(Error::from(std::io::Error::last_os_error()).during("set up the loopback interface"))
     }
+}
+
+/// Makes a network namespace, does `work` in it, and comes back. What keeps it is the file alone.
+#[cfg(feature = "bridge")]
+pub fn in_new_namespace(work: &mut dyn FnMut() -> Result<()>) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let own = || {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())
+            .context(|| "open /proc/thread-self/ns/net")
+    };
+    let home = own()?;
+    // SAFETY: of all that unshare(2) can divide only the network is, which concerns this thread's later
+    // sockets and no memory or descriptor.
+    let divided = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) };
+    divided.map_err(|errno| {
+        Error::from(errno)
+            .during("make a network namespace")
+            .hint("this needs root and CONFIG_NET_NS; --network host does without")
+    })?;
+    let made = own().and_then(|made| work().map(|()| made));
+    enter(std::os::fd::AsFd::as_fd(&home))?;
+    made
+}
+
+/// Goes into a network namespace (setns(2)).
+pub fn enter(namespace: BorrowedFd<'_>) -> Result<()> {
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
+        .context(|| "enter a network namespace")
 }

@@ -95,6 +95,46 @@ pub fn fork() -> Result<Option<Pid>> {
     }
 }
 
+/// Starts a process that is a copy of this one, does `work` and ends. It leaves the caller's session, and
+/// what it hears of signals is their default. The caller has no other threads.
+#[cfg(feature = "bridge")]
+pub fn helper(work: &mut dyn FnMut() -> Result<()>) -> Result<Pid> {
+    if let Some(pid) = fork()? {
+        return Ok(pid);
+    }
+    signal::reset_all();
+    let done = rustix::process::setsid().context(|| "setsid").and_then(|_| work());
+    let code = match done {
+        Ok(()) => 0,
+        Err(error) => {
+            log::warn!("{error}");
+            1
+        }
+    };
+    // SAFETY: _exit(2) takes a number. Nothing that the caller has begun may be ended here, so nothing
+    // is dropped or flushed.
+    unsafe { libc::_exit(code) }
+}
+
+/// Closes every descriptor but these, and points the three streams at nothing. For a process that uses
+/// nothing else any more.
+#[cfg(feature = "bridge")]
+pub fn close_all_but(kept: &[std::os::fd::RawFd]) {
+    const MANY: i32 = 4096;
+    // SAFETY: the caller uses no other descriptors from now on, so nobody misses one or closes a number
+    // that has become somebody else's.
+    unsafe {
+        let null = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for fd in 0..MANY {
+            match fd {
+                0..=2 if null >= 0 => drop(libc::dup2(null, fd)),
+                _ if kept.contains(&fd) => {}
+                _ => drop(libc::close(fd)),
+            }
+        }
+    }
+}
+
 /// Closes what this process has got from whoever started it, but the three streams: lath's own
 /// descriptors are all close-on-exec.
 #[cfg(feature = "containers")]

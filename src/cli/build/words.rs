@@ -108,6 +108,9 @@ pub fn host(word: &str) -> Result<(String, String)> {
     let is_name = !name.is_empty() && !name.contains(char::is_whitespace);
     match address.parse::<std::net::IpAddr>() {
         Ok(address) if is_name => Ok((name.to_owned(), address.to_string())),
+        _ if is_name && address == crate::build::HOST_GATEWAY => {
+            Ok((name.to_owned(), address.to_owned()))
+        }
         _ => Err(Error::usage(format!("invalid IP address in add-host: {address:?}"))
             .hint("write --add-host NAME:ADDRESS")),
     }
@@ -155,12 +158,12 @@ pub fn stages(no_cache: bool, words: &[String]) -> Result<Vec<String>> {
     Ok(names.filter(|name| !name.is_empty()).map(str::to_owned).collect())
 }
 
-pub fn network(mode: Option<&str>) -> Result<Network> {
+pub fn network(mode: Option<&str>) -> Result<Network<'static>> {
     match mode {
         None | Some("" | "default" | "host") => Ok(Network::Host),
         Some("none") => Ok(Network::None),
         Some(other) => {
-            Err(Error::unsupported(format!("the network {other:?} is not supported yet"))
+            Err(Error::unsupported(format!("the network {other:?} is not for steps"))
                 .hint("use --network host or --network none"))
         }
     }

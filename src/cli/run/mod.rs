@@ -4,6 +4,8 @@
 mod env_file;
 #[cfg(feature = "containers")]
 mod managed;
+#[cfg(feature = "bridge")]
+mod network;
 mod security;
 mod volume;
 mod wish;
@@ -24,6 +26,8 @@ use crate::session::Session;
 pub(super) use managed::checked_name;
 #[cfg(feature = "containers")]
 pub(super) use volume::checked_name as checked_volume;
+#[cfg(feature = "bridge")]
+pub(super) use volume::is_name;
 use wish::Wish;
 
 /// Run a program in a container
@@ -80,6 +84,10 @@ pub struct Args {
     /// a file with a variable a line
     #[argh(option, arg_name = "file")]
     env_file: Vec<String>,
+    /// a port that -P publishes too, beside those of the image
+    #[cfg(feature = "bridge")]
+    #[argh(option, arg_name = "port")]
+    expose: Vec<String>,
     /// one more group of the program, by name or number
     #[cfg(feature = "containers")]
     #[argh(option, arg_name = "group")]
@@ -118,6 +126,10 @@ pub struct Args {
     /// keep standard input open
     #[argh(switch, short = 'i')]
     interactive: bool,
+    /// the address in a network that was created
+    #[cfg(feature = "bridge")]
+    #[argh(option, arg_name = "address")]
+    ip: Option<String>,
     /// a label
     #[argh(option, short = 'l', arg_name = "name=value")]
     label: Vec<String>,
@@ -134,12 +146,20 @@ pub struct Args {
     #[cfg(feature = "containers")]
     #[argh(option, arg_name = "name")]
     name: Option<String>,
-    /// host (the default) or none
+    /// host (the default without -p), none, bridge, the name of a network, or container:NAME
     #[argh(option, arg_name = "mode")]
     network: Option<String>,
     /// the same as --network
     #[argh(option, arg_name = "mode")]
     net: Option<String>,
+    /// one more name for others in the network
+    #[cfg(feature = "bridge")]
+    #[argh(option, arg_name = "name")]
+    network_alias: Vec<String>,
+    /// the same as --network-alias
+    #[cfg(feature = "bridge")]
+    #[argh(option, arg_name = "name")]
+    net_alias: Vec<String>,
     /// without the image's health check
     #[cfg(feature = "containers")]
     #[argh(switch)]
@@ -153,6 +173,14 @@ pub struct Args {
     /// all capabilities and system calls, nothing of /proc and /sys masked
     #[argh(switch)]
     privileged: bool,
+    /// a port of the container's at one of the host's: [ADDRESS:][PORT:]PORT[/udp]
+    #[cfg(feature = "bridge")]
+    #[argh(option, short = 'p', arg_name = "port")]
+    publish: Vec<String>,
+    /// all ports that the image exposes, at ones that are free
+    #[cfg(feature = "bridge")]
+    #[argh(switch, short = 'P')]
+    publish_all: bool,
     /// when to ask the registry: missing (the default), always, never
     #[argh(option, arg_name = "when")]
     pull: Option<String>,
@@ -232,6 +260,8 @@ pub const SHAPE: Shape = Shape {
         Opt::value("entrypoint", None),
         Opt::values("env", Some('e')),
         Opt::values("env-file", None),
+        #[cfg(feature = "bridge")]
+        Opt::values("expose", None),
         #[cfg(feature = "containers")]
         Opt::values("group-add", None),
         #[cfg(feature = "containers")]
@@ -250,6 +280,8 @@ pub const SHAPE: Shape = Shape {
         #[cfg(feature = "containers")]
         Opt::switch("init", None),
         Opt::switch("interactive", Some('i')),
+        #[cfg(feature = "bridge")]
+        Opt::value("ip", None),
         Opt::values("label", Some('l')),
         Opt::value("memory", Some('m')),
         Opt::value("memory-swap", None),
@@ -258,11 +290,19 @@ pub const SHAPE: Shape = Shape {
         Opt::value("name", None),
         Opt::value("network", None),
         Opt::value("net", None),
+        #[cfg(feature = "bridge")]
+        Opt::values("network-alias", None),
+        #[cfg(feature = "bridge")]
+        Opt::values("net-alias", None),
         #[cfg(feature = "containers")]
         Opt::switch("no-healthcheck", None),
         Opt::value("pids-limit", None),
         Opt::value("platform", None),
         Opt::switch("privileged", None),
+        #[cfg(feature = "bridge")]
+        Opt::values("publish", Some('p')),
+        #[cfg(feature = "bridge")]
+        Opt::switch("publish-all", Some('P')),
         Opt::value("pull", None),
         Opt::switch("read-only", None),
         #[cfg(feature = "containers")]
@@ -297,25 +337,28 @@ const PLANNED: &[&str] = &[
     "cgroupns", "cpu-count", "cpu-percent", "cpu-rt-period",
     "cpu-rt-runtime", "cpu-shares", "c", "cpuset-cpus", "cpuset-mems", "detach-keys",
     "device-cgroup-rule", "device-read-bps", "device-read-iops", "device-write-bps",
-    "device-write-iops", "dns-opt", "domainname", "expose",
+    "device-write-iops", "dns-opt", "domainname",
     "gpus", 
     "io-maxbandwidth",
-    "io-maxiops", "ip", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
+    "io-maxiops", "ip6", "ipc", "isolation", "kernel-memory", "label-file", "link",
     "link-local-ip", "log-driver", "log-opt", "mac-address", "memory-reservation",
-    "memory-swappiness", "net-alias", "network-alias", 
-    "oom-kill-disable", "oom-score-adj", "pid", "publish", "p", "publish-all", "P",
+    "memory-swappiness", "oom-kill-disable", "oom-score-adj", "pid",
     "quiet", "q", "runtime", "sig-proxy", "storage-opt", "use-api-socket",
     "userns", "uts", "volume-driver", "volumes-from",
 ];
 
-#[cfg(feature = "containers")]
+#[cfg(feature = "bridge")]
 const LACKING: (&str, &[&str]) = Shape::PLAIN.lacking;
+#[cfg(all(feature = "containers", not(feature = "bridge")))]
+const LACKING: (&str, &[&str]) =
+    ("bridge", &["expose", "ip", "net-alias", "network-alias", "p", "publish", "P", "publish-all"]);
 #[cfg(not(feature = "containers"))]
 #[rustfmt::skip]
 const LACKING: (&str, &[&str]) = ("containers", &[
     "cpu-period", "cpu-quota", "dns", "dns-option", "dns-search", "group-add", "health-cmd", "health-interval",
     "health-retries", "health-start-interval", "health-start-period", "health-timeout", "init",
     "name", "no-healthcheck", "restart", "stop-signal", "stop-timeout", "sysctl", "tty", "t",
+    "expose", "ip", "net-alias", "network-alias", "p", "publish", "P", "publish-all",
 ]);
 
 /// Runs the program and ends with its exit code; in the background, prints the container's id.
@@ -388,6 +431,8 @@ pub(super) fn started(ended: Result<i32>) -> Result<i32> {
 fn request(args: Args, command: Vec<String>) -> Result<Request> {
     #[cfg(feature = "containers")]
     let request = managed::request(&args)?;
+    #[cfg(feature = "bridge")]
+    let request = network::add(&args, request)?;
     #[cfg(not(feature = "containers"))]
     let request = Request::default();
     let Some(image) = args.images.into_iter().next() else {
@@ -409,6 +454,7 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         return Err(Error::usage(text));
     }
     let mut flags = Flags {
+        #[cfg(not(feature = "bridge"))]
         no_network: no_network(args.network.or(args.net).as_deref())?,
         interactive: args.interactive,
         // Nobody could name it afterwards.
@@ -473,12 +519,13 @@ impl CidFile {
     }
 }
 
+#[cfg(not(feature = "bridge"))]
 fn no_network(mode: Option<&str>) -> Result<bool> {
     match mode {
         None | Some("host" | "default" | "") => Ok(false),
         Some("none") => Ok(true),
         Some(other) => {
-            Err(Error::unsupported(format!("the network {other:?} is not supported yet"))
+            Err(Error::unsupported(format!("the network {other:?}: lath was built without bridge"))
                 .hint("use --network host or --network none"))
         }
     }
@@ -548,6 +595,7 @@ mod tests {
         assert_eq!(request.user.as_deref(), Some("1:2"));
     }
 
+    #[cfg(not(feature = "bridge"))]
     #[test]
     fn only_two_networks_are_there() {
         assert!(!no_network(None).unwrap() && !no_network(Some("host")).unwrap());

@@ -99,7 +99,7 @@ fn host_path(source: &str) -> Result<PathBuf> {
 }
 
 /// Whether docker takes it for a name, of a container or a volume.
-pub(super) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let is_inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     name.len() > 1
         && name.len() <= 255

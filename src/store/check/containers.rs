@@ -3,6 +3,8 @@
 
 use super::{Check, Remedy, fault};
 use crate::error::Result;
+#[cfg(feature = "bridge")]
+use crate::store::networks;
 use crate::store::{containers, seal};
 
 impl Check<'_> {
@@ -24,6 +26,17 @@ impl Check<'_> {
             let command =
                 format!("keep the files in volumes/{name}/data, then lath volume rm {name}");
             check.record(&path, "the record of a volume", &command)
+        })
+    }
+
+    /// Looks at the record of each network.
+    #[cfg(feature = "bridge")]
+    pub(super) fn networks(&mut self) -> Result<()> {
+        let belongs = |name: &str| !name.starts_with('.');
+        self.each(networks::NETWORKS, &belongs, &mut |check, name| {
+            let path = format!("{}/{name}", networks::NETWORKS);
+            let command = format!("lath network rm {name}, then lath network create {name}");
+            check.record(&path, "the record of a network", &command)
         })
     }
 

@@ -110,7 +110,7 @@ pub struct Counts {
 pub type Content<'a> = dyn FnMut(&Layer) -> Result<Option<(String, String)>> + 'a;
 
 /// Names in the root that are no directory of each store's.
-const OTHERS: [&str; 14] = [
+const OTHERS: [&str; 15] = [
     "VERSION",
     "lock",
     "mounts",
@@ -123,6 +123,7 @@ const OTHERS: [&str; 14] = [
     "lists",
     "containers",
     "volumes",
+    "networks",
     // What the user says of registries.
     "registries",
     // Of a file system that is the store's own.
@@ -180,6 +181,8 @@ impl Store {
         check.names()?;
         check.containers()?;
         check.volumes()?;
+        #[cfg(feature = "bridge")]
+        check.networks()?;
         check.aids(mountpoints)?;
         Ok(check.done)
     }
