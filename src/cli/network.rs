@@ -52,7 +52,7 @@ pub const SHAPE: Shape = Shape {
     options: &[
         Opt::switch("force", Some('f')),
         Opt::values("filter", None),
-        Opt::value("format", Some('f')),
+        Opt::value("format", None),
         Opt::switch("internal", None),
         Opt::values("label", None),
         Opt::switch("no-trunc", None),

@@ -137,6 +137,14 @@ pub fn find(session: &Session, name: &str) -> Result<Network> {
     Ok(Network { name: found.name, id: found.id, subnet, internal })
 }
 
+/// What containers with a network of their own have to do without here.
+pub fn lack() -> Option<&'static str> {
+    (!network::has_tables()).then_some(
+        "this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ): published ports \
+         work, but the container reaches this machine and its neighbours only",
+    )
+}
+
 /// What is written of networks with a name, by name.
 pub fn all(session: &Session) -> Result<Vec<NetworkRecord>> {
     let mut found = session.store.networks()?;

@@ -78,6 +78,11 @@ impl Network {
     }
 }
 
+/// Whether this kernel has nftables.
+pub fn has_tables() -> bool {
+    Socket::netfilter().is_ok_and(|socket| nft::is_there(&socket))
+}
+
 /// A network's addresses that nobody has yet.
 pub fn free_network(taken: &[(Ipv4Addr, u8)]) -> Result<(Ipv4Addr, u8)> {
     bridge::free_network(&Socket::route()?, taken)
@@ -212,12 +217,6 @@ pub fn plug(wish: &Wish<'_>) -> Result<Plug> {
         Ok(bridge) => {
             if let Err(error) = let_pass(tables.as_ref()) {
                 plug.lacks = Some(error);
-            }
-            if tables.is_none() && !wish.network.internal {
-                plug.lacks = Some(
-                    Error::unsupported("this kernel has no nftables: the container reaches this machine and its neighbours only")
-                        .hint("CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT and CONFIG_NFT_MASQ are wanted"),
-                );
             }
             if let Some(tables) = tables.filter(|_| !plug.ports.is_empty()) {
                 let table = format!("{}-{}", nft::OURS, wish.id.get(..12).unwrap_or_default());

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::Args;
+use super::report;
 use crate::container::{Port, Ports, Protocol, Request, network};
 use crate::error::{Error, Result};
 
@@ -24,7 +25,7 @@ pub(super) fn add(args: &Args, mut request: Request) -> Result<Request> {
         // Nobody publishes a port of a container that has the host's.
         "" if wants_ports => request.network = Some(network::BRIDGE.to_owned()),
         "" | "default" | "host" if wants_ports => {
-            log::warn!("published ports are discarded when using host network mode");
+            warn("published ports are discarded when using host network mode");
             ports.clear();
         }
         "" | "default" | "host" => {}
@@ -71,9 +72,17 @@ pub(super) fn add(args: &Args, mut request: Request) -> Result<Request> {
             Ports::parse(word).map_err(|error| Error::usage(error.text().to_owned()))?;
         request.exposed.extend((first..=last).map(|port| format!("{port}/{protocol}")));
     }
+    if let Some(lack) = network::lack().filter(|_| has_own) {
+        warn(lack);
+    }
     request.ports = ports;
     request.all_ports = args.publish_all && has_own;
     Ok(request)
+}
+
+fn warn(text: &str) {
+    // With standard error gone nobody reads it.
+    let _ = report::warning(&mut std::io::stderr(), text);
 }
 
 fn is_alias(alias: &str) -> bool {
