@@ -11,10 +11,10 @@ DIST_FILES := lath lath-bare lath.cdx.json lath-bare.cdx.json
 PACKERS := gzip bzip2 xz zstd
 LATH := target/$(call triple,$(ARCH))/release/lath
 # What the tests make disks with.
-DISK_PROGRAMS := losetup unshare mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse mksquashfs
+DISK_PROGRAMS := losetup mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse mksquashfs
 # What is flashed is read back with these.
 IMAGE_PROGRAMS := mkfs.erofs fsck.erofs e2fsck resize2fs dumpe2fs cpio
-TEST_PROGRAMS := busybox python3 tar git $(PACKERS) $(IMAGE_PROGRAMS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
+TEST_PROGRAMS := busybox python3 tar git ip unshare nsenter $(PACKERS) $(IMAGE_PROGRAMS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets

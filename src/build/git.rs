@@ -8,24 +8,23 @@
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustix::fs::AtFlags;
-use rustix::process::Pid;
 
 use super::git_ref::{GitRef, is_commit};
 use super::held::Held;
 use super::once::Once;
 use super::source::{Found, Framed, Tree};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Stream;
 use crate::layer::walk::{Visit, Walk};
 use crate::pattern::Ignore;
 use crate::sandbox::pump;
 use crate::store::{Scratch, Workspace};
 use crate::sys::mount::fd_path;
-use crate::sys::{process, signal};
+use crate::sys::program::{self, Place, Program};
+use crate::sys::signal;
 
 /// What git may say; more than the names of any reference need.
 const MAX_OUTPUT: usize = 1 << 20;
@@ -329,49 +328,54 @@ impl Git<'_> {
     /// Runs a command of git; gives what it prints.
     fn run(&self, words: &[&str]) -> Result<String> {
         signal::check()?;
-        let mut command = Command::new("git");
-        command.env_clear();
+        let mut program = Program::new(["git"]);
+        program.clear();
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
+                program.set(name.as_ref(), &value);
             }
         }
         // ssh asks nobody either.
         let ssh = std::env::var_os("GIT_SSH_COMMAND");
-        command.env("GIT_SSH_COMMAND", ssh.unwrap_or_else(|| "ssh -o BatchMode=yes".into()));
-        command.envs([
+        let ssh = ssh.unwrap_or_else(|| "ssh -o BatchMode=yes".into());
+        program.set("GIT_SSH_COMMAND".as_ref(), &ssh);
+        for (name, value) in [
             ("LC_ALL", "C"),
             ("HOME", "/dev/null"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_TERMINAL_PROMPT", "0"),
             ("GIT_ALLOW_PROTOCOL", "git:http:https:ssh"),
-        ]);
+        ] {
+            program.set(name.as_ref(), value.as_ref());
+        }
         for setting in SETTINGS {
-            command.args(["-c", setting]);
+            program.word("-c".as_ref());
+            program.word(setting.as_ref());
         }
-        match self.place {
-            Some((dir, work)) => {
-                command.current_dir(work);
-                command.arg("--git-dir").arg(dir).arg("--work-tree").arg(work);
-            }
-            // Not in whatever repository the caller stands in.
-            None => drop(command.current_dir("/")),
+        // Not in whatever repository the caller stands in.
+        program.place = Place::Path(Path::new("/"));
+        if let Some((dir, work)) = self.place {
+            program.place = Place::Path(work);
+            program.word("--git-dir".as_ref());
+            program.word(dir.as_ref());
+            program.word("--work-tree".as_ref());
+            program.word(work.as_ref());
         }
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        process::tie(&mut command);
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::unsupported("there is no program git")
+        words.iter().for_each(|word| program.word(word.as_ref()));
+        program.streams = [program::Stream::Null, program::Stream::Pipe, program::Stream::Pipe];
+        let child = program.start().map_err(|error| match error.kind() {
+            Kind::NotFound => Error::unsupported("there is no program git")
                 .hint("a git repository as a source needs git on this machine: install it"),
-            _ => Error::from(error).during("start git"),
+            _ => error.during("start git"),
         })?;
-        let (Some(out), Some(errors)) = (child.stdout.take(), child.stderr.take()) else {
+        let [_, Some(out), Some(errors)] = child.pipes else {
             return Err(Error::unsupported("git has no output"));
         };
         let streams = [(Stream::Out, out.into()), (Stream::Err, errors.into())];
         let (mut said, mut complaint) = (Vec::new(), Vec::new());
         let mut is_too_much = false;
-        let ended = pump(Pid::from_child(&child), streams.into(), &mut |stream, bytes| {
+        let ended = pump(child.pid, streams.into(), &mut |stream, bytes| {
             match stream {
                 Stream::Out => said.extend_from_slice(bytes),
                 Stream::Err => complaint.extend_from_slice(bytes),

@@ -16,17 +16,16 @@ pub use without_containers::{bind, main};
 #[cfg(feature = "containers")]
 mod with_containers {
     use std::ffi::OsString;
-    use std::io::{ErrorKind, Write as _};
+    use std::io::Write as _;
     use std::os::fd::AsFd as _;
-    use std::os::unix::process::CommandExt as _;
-    use std::process::Command;
 
     use rustix::fs::{Mode, OFlags};
 
-    use crate::error::{Context, Error, Result};
+    use crate::error::{Context, Kind, Result};
     use crate::sandbox::{Bind, Content};
     use crate::sys::mount::clone_tree;
     use crate::sys::process;
+    use crate::sys::program::Program;
     use crate::sys::signal::Blocked;
 
     /// Its mount.
@@ -46,7 +45,7 @@ mod with_containers {
             Ok(Some(child)) => child,
             Ok(None) => {
                 drop(blocked);
-                return not_executed(&program, Command::new(&program).args(words).exec());
+                return execute(&program, words);
             }
             Err(error) => return told(error.text(), 126),
         };
@@ -64,14 +63,15 @@ mod with_containers {
         }
     }
 
-    fn not_executed(program: &OsString, problem: std::io::Error) -> i32 {
+    fn execute(name: &OsString, words: impl Iterator<Item = OsString>) -> i32 {
+        let problem = Program::new(std::iter::once(name.clone()).chain(words)).become_it();
         match problem.kind() {
-            ErrorKind::NotFound => {
-                told(&format!("exec: {program:?}: executable file not found in $PATH"), 127)
+            Kind::NotFound => {
+                told(&format!("exec: {name:?}: executable file not found in $PATH"), 127)
             }
             _ => {
-                let text = Error::from(problem).text().to_ascii_lowercase();
-                told(&format!("exec: {program:?}: {text}"), 126)
+                let text = problem.text().to_ascii_lowercase();
+                told(&format!("exec: {name:?}: {text}"), 126)
             }
         }
     }

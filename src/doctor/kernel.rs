@@ -92,6 +92,22 @@ pub const WANTS: &[Want] = &[
         cost: "--network none is refused",
         remedy: "CONFIG_NET_NS",
     },
+    #[cfg(feature = "bridge")]
+    Want {
+        name: "bridges and pairs of links",
+        is_needed: false,
+        is_there: crate::container::network::has_links,
+        cost: "containers have no networks; published ports lead in all the same",
+        remedy: "CONFIG_BRIDGE and CONFIG_VETH, or their modules",
+    },
+    #[cfg(feature = "bridge")]
+    Want {
+        name: "nftables",
+        is_needed: false,
+        is_there: || crate::container::network::lack().is_none(),
+        cost: "a container with a network of its own has no way out",
+        remedy: "CONFIG_NF_TABLES with CONFIG_NF_TABLES_INET, CONFIG_NFT_CT, CONFIG_NFT_NAT and CONFIG_NFT_MASQ",
+    },
     Want {
         name: "cgroup namespaces",
         is_needed: false,

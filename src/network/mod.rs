@@ -3,12 +3,12 @@
 //! in the kernel's own list of links, and goes with the container.
 
 mod bridge;
-mod helper;
 mod names;
 mod netlink;
 mod nft;
 mod port;
 mod route;
+mod server;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -25,9 +25,9 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::digest::Digest;
 use crate::sys::{identity, network, process};
 use bridge::Bridge;
-use helper::Door;
 use names::{Names, Neighbour};
 use netlink::Socket;
+use server::Door;
 
 /// The network that is always there.
 pub const BRIDGE: &str = "bridge";
@@ -81,6 +81,24 @@ impl Network {
 /// Whether this kernel has nftables.
 pub fn has_tables() -> bool {
     Socket::netfilter().is_ok_and(|socket| nft::is_there(&socket))
+}
+
+/// Whether this kernel has bridges and pairs of links: both are made, in a namespace that goes at once.
+#[cfg(feature = "doctor")]
+pub fn has_links() -> bool {
+    let mut found = false;
+    let mut look = || {
+        let socket = Socket::route()?;
+        let mac = [2, 66, 0, 0, 0, 1];
+        route::make_bridge(&socket, "lath0", mac).context(|| "make a bridge")?;
+        let index = route::index_of(&socket, "lath0").context(|| "look at a bridge")?;
+        let own = network::own()?;
+        route::make_pair(&socket, "lv0", index, own.as_fd(), INSIDE, mac)
+            .context(|| "make a pair of links")?;
+        found = true;
+        Ok(())
+    };
+    network::in_new_namespace(&mut look).is_ok() && found
 }
 
 /// A network's addresses that nobody has yet.
@@ -266,7 +284,7 @@ pub fn plug(wish: &Wish<'_>) -> Result<Plug> {
             network::enter(inside)?;
         }
         identity::become_user(NOBODY, NOBODY, &[], rustix::thread::CapabilitySet::empty())?;
-        Err(helper::serve(&doors)).context(|| "serve the network")
+        Err(server::serve(&doors)).context(|| "serve the network")
     })?;
     plug.helper = Some(helper);
     Ok(plug)

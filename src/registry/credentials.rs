@@ -6,13 +6,13 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::base64;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::json::{self, Value};
 use crate::sys::flow::read_most;
 use crate::sys::process;
+use crate::sys::program::{Child, Program, Stream};
 
 /// Docker Hub's key, from its first days.
 const HUB: &str = "https://index.docker.io/v1/";
@@ -137,29 +137,28 @@ pub fn call(helper: &str, word: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
     if helper.contains('/') {
         return Err(Error::input("a credential helper's name has a slash").during(says()));
     }
-    let mut command = Command::new(&program);
-    command.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    process::tie(&mut command);
-    let mut child = match command.spawn() {
+    let mut command = Program::new([program.as_str(), word]);
+    command.streams = [Stream::Pipe, Stream::Pipe, Stream::Null];
+    let Child { pid, pipes: [stdin, output, _] } = match command.start() {
         Ok(child) => child,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+        Err(cause) if cause.kind() == Kind::NotFound => {
             let text = format!("config.json names the credential helper {program}");
             return Err(Error::not_found(format!("{text}, which is not there"))
                 .hint("install it, or take the line out"));
         }
         Err(cause) => return Err(cause).context(says),
     };
-    if let Some(mut stdin) = child.stdin.take() {
+    if let Some(mut stdin) = stdin {
         // One that does not read it has an answer all the same, or none.
         let _ = stdin.write_all(input);
     }
     let mut answer = Vec::new();
-    if let Some(mut output) = child.stdout.take() {
+    if let Some(mut output) = output {
         read_most(&mut output, 64 << 10, &mut answer).context(says)?;
     }
-    let status = child.wait().context(says)?;
-    log::debug!("{program} {word}: {status}");
-    Ok(status.success().then_some(answer))
+    let code = process::wait(pid)?;
+    log::debug!("{program} {word}: exit code {code}");
+    Ok((code == 0).then_some(answer))
 }
 
 #[cfg(test)]

@@ -17,8 +17,11 @@ pub mod mount;
 pub mod network;
 pub mod priority;
 pub mod process;
+#[cfg(any(feature = "containers", feature = "net", feature = "outputs"))]
+pub mod program;
 pub mod seccomp;
 pub mod signal;
+pub mod start;
 #[cfg(all(target_env = "musl", not(debug_assertions)))]
 mod thread_name;
 // Tests of a debug build unwind; the released binary aborts. 32-bit ARM has an unwinder of another

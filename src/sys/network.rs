@@ -34,15 +34,18 @@ pub fn raise_loopback() -> Result<()> {
     }
 }
 
+/// That of this thread.
+#[cfg(feature = "bridge")]
+pub fn own() -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())
+        .context(|| "open /proc/thread-self/ns/net")
+}
+
 /// Makes a network namespace, does `work` in it, and comes back. What keeps it is the file alone.
 #[cfg(feature = "bridge")]
 pub fn in_new_namespace(work: &mut dyn FnMut() -> Result<()>) -> Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    let own = || {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        rustix::fs::open("/proc/thread-self/ns/net", flags, Mode::empty())
-            .context(|| "open /proc/thread-self/ns/net")
-    };
     let home = own()?;
     // SAFETY: of all that unshare(2) can divide only the network is, which concerns this thread's later
     // sockets and no memory or descriptor.

@@ -276,47 +276,6 @@ pub fn leave_keyring() {
     }
 }
 
-/// Lets a program that is started by std make files with the modes that everybody has (umask 022),
-/// and end when the thread that started it does (prctl(2), PR_SET_PDEATHSIG).
-pub fn tie(command: &mut std::process::Command) {
-    use std::os::unix::process::CommandExt;
-    // SAFETY: both are system calls with numbers only, which a child may make after fork(2).
-    unsafe {
-        command.pre_exec(|| {
-            libc::umask(0o022);
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
-        });
-    }
-}
-
-/// Lets a program that is started by std stand in a directory. One that is the root of a detached
-/// mount gets a path for it alone (`onto`, a directory that it is mounted onto).
-#[cfg(feature = "outputs")]
-pub fn stand_in(
-    command: &mut std::process::Command,
-    dir: std::os::fd::BorrowedFd<'_>,
-    onto: Option<std::os::fd::BorrowedFd<'_>>,
-) -> Result<()> {
-    use std::os::fd::{AsFd, BorrowedFd};
-    use std::os::unix::process::CommandExt;
-    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().context(|| "dup");
-    let (dir, onto) = (own(dir)?, onto.map(own).transpose()?);
-    // SAFETY: system calls alone, which allocate nothing and which a child may make after fork(2).
-    unsafe {
-        command.pre_exec(move || {
-            if let Some(onto) = &onto {
-                // The working directory is the one thing that a new namespace takes along.
-                rustix::process::fchdir(onto)?;
-                super::mount::own_mounts()?;
-                super::mount::attach(dir.as_fd(), rustix::fs::CWD)?;
-            }
-            Ok(rustix::process::fchdir(&dir)?)
-        });
-    }
-    Ok(())
-}
-
 /// Becomes another program; returns only when it could not.
 pub fn exec(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     let pointers = |words: &[CString]| {

@@ -3,18 +3,17 @@
 //! when they fail.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, ErrorKind, Seek as _, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
-
-use rustix::process::Pid;
 
 use super::Export;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::sandbox::pump;
 use crate::sys::flow::{Outflow, read_most};
 use crate::sys::process;
+use crate::sys::program::{self, Place, Stream};
 
 /// As much as is told of what a program says.
 const LONGEST: u64 = 4 << 10;
@@ -45,34 +44,38 @@ impl Program {
         input: Input<'_>,
     ) -> Result<()> {
         let mut said = export.scratch.nameless_file()?;
-        let mut command = Command::new(self.name);
+        let mut program = program::Program::new([self.name]);
         for word in words.split(' ') {
-            command.arg(if word == "FILE" { path.as_os_str() } else { OsStr::new(word) });
+            program.word(if word == "FILE" { path.as_os_str() } else { OsStr::new(word) });
         }
-        command.env_clear();
+        program.clear();
         if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
+            program.set("PATH".as_ref(), &path);
         }
-        command.env("LC_ALL", "C").env("SOURCE_DATE_EPOCH", newest.to_string());
-        command.stdout(said.try_clone()?).stderr(said.try_clone()?);
+        program.set("LC_ALL".as_ref(), "C".as_ref());
+        program.set("SOURCE_DATE_EPOCH".as_ref(), newest.to_string().as_ref());
+        let file = || said.try_clone().map(|said| Stream::File(said.into()));
+        program.streams = [Stream::Null, file()?, file()?];
         match &input {
-            Input::Tar(_) => drop(command.stdin(Stdio::piped())),
-            Input::Directory(dir, onto) => {
-                command.stdin(Stdio::null());
-                process::stand_in(&mut command, *dir, *onto)?;
+            Input::Tar(_) => {
+                if let Some(stdin) = program.streams.first_mut() {
+                    *stdin = Stream::Pipe;
+                }
             }
+            Input::Directory(dir, Some(onto)) => program.place = Place::Mount(*dir, *onto),
+            Input::Directory(dir, None) => program.place = Place::Directory(*dir),
         }
-        process::tie(&mut command);
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
+        let child = program.start().map_err(|error| match error.kind() {
+            Kind::NotFound => {
                 Error::unsupported(format!("there is no program {} on this machine", self.name))
                     .hint(self.hint)
             }
-            _ => Error::from(error).during(format!("start {}", self.name)),
+            _ => error.during(format!("start {}", self.name)),
         })?;
-        let pid = Pid::from_child(&child);
+        let pid = child.pid;
         let mut fed = Ok(());
-        if let (Input::Tar(write), Some(stdin)) = (input, child.stdin.take()) {
+        let [stdin, ..] = child.pipes;
+        if let (Input::Tar(write), Some(stdin)) = (input, stdin) {
             let mut feed = Feed { stdin, is_broken: false };
             fed = write(&mut feed);
             // One that reads no more says why.
@@ -103,7 +106,7 @@ impl Program {
 
 /// Standard input of a program, which may go away.
 struct Feed {
-    stdin: ChildStdin,
+    stdin: File,
     is_broken: bool,
 }
 

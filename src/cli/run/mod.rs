@@ -1,6 +1,7 @@
 //! `lath run`: a program in a container of its own, until it ends or in the background. `create` has
 //! the same words.
 
+mod cidfile;
 mod env_file;
 #[cfg(feature = "containers")]
 mod managed;
@@ -20,8 +21,9 @@ use super::{Globals, Output, exit, report};
 use crate::container::{self, Flags, Limits, Request};
 #[cfg(feature = "containers")]
 use crate::container::Side;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::session::Session;
+pub(super) use cidfile::CidFile;
 #[cfg(feature = "containers")]
 pub(super) use managed::checked_name;
 #[cfg(feature = "containers")]
@@ -499,24 +501,6 @@ fn request(args: Args, command: Vec<String>) -> Result<Request> {
         })?,
         ..request
     })
-}
-
-/// `--cidfile`: a file that must not be there yet.
-pub(super) struct CidFile(String);
-
-impl CidFile {
-    pub fn new(path: String) -> Result<CidFile> {
-        match std::fs::symlink_metadata(&path) {
-            Ok(_) => Err(Error::input(format!("container ID file found: {path:?}"))
-                .hint("make sure the other container isn't running, or delete the file")),
-            Err(_) => Ok(CidFile(path)),
-        }
-    }
-
-    pub fn write(&self, id: &str) -> Result<()> {
-        let says = || format!("write the container ID file {:?}", self.0);
-        std::fs::File::create_new(&self.0).and_then(|mut file| file.write_all(id.as_bytes())).context(says)
-    }
 }
 
 #[cfg(not(feature = "bridge"))]
