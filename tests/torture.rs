@@ -2,7 +2,7 @@
 //! store is clean, what was there works, and the same command does what it should.
 //!
 //! By default some of each are tried; `LATH_TORTURE=N` (`make torture`) tries all of the calls, each
-//! with N of the errors in turn.
+//! with N of the errors in turn, several commands side by side; it goes on after a loss, and counts.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,12 +15,16 @@
 
 mod harness;
 
-use harness::{Lath, Need, Output, finish, host, needs, small_busybox_tar};
+use harness::{Lath, Listing, Need, Output, finish, host, needs, small_busybox_tar};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox, Need::Program("strace")];
 
@@ -68,6 +72,18 @@ const WORKS: &[Work] = &[
         ..PLAIN
     },
     Work { name: "run", words: &["run", "--rm", "old:1", "true"], ..PLAIN },
+    Work {
+        name: "commit",
+        words: &["commit", "still", "new:3"],
+        proof: &["run", "--rm", "new:3", "grep", "x", "/own"],
+        ..PLAIN
+    },
+    Work {
+        name: "import",
+        words: &["import", "root.tar", "new:4"],
+        proof: &["run", "--rm", "new:4", "grep", "root", "/mark"],
+        ..PLAIN
+    },
     Work { name: "rmi", words: &["rmi", "-f", "old:1"], ..PLAIN },
     Work {
         name: "create",
@@ -136,6 +152,8 @@ const TMP: usize = 3;
 /// A store, and a copy of it from before each attempt.
 struct Arena {
     lath: Lath,
+    /// What was in the store when the attempt began.
+    before: RefCell<Option<Listing>>,
 }
 
 impl Arena {
@@ -165,19 +183,32 @@ impl Arena {
             "[ -e /v/own ] || echo own > /v/own",
         ]);
         lath.ok(&["run", "--rm", "-v", "kept:/v", "volume", "sh", "-c", "echo own > /v/own"]);
+        lath.write("root.tar", small_busybox_tar("root"));
         lath.write("c/f", "f");
         lath.write("c/Dockerfile", DOCKERFILE);
         host("cp", &["-a", lath.store().to_str().unwrap(), &lath.text("whole")]);
-        Arena { lath }
+        Arena { lath, before: RefCell::new(None) }
+    }
+
+    /// Whether the attempt has left every file as it was: then all holds that held before it.
+    fn is_as_it_was(&self, work: &Work) -> bool {
+        let now = || Listing::of(&self.lath.store());
+        // What has become of a process cannot be seen in a store.
+        work.running.is_none()
+            && self.before.borrow().as_ref().is_some_and(|old| old.has_files_of(&now()))
     }
 
     fn restore(&self, work: &Work) {
+        if self.is_as_it_was(work) {
+            return;
+        }
         let store = self.lath.store();
         fs::remove_dir_all(&store).unwrap();
         host("cp", &["-a", &self.lath.text("whole"), store.to_str().unwrap()]);
         if let Some(container) = work.running {
             self.lath.ok(&["start", container]);
         }
+        self.before.replace(Some(Listing::of(&store)));
     }
 
     /// Nobody looks after anything any more.
@@ -221,7 +252,10 @@ impl Arena {
             (1..=last).map(move |number| (call.clone(), number))
         };
         self.rest();
-        (most.into_iter().flat_map(points).collect(), self.sizes())
+        let sizes = self.sizes();
+        self.restore(work);
+        assert_eq!(self.examine(work, sizes, work.name), 0, "{}: {:?}", work.name, self.sizes());
+        (most.into_iter().flat_map(points).collect(), sizes)
     }
 
     fn sizes(&self) -> [usize; FOLDERS.len()] {
@@ -235,6 +269,10 @@ impl Arena {
     /// What must hold after whatever has happened. Gives how much more of a kind there is than
     /// after a command that was not disturbed.
     fn holds(&self, work: &Work, sizes: [usize; FOLDERS.len()], what: &str) -> usize {
+        if self.is_as_it_was(work) { 0 } else { self.examine(work, sizes, what) }
+    }
+
+    fn examine(&self, work: &Work, sizes: [usize; FOLDERS.len()], what: &str) -> usize {
         let checked = self.lath.run(&["fsck"]);
         assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}: {checked}");
         assert_eq!(self.sizes()[TMP], 0, "{what}: tmp was not swept");
@@ -318,6 +356,37 @@ fn errors_each() -> usize {
     std::env::var("LATH_TORTURE").map_or(1, |count| count.parse().expect("a number"))
 }
 
+/// Each of the commands with a store, in the long form as many at once as there are processors;
+/// it gives how often something did not hold.
+fn each_work(run: impl Fn(&Arena, &Work) -> usize + Sync) {
+    let side_by_side = thread::available_parallelism().map_or(1, usize::from);
+    let (next, losses) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..if is_long() { side_by_side } else { 1 } {
+            scope.spawn(|| {
+                let arena = Arena::new();
+                while let Some(work) = WORKS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    losses.fetch_add(run(&arena, work), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(losses.into_inner(), 0, "losses");
+}
+
+/// One attempt: whether all held. The long form goes on when it did not.
+fn held(arena: &Arena, attempt: impl FnOnce()) -> bool {
+    if !is_long() {
+        attempt();
+        return true;
+    }
+    let held = catch_unwind(AssertUnwindSafe(attempt)).is_ok();
+    if !held {
+        arena.before.replace(None);
+    }
+    held
+}
+
 fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
@@ -333,28 +402,32 @@ fn a_kill_at_any_system_call_leaves_a_clean_store() {
     if !needs(HERE) {
         return;
     }
-    let arena = Arena::new();
-    for work in WORKS {
+    each_work(|arena, work| {
         let (points, sizes) = arena.points(work);
-        let mut killed = 0;
+        let (mut killed, mut losses) = (0, 0);
         for (call, number) in spread(&points, 9) {
-            arena.restore(work);
-            let inject = format!("inject={call}:signal=KILL:when={number}");
-            arena.traced(work.words, &[&format!("trace={call}"), &inject]);
-            let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
-            killed += usize::from(log.contains("+++ killed by SIGKILL"));
-            let what = format!("{} killed at {call} {number}", work.name);
-            let more = arena.holds(work, sizes, &what);
-            // Steps, or an image without a name, that nothing leads to yet.
-            assert!(
-                more <= if work.name == "build" { 3 } else { 1 },
-                "{what}: {FOLDERS:?}: {:?}",
-                arena.sizes()
-            );
+            let attempt = || {
+                arena.restore(work);
+                let inject = format!("inject={call}:signal=KILL:when={number}");
+                arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+                let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
+                killed += usize::from(log.contains("+++ killed by SIGKILL"));
+                let what = format!("{} killed at {call} {number}", work.name);
+                let more = arena.holds(work, sizes, &what);
+                // Steps, or an image without a name, that nothing leads to yet.
+                assert!(
+                    more <= if work.name == "build" { 3 } else { 1 },
+                    "{what}: {FOLDERS:?}: {:?}",
+                    arena.sizes()
+                );
+            };
+            losses += usize::from(!held(arena, attempt));
         }
         assert!(killed > 3, "{}: killed {killed} times", work.name);
-        tell(&format!("{}: killed {killed} times of {} calls", work.name, points.len()));
-    }
+        let (name, calls) = (work.name, points.len());
+        tell(&format!("{name}: killed {killed} times of {calls} calls, {losses} losses"));
+        losses
+    });
 }
 
 #[test]
@@ -362,49 +435,65 @@ fn an_error_of_any_system_call_is_told_and_leaves_a_clean_store() {
     if !needs(HERE) {
         return;
     }
-    let arena = Arena::new();
-    for work in WORKS {
+    each_work(|arena, work| {
         let (points, sizes) = arena.points(work);
-        let (mut failed, mut borne) = (0, 0);
+        let (mut failed, mut borne, mut losses) = (0, 0, 0);
         for (turn, (call, number)) in spread(&points, 12).into_iter().enumerate() {
             for errno in ERRORS.iter().cycle().skip(turn % ERRORS.len()).take(errors_each()) {
-                arena.restore(work);
-                let what = format!("{}: {errno} at {call} {number}", work.name);
-                let inject = format!("inject={call}:error={errno}:when={number}");
-                let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
-                if done.code == 0 {
-                    borne += 1;
-                    if work.name != "run" {
-                        let proof = arena.lath.run(work.proof);
-                        assert_eq!(proof.code, 0, "{what}: {proof}");
+                let attempt = || {
+                    if fails(arena, work, sizes, (&call, number, errno)) {
+                        failed += 1;
+                    } else {
+                        borne += 1;
                     }
-                } else {
-                    failed += 1;
-                    // The program of a container or of a step may be what has failed.
-                    let is_own = done.stderr.contains("lath: ");
-                    let is_program = work.name == "run" && done.code < 125;
-                    // Or it is the telling.
-                    let is_own = is_own || call == "write";
-                    assert!(is_own || is_program, "{what}: {done}");
-                    assert!(matches!(done.code, 1 | 125..=127) || is_program, "{what}: {done}");
-                    assert!(!done.stderr.contains("panicked"), "{what}: {done}");
-                }
-                // What cannot be removed, or not for good, is swept by the next command.
-                let is_sweeping =
-                    ["unlinkat", "openat", "syncfs", "flock"].contains(&call.as_str());
-                let left = arena.sizes()[TMP];
-                assert!(left == 0 || is_sweeping, "{what}: left in tmp: {done}");
-                let more = arena.holds(work, sizes, &what);
-                // A removal that stops in the middle leaves steps, as a build that failed does.
-                let is_removal = ["rmi", "gc"].contains(&work.name) || work.name.ends_with("prune");
-                let most = usize::from(is_removal);
-                assert!(more <= most, "{what}: {FOLDERS:?}: {:?}", arena.sizes());
+                };
+                losses += usize::from(!held(arena, attempt));
             }
         }
         assert!(failed > 0, "{}: nothing failed", work.name);
-        let count = points.len();
-        tell(&format!("{}: {failed} failed, {borne} borne, {count} calls", work.name));
+        let (name, calls) = (work.name, points.len());
+        tell(&format!("{name}: {failed} failed, {borne} borne, {calls} calls, {losses} losses"));
+        losses
+    });
+}
+
+/// Whether the command fails when that call does; what must hold then is looked at.
+fn fails(
+    arena: &Arena,
+    work: &Work,
+    sizes: [usize; FOLDERS.len()],
+    (call, number, errno): (&str, usize, &str),
+) -> bool {
+    arena.restore(work);
+    let what = format!("{}: {errno} at {call} {number}", work.name);
+    let inject = format!("inject={call}:error={errno}:when={number}");
+    let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+    if done.code == 0 {
+        if work.name != "run" {
+            let proof = arena.lath.run(work.proof);
+            assert_eq!(proof.code, 0, "{what}: {proof}");
+        }
+    } else {
+        // The program of a container or of a step may be what has failed.
+        let is_own = done.stderr.contains("lath: ");
+        let is_program = work.name == "run" && done.code < 125;
+        // Or it is the telling.
+        let is_own = is_own || call == "write";
+        assert!(is_own || is_program, "{what}: {done}");
+        assert!(matches!(done.code, 1 | 125..=127) || is_program, "{what}: {done}");
+        assert!(!done.stderr.contains("panicked"), "{what}: {done}");
     }
+    // What cannot be removed, or not for good, is swept by the next command.
+    let is_sweeping = ["unlinkat", "openat", "syncfs", "flock"].contains(&call);
+    let left = arena.sizes()[TMP];
+    assert!(left == 0 || is_sweeping, "{what}: left in tmp: {done}");
+    let more = arena.holds(work, sizes, &what);
+    // A removal that stops in the middle leaves steps, as a build that failed does; an image that was
+    // made and could not be told of is made again, with a time of its own.
+    let is_removal = ["rmi", "gc"].contains(&work.name) || work.name.ends_with("prune");
+    let is_anew = ["commit", "import"].contains(&work.name);
+    assert!(more <= usize::from(is_removal || is_anew), "{what}: {FOLDERS:?}: {:?}", arena.sizes());
+    done.code != 0
 }
 
 #[test]
