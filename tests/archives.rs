@@ -402,7 +402,7 @@ fn the_very_bytes_of_any_tar_come_back() {
         block[500..512].copy_from_slice(b"not of ustar");
     });
     let twice = header("./old", b'0', 3, |_| {});
-    let pax = b"18 comment=nothing\n14 VENDOR.x=\0y\n14 path=of pax\n";
+    let pax = b"19 comment=nothing\n15 VENDOR.x=\0y\n15 path=of pax\n";
     let extended = header("any/name at all", b'x', pax.len(), |block| block[500] = 7);
     let content = |text: &[u8]| {
         let mut block = text.to_vec();
