@@ -468,6 +468,7 @@ fn fails(
     let what = format!("{}: {errno} at {call} {number}", work.name);
     let inject = format!("inject={call}:error={errno}:when={number}");
     let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+    let is_run = work.words.starts_with(&["run", "--rm"]);
     if done.code == 0 {
         if work.name != "run" {
             let proof = arena.lath.run(work.proof);
@@ -476,7 +477,7 @@ fn fails(
     } else {
         // The program of a container or of a step may be what has failed.
         let is_own = done.stderr.contains("lath: ");
-        let is_program = work.name == "run" && done.code < 125;
+        let is_program = is_run && done.code < 125;
         // Or it is the telling.
         let is_own = is_own || call == "write";
         assert!(is_own || is_program, "{what}: {done}");
