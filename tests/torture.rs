@@ -23,6 +23,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -199,10 +200,12 @@ impl Arena {
     }
 
     fn restore(&self, work: &Work) {
+        let store = self.lath.store();
         if self.is_as_it_was(work) {
+            // The first command finds out whether overlayfs works.
+            let _ = rustix::fs::removexattr(&store, "trusted.lath.overlay");
             return;
         }
-        let store = self.lath.store();
         fs::remove_dir_all(&store).unwrap();
         host("cp", &["-a", &self.lath.text("whole"), store.to_str().unwrap()]);
         if let Some(container) = work.running {
@@ -356,22 +359,49 @@ fn errors_each() -> usize {
     std::env::var("LATH_TORTURE").map_or(1, |count| count.parse().expect("a number"))
 }
 
-/// Each of the commands with a store, in the long form as many at once as there are processors;
-/// it gives how often something did not hold.
-fn each_work(run: impl Fn(&Arena, &Work) -> usize + Sync) {
-    let side_by_side = thread::available_parallelism().map_or(1, usize::from);
-    let (next, losses) = (AtomicUsize::new(0), AtomicUsize::new(0));
+/// What became of a command's attempts.
+#[derive(Default)]
+struct Tally {
+    /// System calls that there are.
+    calls: usize,
+    /// Attempts in which the kill or the error came.
+    injected: usize,
+    /// Attempts in which the command failed.
+    failed: usize,
+    losses: usize,
+}
+
+/// So many rounds of each of the commands, in the long form several at once, each with a store.
+fn each_work(rounds: usize, run: impl Fn(&Arena, &Work, usize) -> Tally + Sync) {
+    // Most of the time they wait for each other's processes.
+    let side_by_side = thread::available_parallelism().map_or(1, usize::from) * 4;
+    let jobs: Vec<(&Work, usize)> =
+        WORKS.iter().flat_map(|work| (0..rounds).map(move |round| (work, round))).collect();
+    let next = AtomicUsize::new(0);
+    let sums = Mutex::new(BTreeMap::<&str, Tally>::new());
     thread::scope(|scope| {
         for _ in 0..if is_long() { side_by_side } else { 1 } {
             scope.spawn(|| {
                 let arena = Arena::new();
-                while let Some(work) = WORKS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    losses.fetch_add(run(&arena, work), Ordering::Relaxed);
+                while let Some((work, round)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Tally { calls, injected, failed, losses } = run(&arena, work, *round);
+                    let mut sums = sums.lock().unwrap();
+                    let sum = sums.entry(work.name).or_default();
+                    sum.calls = calls;
+                    sum.injected += injected;
+                    sum.failed += failed;
+                    sum.losses += losses;
+                    let Tally { injected, failed, losses, .. } = sum;
+                    let name = work.name;
+                    tell(&format!(
+                        "{name}: {calls} calls, {injected} injected, {failed} failed, {losses} losses"
+                    ));
                 }
             });
         }
     });
-    assert_eq!(losses.into_inner(), 0, "losses");
+    let losses: usize = sums.into_inner().unwrap().values().map(|sum| sum.losses).sum();
+    assert_eq!(losses, 0, "losses");
 }
 
 /// One attempt: whether all held. The long form goes on when it did not.
@@ -402,16 +432,16 @@ fn a_kill_at_any_system_call_leaves_a_clean_store() {
     if !needs(HERE) {
         return;
     }
-    each_work(|arena, work| {
+    each_work(1, |arena, work, _| {
         let (points, sizes) = arena.points(work);
-        let (mut killed, mut losses) = (0, 0);
+        let mut tally = Tally { calls: points.len(), ..Tally::default() };
         for (call, number) in spread(&points, 9) {
             let attempt = || {
                 arena.restore(work);
                 let inject = format!("inject={call}:signal=KILL:when={number}");
                 arena.traced(work.words, &[&format!("trace={call}"), &inject]);
                 let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
-                killed += usize::from(log.contains("+++ killed by SIGKILL"));
+                tally.injected += usize::from(log.contains("+++ killed by SIGKILL"));
                 let what = format!("{} killed at {call} {number}", work.name);
                 let more = arena.holds(work, sizes, &what);
                 // Steps, or an image without a name, that nothing leads to yet.
@@ -421,12 +451,10 @@ fn a_kill_at_any_system_call_leaves_a_clean_store() {
                     arena.sizes()
                 );
             };
-            losses += usize::from(!held(arena, attempt));
+            tally.losses += usize::from(!held(arena, attempt));
         }
-        assert!(killed > 3, "{}: killed {killed} times", work.name);
-        let (name, calls) = (work.name, points.len());
-        tell(&format!("{name}: killed {killed} times of {calls} calls, {losses} losses"));
-        losses
+        assert!(tally.injected > 3, "{}: killed {} times", work.name, tally.injected);
+        tally
     });
 }
 
@@ -435,25 +463,21 @@ fn an_error_of_any_system_call_is_told_and_leaves_a_clean_store() {
     if !needs(HERE) {
         return;
     }
-    each_work(|arena, work| {
+    each_work(errors_each(), |arena, work, round| {
         let (points, sizes) = arena.points(work);
-        let (mut failed, mut borne, mut losses) = (0, 0, 0);
+        let mut tally = Tally { calls: points.len(), ..Tally::default() };
         for (turn, (call, number)) in spread(&points, 12).into_iter().enumerate() {
-            for errno in ERRORS.iter().cycle().skip(turn % ERRORS.len()).take(errors_each()) {
-                let attempt = || {
-                    if fails(arena, work, sizes, (&call, number, errno)) {
-                        failed += 1;
-                    } else {
-                        borne += 1;
-                    }
-                };
-                losses += usize::from(!held(arena, attempt));
-            }
+            let errno = ERRORS[(turn + round) % ERRORS.len()];
+            let attempt = || {
+                let done = fails(arena, work, sizes, (&call, number, errno));
+                tally.failed += usize::from(done);
+                let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
+                tally.injected += usize::from(log.contains("(INJECTED)"));
+            };
+            tally.losses += usize::from(!held(arena, attempt));
         }
-        assert!(failed > 0, "{}: nothing failed", work.name);
-        let (name, calls) = (work.name, points.len());
-        tell(&format!("{name}: {failed} failed, {borne} borne, {calls} calls, {losses} losses"));
-        losses
+        assert!(tally.failed > 0, "{}: nothing failed", work.name);
+        tally
     });
 }
 
