@@ -3,6 +3,7 @@
 //!
 //! By default some of each are tried; `LATH_TORTURE=N` (`make torture`) tries all of the calls, each
 //! with N of the errors in turn, several commands side by side; it goes on after a loss, and counts.
+//! `LATH_TORTURE_ONLY=NAME` tries one of the commands.
 
 #![allow(
     clippy::unwrap_used,
@@ -168,7 +169,9 @@ impl Arena {
         lath.build_in("o", "old:1", "FROM busybox\nRUN echo older > /o\n", &[]).success();
         lath.build_in("o", "old:1", "FROM busybox\nRUN echo old > /o\n", &[]).success();
         lath.build_in("o", "vain", "FROM busybox\nRUN echo vain > /v\nRUN false\n", &[]);
-        lath.ok(&["run", "--name", "still", "busybox", "sh", "-c", "echo x > /own"]);
+        // It is started again and again, and stopped in the middle.
+        let script = "[ -e /own ] || echo x > /own";
+        lath.ok(&["run", "--name", "still", "busybox", "sh", "-c", script]);
         lath.ok(&["create", "--name", "live", "busybox", "busybox", "sleep", "1000"]);
         let file = "FROM busybox\nRUN busybox mkdir -p /v/a/b && echo of the image > /v/a/b/f\n\
                     VOLUME /v\n";
@@ -375,8 +378,11 @@ struct Tally {
 fn each_work(rounds: usize, run: impl Fn(&Arena, &Work, usize) -> Tally + Sync) {
     // Most of the time they wait for each other's processes.
     let side_by_side = thread::available_parallelism().map_or(1, usize::from) * 4;
+    let only = std::env::var("LATH_TORTURE_ONLY").ok();
+    let is_wanted = |work: &&Work| only.as_ref().is_none_or(|name| name == work.name);
+    let works = WORKS.iter().filter(is_wanted);
     let jobs: Vec<(&Work, usize)> =
-        WORKS.iter().flat_map(|work| (0..rounds).map(move |round| (work, round))).collect();
+        works.flat_map(|work| (0..rounds).map(move |round| (work, round))).collect();
     let next = AtomicUsize::new(0);
     let sums = Mutex::new(BTreeMap::<&str, Tally>::new());
     thread::scope(|scope| {
