@@ -1,25 +1,29 @@
 #!/usr/bin/env python3
 """What a step of the copy driver costs on a large root: time beside `find -ls` of the same tree, and memory.
 
-    snapshot.py --lath PATH [--dir /dev/shm] [--files 500000] [--steps 4]
+    snapshot.py --lath PATH [--dir /dev/shm] [--disk MB] [--files 500000] [--steps 8]
 
-The first step makes a tree of its own; each further one walks it once and hands it on. So the cost of one
-is what a build of several steps takes longer than a build of one. In memory by default, since a disk would
-show how long it takes to sync a tree that was just copied.
+The first step makes a tree of its own; each further one walks it once and hands it on. What is told are the times
+between the lines `Step` of one build, and from the last one to the end, where the build waits for the medium and removes
+the tree. In memory by default; with --disk on an ext4 of that size on a loop device, whose file is in the folder. The same
+once more with syncs that do nothing (durability.py) tells what is waiting for the medium.
 
 Python's standard library; root, busybox, findutils.
 """
 import argparse
 import io
 import os
+import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 
 from compare import Memory, quiet, timed
+from durability import NOTHING, SYNCS, Disk, without
 
 
 def base(lath, env, files):
@@ -40,40 +44,59 @@ def base(lath, env, files):
         sys.exit("the import failed")
 
 
+def phases(words, env, numbers):
+    """Milliseconds of the first step, of each further one, and of the last with all that comes after it."""
+    build = subprocess.Popen(words, stdout=subprocess.PIPE, env=env, text=True, preexec_fn=without(numbers))
+    starts = []
+    for line in build.stdout:
+        if line.startswith("Step "):
+            starts.append(time.monotonic())
+    if build.wait():
+        sys.exit("the build failed")
+    starts.append(time.monotonic())
+    gaps = [(end - start) * 1000 for start, end in zip(starts, starts[1:])]
+    # The first line is that of FROM.
+    return gaps[1], gaps[2:-1], gaps[-1]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--lath", required=True)
     parser.add_argument("--dir", default="/dev/shm")
+    parser.add_argument("--disk", type=int)
     parser.add_argument("--files", type=int, default=500000)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8)
     words = parser.parse_args()
     lath, work = os.path.abspath(words.lath), tempfile.mkdtemp(dir=words.dir)
-    env = dict(os.environ, LATH_ROOT=work + "/store", LATH_DRIVER="copy")
+    disk = Disk(work, words.disk) if words.disk else None
+    store = (disk.at if disk else work) + "/store"
+    env = dict(os.environ, LATH_ROOT=store, LATH_DRIVER="copy")
     try:
         base(lath, env, words.files)
-        quiet(["sync"])
-
-        def build(steps):
-            folder = "%s/c%d" % (work, steps)
-            os.makedirs(folder, exist_ok=True)
-            with open(folder + "/Dockerfile", "w") as f:
-                f.write("FROM base\n" + "".join("RUN echo %d > /s%d\n" % (step, step) for step in range(steps)))
-            return [lath, "build", "--no-cache", "-t", "x", folder]
-
-        layers = os.path.join(work, "store", "layers")
+        os.mkdir(work + "/c")
+        with open(work + "/c/Dockerfile", "w") as f:
+            f.write("FROM base\n" + "".join("RUN echo %d > /s%d\n" % (step, step) for step in range(words.steps)))
+        build = [lath, "build", "--no-cache", "-t", "x", work + "/c"]
+        layers = os.path.join(store, "layers")
         tree = os.path.join(layers, os.listdir(layers)[0], "diff")
         find = ["sh", "-c", "find \"$0\" -ls >/dev/null", tree]
-        timed(find)
-        walks = [timed(find) for _ in range(5)]
-        one, several = timed(build(1), env=env), timed(build(words.steps), env=env)
-        step, walk = (several - one) / (words.steps - 1), statistics.median(walks)
-        print("files                           %10d" % words.files)
-        print("a build of one step, copied     %10.0f ms" % one)
-        print("each further step               %10.0f ms" % step)
-        print("find -ls                        %10.0f ms" % walk)
-        print("a step in walks of find         %10.2f" % (step / walk))
-        print("peak memory, %d steps            %10d KB" % (words.steps, Memory().of(build(words.steps), env=env)))
+        print("%d files" % words.files)
+        for name, numbers in (("with syncs", NOTHING), ("syncs that do nothing", SYNCS[platform.machine()][1])):
+            quiet(["sync", "-f", store])
+            timed(find)
+            walk = statistics.median(timed(find) for _ in range(3))
+            first, further, last = phases(build, env, numbers)
+            print("%s:" % name)
+            print("  find -ls                      %10.0f ms" % walk)
+            print("  the first step, which copies  %10.0f ms" % first)
+            middle = statistics.median(further)
+            print("  each further step, median     %10.0f ms, %.2f walks of find" % (middle, middle / walk))
+            print("  the longest of them           %10.0f ms, %.2f walks of find" % (max(further), max(further) / walk))
+            print("  the last step and the end     %10.0f ms" % last)
+        print("peak memory, %d steps            %10d KB" % (words.steps, Memory().of(build, env=env)))
     finally:
+        if disk:
+            disk.close()
         shutil.rmtree(work)
 
 

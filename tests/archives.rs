@@ -11,8 +11,11 @@
 mod harness;
 
 use harness::{Lath, Member, Need, bases, busybox_tar, layout_of, needs, tar_of};
+use lath::image::json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
 const IMAGE: &str = "FROM busybox\nRUN mkdir -p /d/e && echo one > /d/1 && ln /d/1 /d/hard && ln -s 1 /d/soft \
@@ -186,46 +189,240 @@ fn every_base_image_is_loaded() {
     assert_eq!(oci, docker, "one image in two forms");
 }
 
+/// The one image of an archive, as tar and this test see it: the digest of its config, and the plain tars
+/// of its layers.
+fn image_in(archive: &Path, folder: &Path) -> (String, Vec<Vec<u8>>) {
+    fs::create_dir_all(folder).unwrap();
+    harness::host("tar", &["-xf", archive.to_str().unwrap(), "-C", folder.to_str().unwrap()]);
+    let json = |path: &Path| Value::parse(&fs::read(path).unwrap()).unwrap();
+    let first = |value: &Value| value.as_array().unwrap()[0].clone();
+    let text = |value: Option<&Value>| value.unwrap().as_str().unwrap().to_owned();
+    let (config, layers): (PathBuf, Vec<PathBuf>) = if folder.join("manifest.json").exists() {
+        let image = first(&json(&folder.join("manifest.json")));
+        let layers = image.get("Layers").unwrap().to_strings();
+        let layers = layers.iter().map(|layer| folder.join(layer)).collect();
+        (folder.join(text(image.get("Config"))), layers)
+    } else {
+        let blob =
+            |value: &Value| folder.join("blobs").join(text(value.get("digest")).replace(':', "/"));
+        let mut at = json(&folder.join("index.json"));
+        while let Some(list) = at.get("manifests") {
+            at = json(&blob(&first(list)));
+        }
+        let layers = at.get("layers").unwrap().as_array().unwrap().iter().map(blob).collect();
+        (blob(at.get("config").unwrap()), layers)
+    };
+    let tar = |path: &PathBuf| match fs::read(path).unwrap() {
+        packed if packed.starts_with(&[0x1f, 0x8b]) => unpacked("gzip", &packed),
+        packed if packed.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) => unpacked("zstd", &packed),
+        plain => plain,
+    };
+    (harness::hex(&fs::read(config).unwrap()), layers.iter().map(tar).collect())
+}
+
+/// What gzip or zstd makes of bytes.
+fn unpacked(program: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .arg("-dc")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(bytes).unwrap());
+        child.wait_with_output().unwrap().stdout
+    })
+}
+
+/// Of an image that may have no name.
+fn id_of(lath: &Lath, image: &str) -> String {
+    lath.inspect(image).get("Id").and_then(Value::as_str).unwrap().to_owned()
+}
+
+/// What the archive's programs have written, and what lath writes after it has loaded it.
+fn comes_back(archive: &Path, what: &str) -> Option<(Lath, String)> {
+    let lath = Lath::new();
+    let said = lath.run(&["load", "-i", archive.to_str().unwrap()]);
+    let features = lath.ok(&["version", "--format", "{{.Client.Features}}"]);
+    if what.contains("zstd") && !features.contains("zstd") {
+        // The binary was built without that reader; then it says so.
+        assert!(said.failure(1).contains("this lath was built without zstd"));
+        return None;
+    }
+    let said = said.success();
+    let name = said.stdout.trim().rsplit(' ').next().unwrap().to_owned();
+    lath.ok(&["save", "-o", &lath.text("again.tar"), &name]);
+    let (config, layers) = image_in(archive, &lath.path("theirs"));
+    let (again, ours) = image_in(&lath.path("again.tar"), &lath.path("ours"));
+    assert_eq!(config, again, "{what}: the image id");
+    assert_eq!(id_of(&lath, &name), format!("sha256:{config}"), "{what}");
+    assert_eq!(layers.len(), ours.len(), "{what}");
+    for (number, (theirs, ours)) in layers.iter().zip(&ours).enumerate() {
+        assert!(
+            theirs == ours,
+            "{what}: layer {number}: {} and {} bytes",
+            theirs.len(),
+            ours.len()
+        );
+    }
+    // Plain layers, by the names of their digests.
+    let blobs = lath.path("ours/blobs/sha256");
+    for layer in &layers {
+        assert!(blobs.join(harness::hex(layer)).exists(), "{what}: a layer's digest");
+    }
+    Some((lath, name))
+}
+
 #[test]
 fn load_then_save_gives_the_layers_of_every_writer_back() {
-    if !needs(&[Need::Root, Need::Bases]) {
+    if !needs(&[Need::Root, Need::Bases, Need::Program("skopeo")]) {
         return;
     }
-    let mut files: Vec<PathBuf> = fs::read_dir(bases().join("archives"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "tar"))
-        .collect();
-    files.sort();
-    assert!(files.len() >= 9, "{files:?}");
+    let own = Lath::new();
+    let there = |file: &str| bases().join("archives").join(file);
+    let mut files: Vec<PathBuf> = [
+        "buildah-docker.tar",
+        "buildah-oci.tar",
+        "buildkit-docker.tar",
+        "buildkit-oci-gzip.tar",
+        "buildkit-oci-plain.tar",
+        "buildkit-oci-zstd.tar",
+        "docker-20.10-save.tar",
+        "kaniko-docker.tar",
+        "umoci-layout.tar",
+    ]
+    .map(there)
+    .into();
+    // skopeo writes the same in forms of its own.
+    let from = format!("docker-archive:{}", there("docker-20.10-save.tar").display());
+    fs::create_dir_all(own.path(".")).unwrap();
+    for form in ["docker-archive", "oci-archive"] {
+        let tar = own.path(&format!("skopeo-{form}.tar"));
+        let to = format!("{form}:{}:hub/skopeo:1", tar.display());
+        harness::host("skopeo", &["copy", "-q", "--insecure-policy", &from, &to]);
+        files.push(tar);
+    }
     for file in files {
-        let lath = Lath::new();
-        let said = lath.run(&["load", "-i", file.to_str().unwrap()]);
-        let features = lath.ok(&["version", "--format", "{{.Client.Features}}"]);
-        if file.to_str().unwrap().contains("zstd") && !features.contains("zstd") {
-            // The binary was built without that reader; then it says so.
-            assert!(said.failure(1).contains("this lath was built without zstd"));
-            continue;
-        }
-        let said = said.success();
-        let name = said.stdout.trim().rsplit(' ').next().unwrap().to_owned();
-        let diff_ids = |lath: &Lath, name: &str| {
-            let one = lath.inspect(name);
-            one.get("RootFS").and_then(|root| root.get("Layers")).unwrap().to_strings()
-        };
-        lath.ok(&["save", "-o", &lath.text("again.tar"), &name]);
+        let what = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some((lath, name)) = comes_back(&file, &what) else { continue };
         let other = Lath::new();
         other.ok(&["load", "-i", &lath.text("again.tar")]);
-        assert_eq!(diff_ids(&other, &name), diff_ids(&lath, &name), "{}", file.display());
-        assert_eq!(other.id(&name), lath.id(&name), "{}", file.display());
+        assert_eq!(id_of(&other, &name), id_of(&lath, &name), "{what}");
         if cfg!(target_arch = "x86_64") {
             let script = "cat /opt/d/1; stat -c '%u:%g %a' /opt/d/1; ls -a /opt/d";
             let args = ["run", "--rm", "-u", "0", "--entrypoint", "sh", &name, "-c", script];
             let shown = other.ok(&args);
-            assert!(shown.starts_with("one\n0:0 4755\n"), "{}: {shown}", file.display());
+            assert!(shown.starts_with("one\n0:0 4755\n"), "{what}: {shown}");
             assert!(shown.contains("hard") && shown.contains("fifo"), "{shown}");
             assert!(!shown.contains("soft") && !shown.contains(".wh."), "{shown}");
         }
+    }
+}
+
+/// A header of the old kind, without a magic, or any other, as it stands; its checksum is made.
+fn header(name: &str, kind: u8, size: usize, change: impl Fn(&mut [u8; 512])) -> [u8; 512] {
+    let mut block = [0; 512];
+    let mut put = |at: usize, text: &str| {
+        block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    };
+    put(0, name);
+    put(100, "0000644\0");
+    put(108, "0000000\0");
+    put(116, "0000000\0");
+    put(124, &format!("{size:011o}\0"));
+    put(136, "14000000000\0");
+    put(148, "        ");
+    block[156] = kind;
+    change(&mut block);
+    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    block
+}
+
+#[test]
+fn the_very_bytes_of_any_tar_come_back() {
+    if !needs(&[Need::Root, Need::Program("tar")]) {
+        return;
+    }
+    let own = Lath::new();
+    let script = "mkdir -p t/d/empty t/$(printf 'n%.0s' $(seq 90)) && cd t && echo one >d/1 && ln d/1 d/hard \
+        && ln -s ../$(printf 'l%.0s' $(seq 150)) d/soft && mkfifo d/fifo && echo x >'d/a\tb \\ é' \
+        && chmod 4751 d/1 && chown 3000000:70 d/empty && touch -d '1969-12-31 23:00 UTC' d/empty \
+        && touch -d '@1500000000.123456789' d/1 && head -c 70000 /dev/urandom >d/large";
+    fs::create_dir_all(own.path(".")).unwrap();
+    harness::host("sh", &["-c", &format!("cd {} && {script}", own.text("."))]);
+    harness::host(
+        "sh",
+        &[
+            "-c",
+            &format!(
+                "cd {}/t && echo deep >$(printf 'n%.0s' $(seq 90))/$(printf 'f%.0s' $(seq 90))",
+                own.text(".")
+            ),
+        ],
+    );
+    let mut tars: Vec<(String, Vec<u8>)> = Vec::new();
+    let ways: &[&[&str]] = &[
+        &["--format=gnu", "."],
+        &["--format=gnu", "-b", "1", "d", "d/1"],
+        &["--format=gnu", "-b", "63", "--sort=name", "."],
+        &["--format=oldgnu", "."],
+        &["--format=pax", "--xattrs", "."],
+        &["--format=pax", "--pax-option=globexthdr.name=g,comment=a comment", "."],
+        &["--format=pax", "--pax-option=VENDOR.key:=of a kind,delete=atime", "."],
+        &["--format=ustar", "--owner=1", "--mtime=@0", "--exclude=./d/soft", "."],
+        &["--format=v7", "--owner=1", "--mtime=@0", "--exclude=d/soft", "--exclude=d/fifo", "d"],
+        &["--format=gnu", "--hard-dereference", "-P", "d", "/proc/self/cmdline"],
+    ];
+    for way in ways {
+        let tar = own.text("t.tar");
+        harness::host("tar", &[&["-C", &own.text("t"), "-cf", &tar], *way].concat());
+        tars.push((way.join(" "), fs::read(tar).unwrap()));
+    }
+    let plain = tars[0].1.clone();
+    let end = plain.len() - plain.iter().rev().take_while(|byte| **byte == 0).count();
+    let end = end.next_multiple_of(512);
+    tars.push(("no end".into(), plain[..end].to_vec()));
+    tars.push(("half an end".into(), [&plain[..end], &[0; 512]].concat()));
+    tars.push(("much of an end".into(), [&plain[..], &vec![0; 3 << 20]].concat()));
+    tars.push(("an end that is no block".into(), [&plain[..end], &[0; 1024 + 77]].concat()));
+    tars.push(("rubbish after it".into(), [&plain[..], b"rubbish \0 of any length"].concat()));
+    tars.push(("another tar after it".into(), [&plain[..], &plain[..]].concat()));
+    let old = header("old", 0, 3, |_| {});
+    let folder = header("old.d/", 0, 0, |_| {});
+    let spaces = header("spaces", b'0', 3, |block| {
+        block[100..108].copy_from_slice(b"   644 \0");
+        block[124..136].copy_from_slice(b"          3 ");
+        block[257..265].copy_from_slice(b"ustar  \0");
+    });
+    let prefixed = header("name", b'0', 3, |block| {
+        block[257..265].copy_from_slice(b"ustar\x0000");
+        block[345..352].copy_from_slice(b"old.d/p");
+        block[500..512].copy_from_slice(b"not of ustar");
+    });
+    let twice = header("./old", b'0', 3, |_| {});
+    let pax = b"19 comment=nothing\n15 VENDOR.x=\0y\n15 path=of pax\n";
+    let extended = header("any/name at all", b'x', pax.len(), |block| block[500] = 7);
+    let content = |text: &[u8]| {
+        let mut block = text.to_vec();
+        // What is behind a file's end is anybody's.
+        block.resize(512, b'#');
+        block
+    };
+    let three = content(b"abc");
+    let by_hand: &[&[&[u8]]] = &[
+        &[&old, &three, &folder, &spaces, &three, &prefixed, &three],
+        &[&old, &three, &twice, &content(b"xyz"), &old, &three],
+        &[&extended, &content(pax), &old, &three],
+    ];
+    for (number, blocks) in by_hand.iter().enumerate() {
+        tars.push((format!("by hand {number}"), [&blocks.concat()[..], &[0; 1024]].concat()));
+    }
+    for (what, tar) in tars {
+        let lath = Lath::new();
+        let layout = lath.write("layout.tar", layout_of("hub/odd:1", &[tar]));
+        comes_back(&layout, &what);
     }
 }
 

@@ -9,7 +9,7 @@
 
 mod harness;
 
-use harness::{Lath, Need, Output, Running, busybox_tar, finish, host, needs};
+use harness::{Lath, Member, Need, Output, Running, busybox_tar, finish, host, needs, tar_of};
 use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
@@ -97,6 +97,72 @@ fn on(root: &Mounted, lath: &Lath, args: &[&str], input: &[u8]) -> Output {
     let mut command = lath.command(args);
     command.env("LATH_ROOT", format!("{}/store", root.0)).env("SOURCE_DATE_EPOCH", "1000000000");
     finish(&mut command, input)
+}
+
+/// Stages side by side, files of the context, an archive that is unpacked.
+const SEVERAL: &str = "FROM busybox AS one
+RUN mkdir /one && for n in 1 2 3 4 5 6 7 8 9; do echo $n >/one/$n; done && ln /one/1 /one/hard && chown 3:4 /one/2
+FROM busybox AS two
+WORKDIR /two
+ADD t.tar /two/
+COPY --chown=5:6 --chmod=640 . ctx/
+RUN rm ctx/sub/f && ln -s ../ctx sub && date >/tmp/now && rm /tmp/now
+FROM busybox
+COPY --from=one /one /from/one
+COPY --link --from=two /two /from/two
+ADD --chown=7 Dockerfile /from/
+RUN --mount=from=one,target=/m cp -a /m/one /again && mv /from/one/3 /from/moved
+LABEL a=b
+ENTRYPOINT [\"cat\"]
+";
+
+#[test]
+fn a_build_gives_one_image_whatever_root_file_system_driver_and_jobs() {
+    if !needs(&[Need::Root, Need::Busybox, Need::Program("mkfs.ext4")]) {
+        return;
+    }
+    let base = Lath::with_busybox();
+    base.ok(&["save", "-o", &base.text("base.tar"), "busybox"]);
+    let mut given = Vec::new();
+    for (kind, driver, jobs) in [
+        ("usual", "overlay", "1"),
+        ("usual", "copy", "4"),
+        ("tmpfs", "overlay", "4"),
+        ("ramfs", "copy", "1"),
+        ("ext4", "overlay", "4"),
+        ("ext4", "copy", "1"),
+    ] {
+        let lath = Lath::new();
+        // A directory has its names in another order.
+        let mut files = ["a", "b", "sub/f", "sub/g", "z"];
+        if jobs == "4" {
+            files.reverse();
+        }
+        for file in files {
+            lath.write(&format!("c/{file}"), file);
+        }
+        lath.write("c/Dockerfile", SEVERAL);
+        lath.write("c/t.tar", tar_of(&[Member::File("in/it", "it"), Member::Soft("l", "in/it")]));
+        fs::create_dir_all(lath.path("place")).unwrap();
+        let disk = lath.text("disk");
+        let mounted = match kind {
+            "usual" => mount(&lath, &["--bind", &lath.text("place")]),
+            "ext4" => {
+                fs::File::create(&disk).unwrap().set_len(64 << 20).unwrap();
+                host("mkfs.ext4", &["-q", "-F", &disk]);
+                mount(&lath, &["-o", "loop", &disk])
+            }
+            _ => mount(&lath, &["-t", kind, "none"]),
+        };
+        on(&mounted, &lath, &["load", "-q", "-i", &base.text("base.tar")], &[]).success();
+        let build = ["--driver", driver, "build", "--no-cache", "--jobs", jobs, "-t", "x", "c"];
+        on(&mounted, &lath, &build, &[]).success();
+        on(&mounted, &lath, &["save", "-o", &lath.text("x.tar"), "x"], &[]).success();
+        given.push((kind, driver, jobs, fs::read(lath.path("x.tar")).unwrap()));
+    }
+    for (kind, driver, jobs, archive) in &given[1..] {
+        assert!(*archive == given[0].3, "{kind}, {driver}, --jobs {jobs}: another image");
+    }
 }
 
 #[test]

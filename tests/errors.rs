@@ -11,9 +11,12 @@
 
 mod harness;
 
-use harness::{Lath, Need, Output, gone, host, needs, pids_of};
+use harness::{Lath, Need, Output, finish, gone, host, needs, pids_of};
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
 
@@ -250,6 +253,88 @@ fn a_full_disk_ends_with_a_message_and_a_store_that_works() {
         std::panic::resume_unwind(panic);
     }
     assert_eq!(left, 0, "unfinished work is left in {}", tmp.display());
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_told_of_and_read() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::new();
+    let root = lath.store();
+    fs::create_dir(&root).unwrap();
+    let at = root.to_str().unwrap();
+    host("mount", &["-t", "tmpfs", "-o", "size=64m", "lath-test", at]);
+    let checked = || {
+        lath.give(&["import", "-", "busybox"], &harness::busybox_tar()).success();
+        let file = "FROM busybox\nRUN echo a > /a\n";
+        lath.build_in("c", "x", file, &[]).success();
+        lath.ok(&["create", "--name", "made", "busybox", "true"]);
+        host("mount", &["-o", "remount,ro", at]);
+        for words in [
+            &["run", "--rm", "x", "true"][..],
+            &["create", "x", "true"],
+            &["start", "made"],
+            &["rm", "made"],
+            &["build", "--no-cache", "-t", "y", "c"],
+            &["tag", "x", "y"],
+            &["commit", "made", "y"],
+            &["rmi", "x"],
+            &["system", "prune", "-f"],
+            &["gc"],
+            &["volume", "create", "vol"],
+        ] {
+            let done = lath.run(words);
+            assert!(matches!(done.code, 1 | 125), "{done}");
+            assert!(done.stderr.contains("Read-only file system"), "{done}");
+        }
+        // What is only read works.
+        assert!(lath.ok(&["images"]).contains("busybox"));
+        assert!(lath.ok(&["ps", "-a"]).contains("made"));
+        assert_eq!(lath.build_in("c", "x", file, &[]).success().cached().len(), 1);
+        assert!(lath.ok(&["fsck"]).starts_with("clean"));
+        // And an image is carried away by way of another store.
+        let save = ["--root", &lath.text("other"), "save", "-o", &lath.text("x.tar"), "x"];
+        finish(lath.command(&save).env("LATH_STORES", &root), &[]).success();
+        host("mount", &["-o", "remount,rw", at]);
+        assert!(lath.ok(&["fsck"]).starts_with("clean"));
+        lath.ok(&["start", "made"]);
+        lath.ok(&["rm", "-f", "made"]);
+    };
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(checked));
+    host("umount", &["-l", at]);
+    if let Err(panic) = result {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn nobody_else_reaches_the_store_whatever_the_umask() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::new();
+    // One that somebody has made before.
+    let made = lath.path("made");
+    fs::create_dir_all(&made).unwrap();
+    fs::set_permissions(&made, fs::Permissions::from_mode(0o777)).unwrap();
+    for root in [&made, &lath.path("new/by/lath")] {
+        let line = "umask 0; exec \"$0\" --root \"$1\" import - busybox";
+        let (program, root) = (harness::binary(), root.to_str().unwrap());
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).arg(program).arg(root);
+        finish(&mut command, &harness::busybox_tar()).success();
+        let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(root), 0o700, "{root}");
+        for entry in fs::read_dir(root).unwrap() {
+            let path = entry.unwrap().path();
+            let path = path.to_str().unwrap();
+            assert_eq!(mode(path) & 0o022, 0, "{path}");
+            let seen = Command::new("stat").arg(path).uid(12345).gid(12345).output().unwrap();
+            let said = String::from_utf8_lossy(&seen.stderr).into_owned();
+            assert!(said.contains("Permission denied"), "{path}: {said}");
+        }
+    }
 }
 
 #[test]

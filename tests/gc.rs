@@ -428,6 +428,11 @@ fn a_full_disk_can_be_emptied() {
         &["builder", "prune", "-af"],
         &["system", "prune", "-f"],
         &["gc"],
+        &["rm", "stopped"],
+        &["rm", "-f", "-v", "stopped"],
+        &["container", "prune", "-f"],
+        &["volume", "rm", "lone"],
+        &["volume", "prune", "-af"],
     ] {
         let lath = Lath::new();
         let disk = Disk::new(&lath, "24M", &["-N", "1000"]);
@@ -437,6 +442,19 @@ fn a_full_disk_can_be_emptied() {
         lath.build("a", text);
         lath.build("b", "FROM busybox\nRUN head -c 1000000 /dev/zero > /b\n");
         lath.ok(&["tag", "busybox", "b"]);
+        let script = "for at in / /v /w; do head -c 1000000 /dev/zero > $at/own; done";
+        let volumes = ["-v", "kept:/v", "-v", "/w", "busybox", "sh", "-c", script];
+        lath.ok(&[&["run", "--name", "stopped"], &volumes[..]].concat());
+        lath.ok(&[
+            "run",
+            "--rm",
+            "-v",
+            "lone:/v",
+            "busybox",
+            "sh",
+            "-c",
+            script.replace("/w", "").as_str(),
+        ]);
         fill(&disk);
         lath.ok(words);
         let after = free(&disk);

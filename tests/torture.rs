@@ -2,7 +2,8 @@
 //! store is clean, what was there works, and the same command does what it should.
 //!
 //! By default some of each are tried; `LATH_TORTURE=N` (`make torture`) tries all of the calls, each
-//! with N of the errors in turn.
+//! with N of the errors in turn, several commands side by side; it goes on after a loss, and counts.
+//! `LATH_TORTURE_ONLY=NAME` tries one of the commands.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,12 +16,17 @@
 
 mod harness;
 
-use harness::{Lath, Need, Output, finish, host, needs, small_busybox_tar};
+use harness::{Lath, Listing, Need, Output, finish, host, needs, small_busybox_tar};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox, Need::Program("strace")];
 
@@ -68,6 +74,18 @@ const WORKS: &[Work] = &[
         ..PLAIN
     },
     Work { name: "run", words: &["run", "--rm", "old:1", "true"], ..PLAIN },
+    Work {
+        name: "commit",
+        words: &["commit", "still", "new:3"],
+        proof: &["run", "--rm", "new:3", "grep", "x", "/own"],
+        ..PLAIN
+    },
+    Work {
+        name: "import",
+        words: &["import", "root.tar", "new:4"],
+        proof: &["run", "--rm", "new:4", "grep", "root", "/mark"],
+        ..PLAIN
+    },
     Work { name: "rmi", words: &["rmi", "-f", "old:1"], ..PLAIN },
     Work {
         name: "create",
@@ -136,6 +154,8 @@ const TMP: usize = 3;
 /// A store, and a copy of it from before each attempt.
 struct Arena {
     lath: Lath,
+    /// What was in the store when the attempt began.
+    before: RefCell<Option<Listing>>,
 }
 
 impl Arena {
@@ -149,7 +169,9 @@ impl Arena {
         lath.build_in("o", "old:1", "FROM busybox\nRUN echo older > /o\n", &[]).success();
         lath.build_in("o", "old:1", "FROM busybox\nRUN echo old > /o\n", &[]).success();
         lath.build_in("o", "vain", "FROM busybox\nRUN echo vain > /v\nRUN false\n", &[]);
-        lath.ok(&["run", "--name", "still", "busybox", "sh", "-c", "echo x > /own"]);
+        // It is started again and again, and stopped in the middle.
+        let script = "[ -e /own ] || echo x > /own";
+        lath.ok(&["run", "--name", "still", "busybox", "sh", "-c", script]);
         lath.ok(&["create", "--name", "live", "busybox", "busybox", "sleep", "1000"]);
         let file = "FROM busybox\nRUN busybox mkdir -p /v/a/b && echo of the image > /v/a/b/f\n\
                     VOLUME /v\n";
@@ -165,19 +187,34 @@ impl Arena {
             "[ -e /v/own ] || echo own > /v/own",
         ]);
         lath.ok(&["run", "--rm", "-v", "kept:/v", "volume", "sh", "-c", "echo own > /v/own"]);
+        lath.write("root.tar", small_busybox_tar("root"));
         lath.write("c/f", "f");
         lath.write("c/Dockerfile", DOCKERFILE);
         host("cp", &["-a", lath.store().to_str().unwrap(), &lath.text("whole")]);
-        Arena { lath }
+        Arena { lath, before: RefCell::new(None) }
+    }
+
+    /// Whether the attempt has left every file as it was: then all holds that held before it.
+    fn is_as_it_was(&self, work: &Work) -> bool {
+        let now = || Listing::of(&self.lath.store());
+        // What has become of a process cannot be seen in a store.
+        work.running.is_none()
+            && self.before.borrow().as_ref().is_some_and(|old| old.has_files_of(&now()))
     }
 
     fn restore(&self, work: &Work) {
         let store = self.lath.store();
+        if self.is_as_it_was(work) {
+            // The first command finds out whether overlayfs works.
+            let _ = rustix::fs::removexattr(&store, "trusted.lath.overlay");
+            return;
+        }
         fs::remove_dir_all(&store).unwrap();
         host("cp", &["-a", &self.lath.text("whole"), store.to_str().unwrap()]);
         if let Some(container) = work.running {
             self.lath.ok(&["start", container]);
         }
+        self.before.replace(Some(Listing::of(&store)));
     }
 
     /// Nobody looks after anything any more.
@@ -221,7 +258,10 @@ impl Arena {
             (1..=last).map(move |number| (call.clone(), number))
         };
         self.rest();
-        (most.into_iter().flat_map(points).collect(), self.sizes())
+        let sizes = self.sizes();
+        self.restore(work);
+        assert_eq!(self.examine(work, sizes, work.name), 0, "{}: {:?}", work.name, self.sizes());
+        (most.into_iter().flat_map(points).collect(), sizes)
     }
 
     fn sizes(&self) -> [usize; FOLDERS.len()] {
@@ -235,6 +275,10 @@ impl Arena {
     /// What must hold after whatever has happened. Gives how much more of a kind there is than
     /// after a command that was not disturbed.
     fn holds(&self, work: &Work, sizes: [usize; FOLDERS.len()], what: &str) -> usize {
+        if self.is_as_it_was(work) { 0 } else { self.examine(work, sizes, what) }
+    }
+
+    fn examine(&self, work: &Work, sizes: [usize; FOLDERS.len()], what: &str) -> usize {
         let checked = self.lath.run(&["fsck"]);
         assert!(checked.code == 0 && checked.stdout.starts_with("clean"), "{what}: {checked}");
         assert_eq!(self.sizes()[TMP], 0, "{what}: tmp was not swept");
@@ -318,6 +362,67 @@ fn errors_each() -> usize {
     std::env::var("LATH_TORTURE").map_or(1, |count| count.parse().expect("a number"))
 }
 
+/// What became of a command's attempts.
+#[derive(Default)]
+struct Tally {
+    /// System calls that there are.
+    calls: usize,
+    /// Attempts in which the kill or the error came.
+    injected: usize,
+    /// Attempts in which the command failed.
+    failed: usize,
+    losses: usize,
+}
+
+/// So many rounds of each of the commands, in the long form several at once, each with a store.
+fn each_work(rounds: usize, run: impl Fn(&Arena, &Work, usize) -> Tally + Sync) {
+    // Most of the time they wait for each other's processes.
+    let side_by_side = thread::available_parallelism().map_or(1, usize::from) * 4;
+    let only = std::env::var("LATH_TORTURE_ONLY").ok();
+    let is_wanted = |work: &&Work| only.as_ref().is_none_or(|name| name == work.name);
+    let works = WORKS.iter().filter(is_wanted);
+    let jobs: Vec<(&Work, usize)> =
+        works.flat_map(|work| (0..rounds).map(move |round| (work, round))).collect();
+    let next = AtomicUsize::new(0);
+    let sums = Mutex::new(BTreeMap::<&str, Tally>::new());
+    thread::scope(|scope| {
+        for _ in 0..if is_long() { side_by_side } else { 1 } {
+            scope.spawn(|| {
+                let arena = Arena::new();
+                while let Some((work, round)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Tally { calls, injected, failed, losses } = run(&arena, work, *round);
+                    let mut sums = sums.lock().unwrap();
+                    let sum = sums.entry(work.name).or_default();
+                    sum.calls = calls;
+                    sum.injected += injected;
+                    sum.failed += failed;
+                    sum.losses += losses;
+                    let Tally { injected, failed, losses, .. } = sum;
+                    let name = work.name;
+                    tell(&format!(
+                        "{name}: {calls} calls, {injected} injected, {failed} failed, {losses} losses"
+                    ));
+                }
+            });
+        }
+    });
+    let losses: usize = sums.into_inner().unwrap().values().map(|sum| sum.losses).sum();
+    assert_eq!(losses, 0, "losses");
+}
+
+/// One attempt: whether all held. The long form goes on when it did not.
+fn held(arena: &Arena, attempt: impl FnOnce()) -> bool {
+    if !is_long() {
+        attempt();
+        return true;
+    }
+    let held = catch_unwind(AssertUnwindSafe(attempt)).is_ok();
+    if !held {
+        arena.before.replace(None);
+    }
+    held
+}
+
 fn tell(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
@@ -333,28 +438,30 @@ fn a_kill_at_any_system_call_leaves_a_clean_store() {
     if !needs(HERE) {
         return;
     }
-    let arena = Arena::new();
-    for work in WORKS {
+    each_work(1, |arena, work, _| {
         let (points, sizes) = arena.points(work);
-        let mut killed = 0;
+        let mut tally = Tally { calls: points.len(), ..Tally::default() };
         for (call, number) in spread(&points, 9) {
-            arena.restore(work);
-            let inject = format!("inject={call}:signal=KILL:when={number}");
-            arena.traced(work.words, &[&format!("trace={call}"), &inject]);
-            let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
-            killed += usize::from(log.contains("+++ killed by SIGKILL"));
-            let what = format!("{} killed at {call} {number}", work.name);
-            let more = arena.holds(work, sizes, &what);
-            // Steps, or an image without a name, that nothing leads to yet.
-            assert!(
-                more <= if work.name == "build" { 3 } else { 1 },
-                "{what}: {FOLDERS:?}: {:?}",
-                arena.sizes()
-            );
+            let attempt = || {
+                arena.restore(work);
+                let inject = format!("inject={call}:signal=KILL:when={number}");
+                arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+                let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
+                tally.injected += usize::from(log.contains("+++ killed by SIGKILL"));
+                let what = format!("{} killed at {call} {number}", work.name);
+                let more = arena.holds(work, sizes, &what);
+                // Steps, or an image without a name, that nothing leads to yet.
+                assert!(
+                    more <= if work.name == "build" { 3 } else { 1 },
+                    "{what}: {FOLDERS:?}: {:?}",
+                    arena.sizes()
+                );
+            };
+            tally.losses += usize::from(!held(arena, attempt));
         }
-        assert!(killed > 3, "{}: killed {killed} times", work.name);
-        tell(&format!("{}: killed {killed} times of {} calls", work.name, points.len()));
-    }
+        assert!(tally.injected > 3, "{}: killed {} times", work.name, tally.injected);
+        tally
+    });
 }
 
 #[test]
@@ -362,49 +469,62 @@ fn an_error_of_any_system_call_is_told_and_leaves_a_clean_store() {
     if !needs(HERE) {
         return;
     }
-    let arena = Arena::new();
-    for work in WORKS {
+    each_work(errors_each(), |arena, work, round| {
         let (points, sizes) = arena.points(work);
-        let (mut failed, mut borne) = (0, 0);
+        let mut tally = Tally { calls: points.len(), ..Tally::default() };
         for (turn, (call, number)) in spread(&points, 12).into_iter().enumerate() {
-            for errno in ERRORS.iter().cycle().skip(turn % ERRORS.len()).take(errors_each()) {
-                arena.restore(work);
-                let what = format!("{}: {errno} at {call} {number}", work.name);
-                let inject = format!("inject={call}:error={errno}:when={number}");
-                let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
-                if done.code == 0 {
-                    borne += 1;
-                    if work.name != "run" {
-                        let proof = arena.lath.run(work.proof);
-                        assert_eq!(proof.code, 0, "{what}: {proof}");
-                    }
-                } else {
-                    failed += 1;
-                    // The program of a container or of a step may be what has failed.
-                    let is_own = done.stderr.contains("lath: ");
-                    let is_program = work.name == "run" && done.code < 125;
-                    // Or it is the telling.
-                    let is_own = is_own || call == "write";
-                    assert!(is_own || is_program, "{what}: {done}");
-                    assert!(matches!(done.code, 1 | 125..=127) || is_program, "{what}: {done}");
-                    assert!(!done.stderr.contains("panicked"), "{what}: {done}");
-                }
-                // What cannot be removed, or not for good, is swept by the next command.
-                let is_sweeping =
-                    ["unlinkat", "openat", "syncfs", "flock"].contains(&call.as_str());
-                let left = arena.sizes()[TMP];
-                assert!(left == 0 || is_sweeping, "{what}: left in tmp: {done}");
-                let more = arena.holds(work, sizes, &what);
-                // A removal that stops in the middle leaves steps, as a build that failed does.
-                let is_removal = ["rmi", "gc"].contains(&work.name) || work.name.ends_with("prune");
-                let most = usize::from(is_removal);
-                assert!(more <= most, "{what}: {FOLDERS:?}: {:?}", arena.sizes());
-            }
+            let errno = ERRORS[(turn + round) % ERRORS.len()];
+            let attempt = || {
+                let done = fails(arena, work, sizes, (&call, number, errno));
+                tally.failed += usize::from(done);
+                let log = fs::read_to_string(arena.lath.path("strace.log")).unwrap();
+                tally.injected += usize::from(log.contains("(INJECTED)"));
+            };
+            tally.losses += usize::from(!held(arena, attempt));
         }
-        assert!(failed > 0, "{}: nothing failed", work.name);
-        let count = points.len();
-        tell(&format!("{}: {failed} failed, {borne} borne, {count} calls", work.name));
+        assert!(tally.failed > 0, "{}: nothing failed", work.name);
+        tally
+    });
+}
+
+/// Whether the command fails when that call does; what must hold then is looked at.
+fn fails(
+    arena: &Arena,
+    work: &Work,
+    sizes: [usize; FOLDERS.len()],
+    (call, number, errno): (&str, usize, &str),
+) -> bool {
+    arena.restore(work);
+    let what = format!("{}: {errno} at {call} {number}", work.name);
+    let inject = format!("inject={call}:error={errno}:when={number}");
+    let done = arena.traced(work.words, &[&format!("trace={call}"), &inject]);
+    let is_run = work.words.starts_with(&["run", "--rm"]);
+    if done.code == 0 {
+        if work.name != "run" {
+            let proof = arena.lath.run(work.proof);
+            assert_eq!(proof.code, 0, "{what}: {proof}");
+        }
+    } else {
+        // The program of a container or of a step may be what has failed.
+        let is_own = done.stderr.contains("lath: ");
+        let is_program = is_run && done.code < 125;
+        // Or it is the telling.
+        let is_own = is_own || call == "write";
+        assert!(is_own || is_program, "{what}: {done}");
+        assert!(matches!(done.code, 1 | 125..=127) || is_program, "{what}: {done}");
+        assert!(!done.stderr.contains("panicked"), "{what}: {done}");
     }
+    // What cannot be removed, or not for good, is swept by the next command.
+    let is_sweeping = ["unlinkat", "openat", "syncfs", "flock"].contains(&call);
+    let left = arena.sizes()[TMP];
+    assert!(left == 0 || is_sweeping, "{what}: left in tmp: {done}");
+    let more = arena.holds(work, sizes, &what);
+    // A removal that stops in the middle leaves steps, as a build that failed does; an image that was
+    // made and could not be told of is made again, with a time of its own.
+    let is_removal = ["rmi", "gc"].contains(&work.name) || work.name.ends_with("prune");
+    let is_anew = ["commit", "import"].contains(&work.name);
+    assert!(more <= usize::from(is_removal || is_anew), "{what}: {FOLDERS:?}: {:?}", arena.sizes());
+    done.code != 0
 }
 
 #[test]

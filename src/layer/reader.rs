@@ -297,7 +297,8 @@ fn entry(header: &Header, size: u64, said: Said) -> Result<Entry> {
     let path = said.gnu_path.or(said.path).unwrap_or_else(|| own_path(header));
     let link = said.gnu_link.or(said.link);
     let link = || link.unwrap_or_else(|| up_to_nul(&old.linkname).to_vec());
-    let kind = header.entry_type().as_byte();
+    // The crate takes 0 for '0'.
+    let [kind] = old.linkflag;
     let node = match kind {
         // Tars older than ustar have no type for directories.
         0 if path.ends_with(b"/") => Node::Directory,

@@ -93,8 +93,12 @@ impl Store {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other.context(|| format!("open container {id}"))?,
         };
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        match rustix::fs::openat(&dir, STATE, flags, Mode::empty()) {
+        let open = |access| {
+            let flags = access | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            rustix::fs::openat(&dir, STATE, flags, Mode::empty())
+        };
+        // On a disk that became read-only it can be looked at all the same.
+        match open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY)) {
             Ok(state) if exists(dir.as_fd(), CONFIG) => {
                 Ok(Some(Folder { all, dir, state, id: id.to_owned() }))
             }

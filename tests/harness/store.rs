@@ -37,6 +37,18 @@ impl Listing {
         assert!(difference.is_empty(), "the store changed:\n{}", difference.join("\n"));
     }
 
+    /// Whether all is the same but the sizes and times of folders.
+    pub fn has_files_of(&self, later: &Listing) -> bool {
+        let rest = |list: &'_ Listing| -> Vec<(PathBuf, String)> {
+            let own = |line: &str| match line.split_once(" size ") {
+                Some((start, _)) if start.contains(" mode 4") => start.to_owned(),
+                _ => line.to_owned(),
+            };
+            list.0.iter().map(|(path, line)| (path.clone(), own(line))).collect()
+        };
+        rest(self) == rest(later)
+    }
+
     /// The paths alone, from the folder on.
     pub fn names(&self) -> Vec<&Path> {
         self.0.keys().map(PathBuf::as_path).collect()

@@ -10,7 +10,7 @@ if [ ! -e /started ]; then
     # A container cannot leave the first root of all, which is in memory.
     $b mkdir /next
     $b mount -t tmpfs next /next
-    $b cp -a /bin /init /base.tar /next
+    $b cp -a /bin /fsck /init /base.tar /next
     $b mkdir -p /next/proc /next/sys /next/dev /next/disk /next/tmp /next/etc
     $b touch /next/started
     $b mount --move /dev /next/dev
@@ -30,7 +30,13 @@ for word in $(cat /proc/cmdline); do
         turn=*) turn=${word#*=} ;;
     esac
 done
-mount -t "$system" -o noatime /dev/vda /disk || failed "mount"
+attach() { mount -t "$system" -o noatime /dev/vda /disk; }
+# What the kernel does not take any more is mended first, as a device does when it starts.
+if ! attach; then
+    /fsck/loader --library-path /fsck "/fsck/fsck.$system" -f -y /dev/vda >/tmp/fsck
+    echo "MENDED $? $(tail -n 1 /tmp/errors)"
+    attach || failed "mount"
+fi
 echo "BOOTED $(uname -r)"
 lath fsck 2>&1 | sed 's/^/FSCK /'
 lath images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' >/tmp/images || failed "images"

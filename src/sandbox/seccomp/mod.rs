@@ -58,11 +58,11 @@ const FIRST_UNKNOWN_FAMILY: u32 = 46;
 /// above it that are allowed.
 type Way = (u32, &'static [(u16, u8)], &'static [u32]);
 
-#[cfg(any(test, target_arch = "x86_64"))]
+#[cfg(any(test, target_arch = "x86_64", target_arch = "x86"))]
 const X86_64: Way = (0xc000_003e, tables::X86_64, &[]);
 #[cfg(any(test, target_arch = "x86_64", target_arch = "x86"))]
 const X86: Way = (0x4000_0003, tables::X86, &[]);
-#[cfg(any(test, target_arch = "aarch64"))]
+#[cfg(any(test, target_arch = "aarch64", target_arch = "arm"))]
 const ARM64: Way = (0xc000_00b7, tables::ARM64, &[]);
 /// The private calls of 32-bit ARM: breakpoint, cacheflush and set_tls (asm/unistd.h).
 #[cfg(any(test, target_arch = "aarch64", target_arch = "arm"))]
@@ -73,15 +73,12 @@ const RISCV64: Way = (0xc000_00f3, tables::RISCV64, &[]);
 /// The bit of an audit number that says that words have 64 bits (linux/audit.h).
 const WIDE: u32 = 0x8000_0000;
 
-/// How programs call on this processor; the first is lath's own.
-#[cfg(target_arch = "x86_64")]
+/// How programs call on this processor. A lath of 32 bits may stand on a kernel of 64, which runs
+/// programs of both.
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 const WAYS: &[Way] = &[X86_64, X86];
-#[cfg(target_arch = "x86")]
-const WAYS: &[Way] = &[X86];
-#[cfg(target_arch = "aarch64")]
+#[cfg(any(target_arch = "aarch64", target_arch = "arm"))]
 const WAYS: &[Way] = &[ARM64, ARM];
-#[cfg(target_arch = "arm")]
-const WAYS: &[Way] = &[ARM];
 #[cfg(target_arch = "riscv64")]
 const WAYS: &[Way] = &[RISCV64];
 

@@ -3,7 +3,7 @@
 //! A pair is the first number from which on the class holds.
 
 /// x86_64: 379 system calls are known.
-#[cfg(any(test, target_arch = "x86_64"))]
+#[cfg(any(test, target_arch = "x86_64", target_arch = "x86"))]
 #[rustfmt::skip]
 pub const X86_64: &[(u16, u8)] = &[
     (0, 2), (41, 3), (42, 2), (56, 5), (57, 2), (103, 98), (104, 2), (134, 1), (135, 4), (136, 1), (137, 2),
@@ -38,7 +38,7 @@ pub const X86: &[(u16, u8)] = &[
 ];
 
 /// arm64: 322 system calls are known.
-#[cfg(any(test, target_arch = "aarch64"))]
+#[cfg(any(test, target_arch = "aarch64", target_arch = "arm"))]
 #[rustfmt::skip]
 pub const ARM64: &[(u16, u8)] = &[
     (0, 2), (18, 85), (19, 2), (39, 85), (41, 1), (43, 2), (51, 82), (52, 2), (58, 90), (59, 2), (60, 85),
