@@ -174,6 +174,15 @@ fn cut_short() -> Error {
     damaged("it ends too early")
 }
 
+/// No name, no time, "unknown" as the system.
+pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// A compressor of nothing but deflate, from level 0 (stored) to 9 (smallest).
+pub(super) fn compressor(level: u8) -> Box<CompressorOxide> {
+    let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);
+    Box::new(CompressorOxide::new(flags))
+}
+
 /// Compresses as gzip: same bytes and level, same output.
 pub struct Gzip<'a> {
     out: &'a mut dyn Outflow,
@@ -186,12 +195,10 @@ pub struct Gzip<'a> {
 impl<'a> Gzip<'a> {
     /// Writes the header. `level` goes from 0 (stored) to 9 (smallest).
     pub fn new(out: &'a mut dyn Outflow, level: u8) -> Result<Gzip<'a>> {
-        // No name, no time, "unknown" as the system.
-        out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
-        let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);
+        out.write_all(&HEADER)?;
         Ok(Gzip {
             out,
-            compressor: Box::new(CompressorOxide::new(flags)),
+            compressor: compressor(level),
             buffer: vec![0; BUFFER].into(),
             crc: Crc32::new(),
             bytes: 0,
