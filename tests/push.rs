@@ -377,6 +377,33 @@ fn an_upload_that_breaks_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_real_registry_takes_an_upload_over_a_link_that_cuts() {
+    if !needs(HERE) {
+        return;
+    }
+    const SIZE: usize = 12 << 20;
+    let lath = Lath::new();
+    let registry = RealRegistry::start(&lath.path("registry"), &[]);
+    let port = registry.at.rsplit_once(':').unwrap().1.parse().unwrap();
+    lath.write("c/noise", harness::Random(3).text(SIZE));
+    lath.build_in("c", "x", "FROM scratch\nCOPY noise /\n", &[]).success();
+    // Six bits of eight are left of each byte.
+    let cutting = harness::Cutting::start(port, 1_000_000);
+    let name = format!("127.0.0.1:{}/far/x:1", cutting.port);
+    lath.ok(&["tag", "x", &name]);
+    lath.ok(&["push", &name]);
+    let (sent, connections) = (&cutting.sent, &cutting.connections);
+    let [sent, connections] = [sent, connections].map(|count| count.load(Ordering::Relaxed));
+    assert!(connections > 8, "{connections}");
+    // What was under way when a connection ended is sent again: at most as much as one carries.
+    assert!(sent > SIZE / 2 && sent < SIZE, "{sent} bytes over {connections} connections");
+    assert!(registry.asked("GET /v2/far/x/blobs/uploads/") > 4, "it is asked how far it came");
+    let other = Lath::new();
+    other.ok(&["pull", &registry.name("far/x:1")]);
+    assert_eq!(other.id(&registry.name("far/x:1")), lath.id("x"));
+}
+
+#[test]
 fn what_is_cut_or_grows_too_old_is_sent_again() {
     if !needs(&[Need::Root, Need::Busybox]) {
         return;

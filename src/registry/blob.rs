@@ -19,6 +19,9 @@ use crate::sys::fs::BUFFER;
 const TRIES: u32 = 6;
 /// A download that will take longer than this is kept, should it be the last of this process.
 const LONG: Duration = Duration::from_secs(20);
+/// A mirror that has brought less than `LEAST` bytes a second for so long is left for the next place.
+const DRIP: Duration = Duration::from_secs(10);
+const LEAST: u64 = 1000;
 /// After this time it is known how fast it goes.
 const KNOWN: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,8 @@ pub struct Blob {
     descriptor: Descriptor,
     /// Time that went by with waiting for the network.
     waited: Duration,
+    /// The same of late, and what came in it.
+    window: (Duration, u64),
     hasher: Hasher,
     position: u64,
     /// The connection at hand, and where what it brings ends.
@@ -70,6 +75,7 @@ impl Blob {
             store,
             descriptor,
             waited: Duration::ZERO,
+            window: (Duration::ZERO, 0),
             hasher: Hasher::new(),
             position: 0,
             body: None,
@@ -148,11 +154,24 @@ impl Blob {
                 Ok(0) => Error::input("the server ends it too early"),
                 Ok(count) => {
                     self.tries = 0;
-                    self.has_mirrored_bytes |= !self.sources.is_last(&source);
+                    let is_mirror = !self.sources.is_last(&source);
+                    self.has_mirrored_bytes |= is_mirror;
+                    let (waited, bytes) = &mut self.window;
+                    *waited += begun.elapsed();
+                    *bytes += count as u64;
+                    if *waited >= DRIP {
+                        if is_mirror && *bytes < DRIP.as_secs() * LEAST {
+                            let error = Error::input("it is slower than a kilobyte a second");
+                            self.first = self.sources.after(&source, &error, true);
+                            self.body = None;
+                        }
+                        self.window = (Duration::ZERO, 0);
+                    }
                     return Ok(count);
                 }
                 Err(error) => error,
             };
+            self.window = (Duration::ZERO, 0);
             self.body = None;
             let digest = self.descriptor.digest.short();
             log::info!("{digest}: {error}, after {} bytes", self.position);

@@ -27,8 +27,6 @@ use crate::sys::kernel::processors;
 
 /// How often a manifest is sent before it is given up.
 const TRIES: u32 = 5;
-/// A third of the time of gzip's own level, and some hundredths more bytes.
-const LEVEL: u8 = 4;
 /// How many layers go up at once.
 const AT_ONCE: usize = 3;
 /// How many threads help them with compressing, where there are so many processors.
@@ -303,7 +301,7 @@ impl<'a> Work<'a> {
         }
         let (digest, size) = upload::send(self.remote, &mut |out| {
             moved.store(0, Ordering::Relaxed);
-            let mut gzip = Blocks::new(out, &self.helpers, LEVEL)?;
+            let mut gzip = Blocks::new(out, &self.helpers)?;
             let mut out = Counted { out: &mut gzip, moved, is_over: &self.is_over };
             write_layer(self.store, layer, &mut out)?;
             gzip.finish()

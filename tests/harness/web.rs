@@ -227,6 +227,53 @@ pub fn socks_to(port: u16, wants: Option<&'static str>) -> (u16, Receiver<String
     (own, receiver)
 }
 
+/// A link that breaks: each connection to `port` ends when the client has sent so many bytes.
+pub struct Cutting {
+    /// Where it is.
+    pub port: u16,
+    /// What the clients have sent, and over how many connections.
+    pub sent: Arc<AtomicUsize>,
+    pub connections: Arc<AtomicUsize>,
+}
+
+impl Cutting {
+    /// Starts it.
+    pub fn start(port: u16, most: usize) -> Cutting {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let (sent, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (bytes, count) = (sent.clone(), connections.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (mut client, bytes) = (client.unwrap(), bytes.clone());
+                count.fetch_add(1, Ordering::Relaxed);
+                let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+                let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || {
+                    drop(io::copy(&mut from, &mut to));
+                    drop(to.shutdown(std::net::Shutdown::Both));
+                });
+                thread::spawn(move || {
+                    let (mut left, mut buffer) = (most, vec![0; 16 << 10]);
+                    while left > 0 {
+                        let room = left.min(buffer.len());
+                        let Ok(count @ 1..) = client.read(&mut buffer[..room]) else { break };
+                        left -= count;
+                        bytes.fetch_add(count, Ordering::Relaxed);
+                        if server.write_all(&buffer[..count]).is_err() {
+                            break;
+                        }
+                    }
+                    for side in [&server, &client] {
+                        drop(side.shutdown(std::net::Shutdown::Both));
+                    }
+                });
+            }
+        });
+        Cutting { port: own, sent, connections }
+    }
+}
+
 /// Leads a connection to a port until both sides have ended.
 fn relay(mut client: TcpStream, port: u16) {
     let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();

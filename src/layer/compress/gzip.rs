@@ -177,12 +177,6 @@ fn cut_short() -> Error {
 /// No name, no time, "unknown" as the system.
 pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// A compressor of nothing but deflate, from level 0 (stored) to 9 (smallest).
-pub(super) fn compressor(level: u8) -> Box<CompressorOxide> {
-    let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);
-    Box::new(CompressorOxide::new(flags))
-}
-
 /// Compresses as gzip: same bytes and level, same output.
 pub struct Gzip<'a> {
     out: &'a mut dyn Outflow,
@@ -196,9 +190,10 @@ impl<'a> Gzip<'a> {
     /// Writes the header. `level` goes from 0 (stored) to 9 (smallest).
     pub fn new(out: &'a mut dyn Outflow, level: u8) -> Result<Gzip<'a>> {
         out.write_all(&HEADER)?;
+        let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);
         Ok(Gzip {
             out,
-            compressor: compressor(level),
+            compressor: Box::new(CompressorOxide::new(flags)),
             buffer: vec![0; BUFFER].into(),
             crc: Crc32::new(),
             bytes: 0,
