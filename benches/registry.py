@@ -92,6 +92,7 @@ class Docker:
         self.work = work
         self.at = "unix://%s/docker.sock" % work
         os.mkdir(work)
+        os.mkdir(work)
         words = ["dockerd", "--data-root", work + "/docker", "--exec-root", work + "/exec", "-H", self.at]
         words += ["--pidfile", work + "/docker.pid", "--iptables=false", "--ip6tables=false", "--bridge=none"]
         with open(work + "/docker.log", "w") as log:
@@ -195,10 +196,13 @@ def main():
             note(pushes, "skopeo", run([*skopeo, "oci:%s/plain:x:1" % work, "docker://%s/b:1" % other], env=home))
             note(pushes, "skopeo, compressed already", run([*skopeo, "oci:%s/image:x:1" % work, "docker://%s/c:1" % other], env=home))
             if docker:
+                # One that has not pulled the same layers.
+                docker.end()
+                docker = Docker(place + "/d")
                 subprocess.run([*skopeo, "oci:%s/plain:x:1" % work, "docker-archive:%s/d.tar:x:1" % place], check=True)
                 docker.run("load", "-q", "-i", place + "/d.tar")
                 docker.run("tag", "x:1", other + "/d:1")
-                note(pushes, "docker", docker.run("push", "-q", other + "/d:1"))
+                note(pushes, "docker", docker.run("push", other + "/d:1"))
                 docker.end()
                 docker = Docker(work + "/d%d" % number)
             shutil.rmtree(place, ignore_errors=True)

@@ -227,14 +227,14 @@ fn a_registry_that_does_not_take_it_is_named_and_hears_no_secret_it_should_not()
         (status(403), "denied"),
         (format!("HTTP/1.1 202 x\r\n{elsewhere}Content-Length: 0\r\n\r\n").into_bytes(), "/upload"),
     ] {
+        // It hears the password before it leads elsewhere.
         let web = Web::start(move |asked| match asked.line.split(' ').next() {
+            _ if asked.header("authorization") != Some("Basic am9lOng=") => {
+                b"HTTP/1.1 401 x\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n".to_vec()
+            }
             Some("HEAD") => status(404),
             Some("POST") => begun.clone(),
-            _ => match asked.header("authorization") {
-                Some("Basic am9lOng=") => status(200),
-                _ => b"HTTP/1.1 401 x\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
-                    .to_vec(),
-            },
+            _ => status(200),
         });
         let lath = with_image("x");
         let name = format!("127.0.0.1:{}/a/b:1", web.port());
@@ -387,17 +387,16 @@ fn a_real_registry_takes_an_upload_over_a_link_that_cuts() {
     let port = registry.at.rsplit_once(':').unwrap().1.parse().unwrap();
     lath.write("c/noise", harness::Random(3).text(SIZE));
     lath.build_in("c", "x", "FROM scratch\nCOPY noise /\n", &[]).success();
-    // Six bits of eight are left of each byte.
-    let cutting = harness::Cutting::start(port, 1_000_000);
+    let cutting = harness::Cutting::start(port, 1_000_000, 3);
     let name = format!("127.0.0.1:{}/far/x:1", cutting.port);
     lath.ok(&["tag", "x", &name]);
     lath.ok(&["push", &name]);
-    let (sent, connections) = (&cutting.sent, &cutting.connections);
-    let [sent, connections] = [sent, connections].map(|count| count.load(Ordering::Relaxed));
-    assert!(connections > 8, "{connections}");
-    // What was under way when a connection ended is sent again: at most as much as one carries.
-    assert!(sent > SIZE / 2 && sent < SIZE, "{sent} bytes over {connections} connections");
-    assert!(registry.asked("GET /v2/far/x/blobs/uploads/") > 4, "it is asked how far it came");
+    let [sent, cut] = [&cutting.sent, &cutting.cut].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(cut, 3);
+    // It is asked how far it came. This one (2.8) forgets an upload of which it has a part that it has not
+    // acknowledged, so that it begins anew: six bits of eight are left of each byte.
+    assert!(registry.asked("GET /v2/far/x/blobs/uploads/") >= 3);
+    assert!(sent > SIZE / 4 * 3 && sent < SIZE / 4 * 3 + 5_000_000, "{sent}");
     let other = Lath::new();
     other.ok(&["pull", &registry.name("far/x:1")]);
     assert_eq!(other.id(&registry.name("far/x:1")), lath.id("x"));

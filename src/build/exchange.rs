@@ -246,23 +246,24 @@ pub fn keep_in_image(
     let text = store.config_text(&built)?;
     let text = text.ok_or_else(|| Error::not_found("the image was removed meanwhile"))?;
     let mut image = ImageConfig::parse(&text)?;
-    let scratch = session.scratch()?;
-    scratch.uses(&image.chains().iter().map(Digest::hex).collect::<Vec<_>>().join("\n"))?;
     // What was squashed has not the layers of its steps any more.
     let mut records = steps(store, ends, false)?;
     records.retain(|(_, record)| record.diff_id.is_none_or(|id| image.diff_ids.contains(&id)));
     image.rest.push((STEPS.to_owned(), CacheImage::steps(&records)));
     let text = image.to_text().into_bytes();
     let id = Digest::of(&text);
+    let is_named = |name| Ok(store.named(name)? == Some(id));
+    let named = request.tags.iter().map(is_named).collect::<Result<Vec<bool>>>()?;
+    if store.has_image(&id) && !named.contains(&false) {
+        return Ok(id);
+    }
+    let scratch = session.scratch()?;
+    scratch.uses(&image.chains().iter().map(Digest::hex).collect::<Vec<_>>().join("\n"))?;
     let mut publication = Publication::default();
     if !store.has_image(&id) {
         publication.images.push(NewImage { text, is_final: true });
     }
-    for name in &request.tags {
-        if store.named(name)? != Some(id) {
-            publication.names.push((name.clone(), id));
-        }
-    }
+    publication.names = request.tags.iter().map(|name| (name.clone(), id)).collect();
     store.publish(&scratch, &mut publication)?;
     Ok(id)
 }

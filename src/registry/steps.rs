@@ -120,9 +120,7 @@ impl CacheImage {
             let (_, layer) = layer.ok_or_else(|| Error::not_found("its layer is not there"))?;
             let mut blob = Ahead::start(&self.sources, store, layer)?;
             add(&mut blob, &mut stack, diff_id, "layer", layer.size_bytes, &mut Silent)?;
-            if let Some(partial) = store.partial(&layer.digest)? {
-                store.drop_partial(partial);
-            }
+            store.drop_partials(&layer.digest)?;
         }
         Ok(stack.new)
     }

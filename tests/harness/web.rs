@@ -227,26 +227,26 @@ pub fn socks_to(port: u16, wants: Option<&'static str>) -> (u16, Receiver<String
     (own, receiver)
 }
 
-/// A link that breaks: each connection to `port` ends when the client has sent so many bytes.
+/// A link that breaks: the first `cuts` connections to `port` that carry so many bytes of the client end
+/// with them.
 pub struct Cutting {
     /// Where it is.
     pub port: u16,
-    /// What the clients have sent, and over how many connections.
+    /// What the clients have sent, and how many connections were cut.
     pub sent: Arc<AtomicUsize>,
-    pub connections: Arc<AtomicUsize>,
+    pub cut: Arc<AtomicUsize>,
 }
 
 impl Cutting {
     /// Starts it.
-    pub fn start(port: u16, most: usize) -> Cutting {
+    pub fn start(port: u16, most: usize, cuts: usize) -> Cutting {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
-        let (sent, connections) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (bytes, count) = (sent.clone(), connections.clone());
+        let (sent, cut) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (bytes, count) = (sent.clone(), cut.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
-                let (mut client, bytes) = (client.unwrap(), bytes.clone());
-                count.fetch_add(1, Ordering::Relaxed);
+                let (mut client, bytes, count) = (client.unwrap(), bytes.clone(), count.clone());
                 let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return };
                 let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
                 thread::spawn(move || {
@@ -254,13 +254,13 @@ impl Cutting {
                     drop(to.shutdown(std::net::Shutdown::Both));
                 });
                 thread::spawn(move || {
-                    let (mut left, mut buffer) = (most, vec![0; 16 << 10]);
-                    while left > 0 {
-                        let room = left.min(buffer.len());
-                        let Ok(count @ 1..) = client.read(&mut buffer[..room]) else { break };
-                        left -= count;
-                        bytes.fetch_add(count, Ordering::Relaxed);
-                        if server.write_all(&buffer[..count]).is_err() {
+                    let (mut passed, mut buffer) = (0, vec![0; 16 << 10]);
+                    while let Ok(read @ 1..) = client.read(&mut buffer) {
+                        bytes.fetch_add(read, Ordering::Relaxed);
+                        passed += read;
+                        let is_cut = passed >= most && count.load(Ordering::Relaxed) < cuts;
+                        if server.write_all(&buffer[..read]).is_err() || is_cut {
+                            count.fetch_add(usize::from(is_cut), Ordering::Relaxed);
                             break;
                         }
                     }
@@ -270,7 +270,7 @@ impl Cutting {
                 });
             }
         });
-        Cutting { port: own, sent, connections }
+        Cutting { port: own, sent, cut }
     }
 }
 

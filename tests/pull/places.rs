@@ -1,6 +1,6 @@
 //! Several at once, and much at once.
 
-use super::harness::{Lath, Member, Need, Running, Shelf, hex, host, needs, ok, tar_of};
+use super::harness::{Lath, Member, Need, Running, Shelf, finish, hex, host, needs, ok, tar_of};
 use super::{CONFIG, HERE, LAYER, MANIFEST};
 use super::{id, is_empty, large, name, small};
 use crate::harness::{Web, config_of, manifest_of};
@@ -167,7 +167,7 @@ fn gigabytes_come_through_a_small_group() {
                   tar -cf - --format=pax big | tee pipe | gzip -1 > packed && wait && rm big";
     let mut make = Command::new("sh");
     make.args(["-c", script, "sh", &gigabytes]).current_dir(lath.path(""));
-    assert!(make.status().unwrap().success());
+    finish(&mut make, &[]).success();
     let packed = fs::read(lath.path("packed")).unwrap();
     let sum = fs::read_to_string(lath.path("sum")).unwrap();
     let sum = sum.split(' ').next().unwrap();
@@ -180,8 +180,7 @@ fn gigabytes_come_through_a_small_group() {
     shelf.manifest("latest", MANIFEST, &manifest_of(MANIFEST, &config, &[layer]));
     let web = shelf.serve();
     let group = Group::of(24 << 20);
-    let status = group.run(&lath.command(&["pull", "-q", &name(&web)])).status().unwrap();
-    assert!(status.success(), "{status}");
+    finish(&mut group.run(&lath.command(&["pull", "-q", &name(&web)])), &[]).success();
     let bytes = gigabytes.parse::<u64>().unwrap() << 30;
     assert_eq!(size_of(&lath), bytes);
     let said = |status: u16| {
@@ -196,8 +195,7 @@ fn gigabytes_come_through_a_small_group() {
     });
     let to = format!("127.0.0.1:{}/hub/y:1", taking.port());
     lath.ok(&["tag", &name(&web), &to]);
-    let status = group.run(&lath.command(&["push", "-q", &to])).status().unwrap();
-    assert!(status.success(), "{status}");
+    finish(&mut group.run(&lath.command(&["push", "-q", &to])), &[]).success();
 }
 
 /// The size of the one file that is unpacked.
