@@ -189,7 +189,8 @@ fn directories_that_are_not_there_are_named_and_others_are_tried() {
     assert!(built.all().contains("no/such"), "{built}");
     assert_eq!(built.cached().len(), 6, "{built}");
     for (option, text) in [
-        ("--cache-to=type=inline", "type=inline is not supported yet"),
+        ("--cache-from=type=inline", "type=inline is not supported yet"),
+        ("--cache-to=type=inline,mode=max", "type=inline is not supported yet"),
         ("--cache-from=type=gha", "type=gha is not supported yet"),
     ] {
         let said = other.fails(&["build", option, "."]);
@@ -377,6 +378,164 @@ fn a_name_without_steps_is_told_and_no_error() {
     let lost = ["build", "--cache-to=type=registry,ref=127.0.0.1:1/x", &one.text("c")];
     let error = store.run(&lost).failure(1);
     assert!(error.contains("write to 127.0.0.1:1/x"), "{error}");
+}
+
+#[test]
+fn an_image_has_its_own_steps_in_it() {
+    let Some((one, other, registry, _)) = steps_in_a_registry() else { return };
+    let name = registry.name("team/app:1");
+    let context = one.text("c");
+    let words = ["build", "-t", &name, "--cache-to", "type=inline", &context];
+    one.run(&words).success();
+    assert_ne!(one.id(&name), one.id("x"), "it has the steps besides");
+    assert_eq!(one.shell(&name, "cat /one /f; echo $A"), "one\ncontentb\n");
+    // Once more nothing is written.
+    let before = harness::Listing::of(&one.store());
+    assert_eq!(one.run(&words).success().cached().len(), 6);
+    before.assert_same(&harness::Listing::of(&one.store()));
+    one.ok(&["push", &name]);
+    // The steps of the other stage are not in it, and its content is the same when it is built.
+    let built = other.run(&["build", "-t", "x", "--cache-from", &name, &context]).success();
+    assert_eq!(built.cached().len(), 5, "{built}");
+    assert_eq!(other.id("x"), one.id("x"));
+    // Pulled, it is an image as any other; one that is made of it has not its steps.
+    let third = Lath::new();
+    third.ok(&["pull", &name]);
+    assert_eq!(third.id(&name), one.id(&name));
+    third.build("y", &format!("FROM {name}\nLABEL a=b\n"));
+    let config = |lath: &Lath, image: &str| {
+        let id = lath.id(image);
+        let hex = id.trim_start_matches("sha256:").to_owned();
+        fs::read_to_string(lath.store().join("images").join(hex)).unwrap()
+    };
+    assert!(config(&third, &name).contains("lath.cache.v1"));
+    assert!(!config(&third, "y").contains("lath.cache.v1"));
+    // With one layer in the place of those of the steps, only the steps without any are left.
+    let squashed = registry.name("team/app:2");
+    one.run(&["build", "--squash", "-t", &squashed, "--cache-to=type=inline", &context]).success();
+    one.ok(&["push", &squashed]);
+    let fourth = self::other(&one);
+    let built = fourth.run(&["build", "-t", "x", "--cache-from", &squashed, &context]).success();
+    assert!(built.cached().is_empty() && !built.all().contains("not used"), "{built}");
+}
+
+/// The words between two marks of a file of examples/, without quotes and list signs.
+fn words_of(file: &str, from: &str, to: &str) -> Vec<String> {
+    let path = format!("{}/examples/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once(from).unwrap();
+    let (words, _) = rest.split_once(to).unwrap();
+    let words = words.split([',', '\n']).map(|word| word.trim().trim_start_matches("- "));
+    // A comma is also within a word.
+    let mut whole: Vec<String> = Vec::new();
+    for word in words.map(|word| word.trim_matches('"')).filter(|word| !word.is_empty()) {
+        match whole.last_mut() {
+            Some(last) if word.starts_with("ref=") || word.starts_with("mode=") => {
+                last.push_str(&format!(",{word}"));
+            }
+            _ => whole.push(word.to_owned()),
+        }
+    }
+    whole
+}
+
+#[test]
+fn the_jobs_of_the_examples_share_their_steps() {
+    let more = [Need::Bases, Need::Program("skopeo"), Need::Program("docker-registry")];
+    if !needs(HERE) || !needs(&more) {
+        return;
+    }
+    let one = Lath::new();
+    let registry = RealRegistry::start(&one.path("registry"), &[]);
+    let base = registry.push("busybox-amd64.oci.tar", "base", &[]);
+    one.write("c/Dockerfile", format!("FROM {base}\nRUN echo a > /a\nRUN echo b > /b\n"));
+    let context = one.text("c");
+    let job = |lath: &Lath, words: &[String]| {
+        let words = words.iter().map(|word| {
+            let word =
+                word.replace("registry.lan:5000", &registry.at).replace("/context", &context);
+            word.replace("${NOMAD_META_name}", "hello").replace("${NOMAD_META_source}", &context)
+        });
+        // Where a machine has no cgroups a limit is an error, and no matter here.
+        let words: Vec<_> = words.filter(|word| !word.starts_with("--memory=")).collect();
+        lath.run(&words).success()
+    };
+    let k3s = words_of("k3s/build.yaml", "args:", "env:");
+    let nomad = words_of("nomad/build.nomad.hcl", "args = [", "]");
+    assert!(k3s.len() == 8 && nomad.len() == 9, "{k3s:?} {nomad:?}");
+    assert!(job(&one, &k3s).cached().is_empty());
+    let first = one.id(&registry.name("hello:latest"));
+    for words in [&nomad, &k3s] {
+        let node = Lath::new();
+        let built = job(&node, words);
+        assert_eq!(built.cached().len(), 2, "{built}");
+        assert_eq!(node.id(&registry.name("hello:latest")), first);
+    }
+}
+
+/// BuildKit's own forms: docs.docker.com, "Registry cache" and "Inline cache"; what they hold is of no
+/// matter here.
+#[test]
+fn what_buildkit_has_kept_is_told_apart() {
+    if !needs(HERE) || !needs(&[Need::Program("gzip")]) {
+        return;
+    }
+    let (one, _) = two("min");
+    let oci = "application/vnd.oci.image";
+    let kept = "{\"layers\":[{\"blob\":\"sha256:0\",\"parent\":-1}],\"records\":[{\"digest\":\"sha256:1\"}]}";
+    let tar = harness::tar_of(&[harness::Member::File("f", "x")]);
+    let mut shelf = Shelf::of(std::slice::from_ref(&tar));
+    let config = shelf.blob("application/vnd.buildkit.cacheconfig.v0", kept.as_bytes());
+    let layer = shelf.blob(&format!("{oci}.layer.v1.tar+gzip"), &harness::packed("gzip", &tar));
+    // An index whose entries are layers, and, with image-manifest=true, an image.
+    let index = format!("{oci}.index.v1+json");
+    let text = format!(
+        "{{\"schemaVersion\":2,\"mediaType\":\"{index}\",\"manifests\":[{layer},{config}]}}"
+    );
+    shelf.manifest("index", &index, &text);
+    let manifest = format!("{oci}.manifest.v1+json");
+    let text = harness::manifest_of(&manifest, &config, std::slice::from_ref(&layer));
+    shelf.manifest("image", &manifest, &text);
+    // Inline, and one that says that its steps are lath's.
+    let with = |field: &str| harness::config_of(std::slice::from_ref(&tar)).replacen('{', field, 1);
+    for (tag, field) in [
+        ("inline", "{\"moby.buildkit.cache.v0\":\"W10=\","),
+        ("liar", "{\"lath.cache.v1\":{\"x\":7,\"00\":\"rubbish\"},"),
+    ] {
+        let config = shelf.blob(&format!("{oci}.config.v1+json"), with(field).as_bytes());
+        let text = harness::manifest_of(&manifest, &config, std::slice::from_ref(&layer));
+        shelf.manifest(tag, &manifest, &text);
+    }
+    let web = shelf.serve();
+    let name = |tag: &str| format!("127.0.0.1:{}/hub/x:{tag}", web.port());
+    let store = other(&one);
+    for (tag, says) in [
+        ("index", "has steps of BuildKit's, which lath cannot use"),
+        ("image", "has steps of BuildKit's, which lath cannot use"),
+        ("inline", "has no steps of lath's builds"),
+        ("liar", ""),
+    ] {
+        let from = name(tag);
+        let context = one.text("c");
+        let words = ["build", "-t", tag, "--cache-from", &from, &context];
+        store.run(&["builder", "prune", "-af"]).success();
+        let built = store.run(&words).success();
+        assert!(built.cached().is_empty(), "{tag}: {built}");
+        let lines = built.all().matches("--cache-from").count();
+        assert_eq!(lines, usize::from(!says.is_empty()), "{tag}: {built}");
+        assert!(built.all().contains(says), "{tag}: {built}");
+        assert_eq!(store.shell(tag, "cat /one /f"), "one\ncontent");
+        store.ok(&["rmi", tag]);
+    }
+    // Neither is an image that a build could begin with; what is made of the inline one forgets it.
+    for tag in ["index", "image"] {
+        let error = store.fails(&["pull", &name(tag)]);
+        assert!(error.contains("no match") || error.contains("it is no image"), "{tag}: {error}");
+    }
+    store.build("y", &format!("FROM {}\nLABEL a=b\n", name("inline")));
+    let hex = store.id("y").trim_start_matches("sha256:").to_owned();
+    let text = fs::read_to_string(store.store().join("images").join(hex)).unwrap();
+    assert!(!text.contains("moby"), "{text}");
 }
 
 #[test]

@@ -15,6 +15,11 @@ use crate::store::CacheKey;
 /// Has nothing to look at.
 pub fn look(_: &Request, _: &mut dyn Listener) {}
 
+/// None.
+pub fn makes_another(_: &Request) -> bool {
+    false
+}
+
 /// Nobody asks.
 pub fn ends(_: &Shared<'_>, _: &Request, _: ImageId) -> Result<()> {
     Ok(())

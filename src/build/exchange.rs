@@ -10,6 +10,10 @@ use crate::archive::Steps;
 use crate::catalog::pull::access;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Listener, Silent};
+#[cfg(feature = "net")]
+use crate::image::config::{ImageConfig, STEPS};
+#[cfg(feature = "net")]
+use crate::image::digest::Digest;
 use crate::image::digest::{DiffId, ImageId};
 use crate::plan::Base;
 #[cfg(feature = "net")]
@@ -130,6 +134,9 @@ impl Walk<'_, '_> {
                 });
                 Ok(found?.map(Found::Registry))
             }
+            // Nobody reads from there.
+            #[cfg(feature = "net")]
+            CacheAt::Image => Ok(None),
         }
     }
 
@@ -180,23 +187,9 @@ pub fn keep(
 ) -> Result<()> {
     let store = &session.store;
     let scratch = session.scratch()?;
-    let records = store.records()?;
-    let is_stage = |id: &ImageId| ends.iter().any(|(end, _)| end == id);
-    let is_base = |id: &ImageId| ends.iter().any(|(_, base)| base.as_ref() == Some(id));
-    let first = if to.all_stages { 0 } else { ends.len().saturating_sub(1) };
-    let mut seen: Vec<ImageId> = Vec::new();
-    for (end, _) in ends.iter().skip(first) {
-        let mut at = Some(*end);
-        while let Some(id) = at.filter(|id| !seen.contains(id) && (is_stage(id) || !is_base(id))) {
-            seen.push(id);
-            let mut made = records.iter().filter(|(_, record)| record.image == id);
-            at = made.find_map(|(_, record)| record.parent);
-        }
-    }
-    let of_step = |record: &Record| !record.is_layer && seen.contains(&record.image);
-    let wanted = || records.iter().filter(|(_, record)| of_step(record));
+    let records = steps(store, ends, to.all_stages)?;
     let mut layers: Vec<Layer> = Vec::new();
-    for (_, record) in wanted() {
+    for (_, record) in &records {
         let config = store.config(&record.image)?;
         let chain = config.and_then(|config| config.chains().pop());
         if let (Some(chain), Some(_)) = (chain, record.diff_id)
@@ -210,7 +203,6 @@ pub fn keep(
             }
         }
     }
-    let records: Vec<_> = wanted().map(|(key, record)| (key, record)).collect();
     match &to.at {
         CacheAt::Directory(path) => keep_in(path, store, &records, &layers),
         #[cfg(feature = "net")]
@@ -218,14 +210,69 @@ pub fn keep(
             let access = access(session, false)?;
             keep_steps(store, name, &access, &records, layers, listener)
         }
+        #[cfg(feature = "net")]
+        CacheAt::Image => Ok(()),
     }
+}
+
+/// The records of the steps that led to the image, or of all stages.
+fn steps(store: &Store, ends: &[Ends], all_stages: bool) -> Result<Vec<(CacheKey, Record)>> {
+    let records = store.records()?;
+    let is_stage = |id: &ImageId| ends.iter().any(|(end, _)| end == id);
+    let is_base = |id: &ImageId| ends.iter().any(|(_, base)| base.as_ref() == Some(id));
+    let first = if all_stages { 0 } else { ends.len().saturating_sub(1) };
+    let mut seen: Vec<ImageId> = Vec::new();
+    for (end, _) in ends.iter().skip(first) {
+        let mut at = Some(*end);
+        while let Some(id) = at.filter(|id| !seen.contains(id) && (is_stage(id) || !is_base(id))) {
+            seen.push(id);
+            let mut made = records.iter().filter(|(_, record)| record.image == id);
+            at = made.find_map(|(_, record)| record.parent);
+        }
+    }
+    let of_step = |record: &Record| !record.is_layer && seen.contains(&record.image);
+    Ok(records.into_iter().filter(|(_, record)| of_step(record)).collect())
+}
+
+/// Makes the image of a build to one that has its own steps in it, and gives it its names.
+#[cfg(feature = "net")]
+pub fn keep_in_image(
+    session: &Session,
+    request: &Request,
+    built: ImageId,
+    ends: &[Ends],
+) -> Result<ImageId> {
+    let store = &session.store;
+    let text = store.config_text(&built)?;
+    let text = text.ok_or_else(|| Error::not_found("the image was removed meanwhile"))?;
+    let mut image = ImageConfig::parse(&text)?;
+    // What was squashed has not the layers of its steps any more.
+    let mut records = steps(store, ends, false)?;
+    records.retain(|(_, record)| record.diff_id.is_none_or(|id| image.diff_ids.contains(&id)));
+    image.rest.push((STEPS.to_owned(), CacheImage::steps(&records)));
+    let text = image.to_text().into_bytes();
+    let id = Digest::of(&text);
+    let is_named = |name| Ok(store.named(name)? == Some(id));
+    let named = request.tags.iter().map(is_named).collect::<Result<Vec<bool>>>()?;
+    if store.has_image(&id) && !named.contains(&false) {
+        return Ok(id);
+    }
+    let scratch = session.scratch()?;
+    scratch.uses(&image.chains().iter().map(Digest::hex).collect::<Vec<_>>().join("\n"))?;
+    let mut publication = Publication::default();
+    if !store.has_image(&id) {
+        publication.images.push(NewImage { text, is_final: true });
+    }
+    publication.names = request.tags.iter().map(|name| (name.clone(), id)).collect();
+    store.publish(&scratch, &mut publication)?;
+    Ok(id)
 }
 
 /// A record that is there promises that its layer is.
 fn keep_in(
     path: &str,
     store: &Store,
-    records: &[(&CacheKey, &Record)],
+    records: &[(CacheKey, Record)],
     layers: &[Layer],
 ) -> Result<()> {
     let steps = Steps::create(path)?;

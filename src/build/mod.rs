@@ -136,6 +136,9 @@ pub enum CacheAt {
     /// A name in a registry.
     #[cfg(feature = "net")]
     Registry(Reference),
+    /// The image of the build itself, to write.
+    #[cfg(feature = "net")]
+    Image,
 }
 
 impl std::fmt::Display for CacheAt {
@@ -144,6 +147,8 @@ impl std::fmt::Display for CacheAt {
             CacheAt::Directory(path) => write!(f, "{path:?}"),
             #[cfg(feature = "net")]
             CacheAt::Registry(name) => name.fmt(f),
+            #[cfg(feature = "net")]
+            CacheAt::Image => f.write_str("the image"),
         }
     }
 }

@@ -69,7 +69,7 @@ impl<'a, 'b> Walk<'a, 'b> {
     fn publish(&mut self, done: &Arc<Done>) -> Result<()> {
         let Shared { session, request, .. } = self.build;
         // Another image is made of this one.
-        if request.squash {
+        if super::after::makes_another(request) {
             return Ok(());
         }
         let mut is_there = session.store.has_image(&done.id);

@@ -143,7 +143,7 @@ fn stalled(text: String) -> Error {
     Error::new(Kind::System, text).hint("try again; the server or the network has stalled")
 }
 
-fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

@@ -27,7 +27,7 @@ pub use connection::Patience;
 pub use head::Headers;
 #[cfg(all(feature = "doctor", feature = "tls"))]
 pub use tls::{is_clock_set, knows_authorities};
-pub use url::{Url, encoded};
+pub use url::{Url, encoded, is_link_local};
 
 use crate::error::{Error, Kind, Result};
 use connection::Stream;
@@ -203,16 +203,30 @@ impl Client {
     /// Sends a request and reads the head of what comes back; goes along redirects. Who may know
     /// the user's password is only the server that it was given for.
     pub fn send(&self, request: Request) -> Result<Response> {
-        self.deliver(request, None)
+        self.deliver(request, None, &|_| Ok(()))
+    }
+
+    /// The same, and goes along no redirect to where it may not go.
+    pub fn send_within(
+        &self,
+        request: Request,
+        may_go: &dyn Fn(&Url) -> Result<()>,
+    ) -> Result<Response> {
+        self.deliver(request, None, may_go)
     }
 
     /// Sends a request whose content comes in pieces, until `fill` is done. A server that answers
     /// before the end has heard enough.
     pub fn stream(&self, request: Request, fill: &mut Fill<'_>) -> Result<Response> {
-        self.deliver(request, Some(fill))
+        self.deliver(request, Some(fill), &|_| Ok(()))
     }
 
-    fn deliver(&self, mut request: Request, mut fill: Option<&mut Fill<'_>>) -> Result<Response> {
+    fn deliver(
+        &self,
+        mut request: Request,
+        mut fill: Option<&mut Fill<'_>>,
+        may_go: &dyn Fn(&Url) -> Result<()>,
+    ) -> Result<Response> {
         let mut lost_tls = false;
         for _ in 0..=MAX_REDIRECTS {
             let answered = self.exchange(&request, fill.as_deref_mut());
@@ -234,6 +248,7 @@ impl Client {
                 next.userinfo = request.url.userinfo.take();
             }
             log::debug!("{} leads to {next}", request.url);
+            may_go(&next)?;
             request.url = next;
         }
         let text = format!("{}: stopped after {MAX_REDIRECTS} redirects", request.url);

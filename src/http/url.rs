@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::connection::resolve;
 use crate::base64;
 use crate::error::{Error, Result};
 
@@ -24,6 +25,15 @@ pub struct Url {
     pub port: u16,
     /// Path and query as they are sent; begins with a slash.
     pub target: String,
+}
+
+/// Whether an address is of this device's own network segment: clouds tell their machines secrets
+/// under one.
+pub fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
 }
 
 impl Url {
@@ -144,17 +154,10 @@ impl Url {
         self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
-    /// Whether it is an address of this device's own network segment: clouds tell their machines
-    /// secrets under one.
-    pub fn is_link_local(&self) -> bool {
-        match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(address)) => address.is_link_local(),
-            Ok(IpAddr::V6(address)) => {
-                let four = address.to_ipv4_mapped();
-                address.is_unicast_link_local() || four.is_some_and(|four| four.is_link_local())
-            }
-            Err(_) => false,
-        }
+    /// Whether one of the addresses of its host is of a kind; not when it has none.
+    pub fn leads_to(&self, is_so: &dyn Fn(IpAddr) -> bool) -> bool {
+        let addresses = resolve(&self.host, self.port);
+        addresses.is_ok_and(|all| all.iter().any(|one| is_so(one.ip().to_canonical())))
     }
 
     fn scheme(&self) -> &'static str {
@@ -297,11 +300,12 @@ mod tests {
 
     #[test]
     fn addresses_of_the_segment_are_known() {
-        let is_local = |host: &str| Url::parse(&format!("http://{host}/")).unwrap().is_link_local();
+        let url = |host: &str| Url::parse(&format!("http://{host}/")).unwrap();
+        let is_local = |host: &str| url(host).leads_to(&is_link_local);
         assert!(
             ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.1.1]"].iter().all(|h| is_local(h))
         );
-        assert!(!["10.0.0.1", "[2001:db8::1]", "x.169.254.169.254"].iter().any(|h| is_local(h)));
+        assert!(!["10.0.0.1", "[2001:db8::1]", "169.254.invalid"].iter().any(|h| is_local(h)));
     }
 
     #[test]

@@ -269,6 +269,10 @@ fn list<T>(out: &mut String, items: &[T], write: &dyn Fn(&mut String, &T)) {
     out.push(']');
 }
 
+/// Where an image has the steps of its own build, for others (`--cache-to type=inline`).
+#[cfg(feature = "net")]
+pub const STEPS: &str = "lath.cache.v1";
+
 /// An image's config.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ImageConfig {
@@ -311,6 +315,9 @@ impl ImageConfig {
                 "created" | "author" | "os" | "architecture" | "variant" => {}
                 // Docker's old fields speak of the build that made the base, not of this image.
                 "container_config" | "container" | "docker_version" | "id" | "parent" => {}
+                // The steps of the build that made the base, or BuildKit's: not those of this image.
+                #[cfg(feature = "net")]
+                STEPS | "moby.buildkit.cache.v0" => {}
                 "config" => image.config = ContainerConfig::from_json(value),
                 "history" => {
                     let lines = value.as_array().unwrap_or_default().iter();

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use crate::error::{Error, Result};
 use crate::sys::flow::{Inflow, read_most};
 
+#[cfg(feature = "net")]
+mod blocks;
 mod gzip;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,8 @@ mod xxh64;
 #[cfg(feature = "zstd")]
 mod zstd;
 
+#[cfg(feature = "net")]
+pub use blocks::{Blocks, Helpers};
 pub use gzip::{Gunzip, Gzip};
 
 const BUFFER: usize = 64 << 10;

@@ -19,6 +19,9 @@ use crate::sys::fs::BUFFER;
 const TRIES: u32 = 6;
 /// A download that will take longer than this is kept, should it be the last of this process.
 const LONG: Duration = Duration::from_secs(20);
+/// A mirror that has brought less than `LEAST` bytes a second for so long is left for the next place.
+const DRIP: Duration = Duration::from_secs(10);
+const LEAST: u64 = 1000;
 /// After this time it is known how fast it goes.
 const KNOWN: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,8 @@ pub struct Blob {
     descriptor: Descriptor,
     /// Time that went by with waiting for the network.
     waited: Duration,
+    /// The same of late, and what came in it.
+    window: (Duration, u64),
     hasher: Hasher,
     position: u64,
     /// The connection at hand, and where what it brings ends.
@@ -48,7 +53,10 @@ pub struct Blob {
     tries: u32,
     /// The server does not go on in the middle.
     has_no_ranges: bool,
-    partial: Option<Partial>,
+    /// Parts of it that are kept: of earlier processes, and of this one.
+    kept: Vec<Partial>,
+    /// It is a bad link: an earlier process has not come to the end.
+    is_to_be_kept: bool,
     /// Some of what was read came from an earlier process.
     has_old_bytes: bool,
     /// Some of it came from a mirror.
@@ -60,23 +68,25 @@ pub struct Blob {
 impl Blob {
     /// Nothing read yet.
     pub fn open(sources: Arc<Sources>, store: Arc<Store>, descriptor: Descriptor) -> Result<Blob> {
-        let mut partial = store.partial(&descriptor.digest)?;
+        let mut kept = store.partials(&descriptor.digest)?;
         // One that was begun and no more would stand where nothing is kept.
-        if let Some(empty) = partial.take_if(|partial| partial.length == 0) {
-            store.drop_partial(empty);
+        while let Some(empty) = kept.iter().position(|partial| partial.length == 0) {
+            store.drop_partial(kept.swap_remove(empty));
         }
         Ok(Blob {
             sources,
             store,
             descriptor,
             waited: Duration::ZERO,
+            window: (Duration::ZERO, 0),
             hasher: Hasher::new(),
             position: 0,
             body: None,
             first: 0,
             tries: 0,
             has_no_ranges: false,
-            partial,
+            is_to_be_kept: !kept.is_empty(),
+            kept,
             has_old_bytes: false,
             has_mirrored_bytes: false,
             is_given_up: false,
@@ -90,9 +100,7 @@ impl Blob {
         if found == wanted {
             return Ok(());
         }
-        if let Some(partial) = self.partial.take() {
-            self.store.drop_partial(partial);
-        }
+        std::mem::take(&mut self.kept).into_iter().for_each(|part| self.store.drop_partial(part));
         Err(Error::corrupt(format!("the blob should be {wanted}; it is {found}"))
             .hint("the registry, or somebody on the way to it, gives something else"))
     }
@@ -113,10 +121,11 @@ impl Blob {
         if self.position >= size || buffer.is_empty() {
             return Ok(0);
         }
-        let count = match &self.partial {
-            Some(kept) if kept.start <= self.position && self.position < kept.end() => {
+        let at = self.position;
+        let count = match self.kept.iter().find(|kept| kept.start <= at && at < kept.end()) {
+            Some(kept) => {
                 let end = kept.end().min(size);
-                let count = kept.read_at(self.position, upto(buffer, end - self.position))?;
+                let count = kept.read_at(at, upto(buffer, end - at))?;
                 if count == 0 {
                     return Err(Error::corrupt("a kept download has become shorter"));
                 }
@@ -124,9 +133,9 @@ impl Blob {
                 self.has_old_bytes = true;
                 count
             }
-            kept => {
-                let ahead = kept.as_ref().filter(|kept| kept.start > self.position);
-                let end = ahead.filter(|kept| kept.length > 0).map_or(size, |kept| kept.start);
+            None => {
+                let ahead = self.kept.iter().filter(|kept| kept.start > at && kept.length > 0);
+                let end = ahead.map(|kept| kept.start).min().unwrap_or(size);
                 let count = self.receive(buffer, end.min(size))?;
                 self.keep(buffer.get(..count).unwrap_or_default());
                 count
@@ -148,11 +157,24 @@ impl Blob {
                 Ok(0) => Error::input("the server ends it too early"),
                 Ok(count) => {
                     self.tries = 0;
-                    self.has_mirrored_bytes |= !self.sources.is_last(&source);
+                    let is_mirror = !self.sources.is_last(&source);
+                    self.has_mirrored_bytes |= is_mirror;
+                    let (waited, bytes) = &mut self.window;
+                    *waited += begun.elapsed();
+                    *bytes += count as u64;
+                    if *waited >= DRIP {
+                        if is_mirror && *bytes < DRIP.as_secs() * LEAST {
+                            let error = Error::input("it is slower than a kilobyte a second");
+                            self.first = self.sources.after(&source, &error, true);
+                            self.body = None;
+                        }
+                        self.window = (Duration::ZERO, 0);
+                    }
                     return Ok(count);
                 }
                 Err(error) => error,
             };
+            self.window = (Duration::ZERO, 0);
             self.body = None;
             let digest = self.descriptor.digest.short();
             log::info!("{digest}: {error}, after {} bytes", self.position);
@@ -229,7 +251,9 @@ impl Blob {
 
     /// Notes what came, if it is kept.
     fn keep(&mut self, bytes: &[u8]) {
-        if self.partial.is_none() && self.waited >= KNOWN {
+        if self.is_to_be_kept {
+            self.begin_to_keep();
+        } else if self.kept.is_empty() && self.waited >= KNOWN {
             let left = self.descriptor.size_bytes.saturating_sub(self.position);
             // In whole bytes a second; nothing so far is slow.
             let speed = self.position / self.waited.as_secs().max(1);
@@ -237,22 +261,26 @@ impl Blob {
                 self.begin_to_keep();
             }
         }
-        let Some(partial) = &mut self.partial else { return };
-        if partial.end() == self.position
+        let Some(here) = self.part_before() else { return };
+        if let Some(partial) = self.kept.get_mut(here)
             && let Err(error) = partial.append(bytes)
         {
             // It only spares work, and the disk may need the room.
             log::warn!("{error}");
-            if let Some(partial) = self.partial.take() {
-                self.store.drop_partial(partial);
-            }
+            self.is_to_be_kept = false;
+            self.store.drop_partial(self.kept.swap_remove(here));
         }
     }
 
+    /// The kept part that ends here.
+    fn part_before(&self) -> Option<usize> {
+        self.kept.iter().position(|kept| kept.end() == self.position)
+    }
+
     fn begin_to_keep(&mut self) {
-        if self.partial.is_none() {
+        if self.part_before().is_none() {
             match self.store.new_partial(&self.descriptor.digest, self.position) {
-                Ok(partial) => self.partial = partial,
+                Ok(partial) => self.kept.extend(partial),
                 Err(error) => log::warn!("{error}"),
             }
         }

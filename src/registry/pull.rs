@@ -186,9 +186,7 @@ fn layers(
         let layers = std::mem::take(&mut stack.new);
         store.publish(scratch, &mut Publication { layers, ..Publication::default() })?;
         // Only now nobody needs the bytes again.
-        if let Some(partial) = store.partial(&layer.digest)? {
-            store.drop_partial(partial);
-        }
+        store.drop_partials(&layer.digest)?;
     }
     Ok(())
 }

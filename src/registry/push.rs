@@ -20,16 +20,17 @@ use crate::image::descriptor::{Descriptor, Manifest, OCI_CONFIG, OCI_LAYER_GZIP,
 use crate::image::digest::{DiffId, Digest, ImageId};
 use crate::image::json::Value;
 use crate::image::reference::Reference;
-use crate::layer::compress::Gzip;
+use crate::layer::compress::{Blocks, Helpers};
 use crate::store::{Layer, Publication, Scratch, Store};
 use crate::sys::flow::Outflow;
+use crate::sys::kernel::processors;
 
 /// How often a manifest is sent before it is given up.
 const TRIES: u32 = 5;
-/// A third of the time of gzip's own level, and some hundredths more bytes.
-const LEVEL: u8 = 4;
 /// How many layers go up at once.
 const AT_ONCE: usize = 3;
+/// How many threads help them with compressing, where there are so many processors.
+const MOST_HELPERS: usize = 3;
 /// How often it is told how far they are.
 const SLICE: Duration = Duration::from_millis(50);
 /// And after how many bytes.
@@ -192,6 +193,7 @@ pub(super) struct Work<'a> {
     done: Mutex<Vec<Done>>,
     failed: Mutex<Option<Error>>,
     is_over: AtomicBool,
+    helpers: Helpers,
     /// Who waits for the end.
     caller: Thread,
 }
@@ -217,6 +219,7 @@ impl<'a> Work<'a> {
             done: Mutex::default(),
             failed: Mutex::default(),
             is_over: AtomicBool::new(false),
+            helpers: Helpers::default(),
             caller: std::thread::current(),
         }
     }
@@ -224,17 +227,30 @@ impl<'a> Work<'a> {
     /// Does all of it. With the first error nothing more is sent.
     pub fn run(self, listener: &mut dyn Listener) -> Result<Vec<Done>> {
         let workers = self.layers.len().min(AT_ONCE);
+        let helpers = (processors() - 1).min(MOST_HELPERS);
+        let own = &self;
         std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let builder = std::thread::Builder::new().stack_size(STACK);
-                builder.spawn_scoped(scope, || self.work()).context(|| "start a thread")?;
+            let start = |count, work: fn(&Self)| {
+                (0..count).try_for_each(|_| {
+                    let builder = std::thread::Builder::new().stack_size(STACK);
+                    builder.spawn_scoped(scope, move || work(own)).map(drop)
+                })
+            };
+            let started = start(workers, Self::work).context(|| "start a thread");
+            if started.is_err() {
+                self.is_over.store(true, Ordering::Relaxed);
+            }
+            // Without help it takes longer, and becomes the same.
+            if let Err(error) = start(helpers, |work| work.helpers.help()) {
+                log::info!("one thread less: {error}");
             }
             let mut told = vec![0; self.layers.len()];
-            while self.ended.load(Ordering::Acquire) < workers {
+            while started.is_ok() && self.ended.load(Ordering::Acquire) < workers {
                 std::thread::park_timeout(SLICE);
                 self.tell(&mut told, listener);
             }
-            Ok::<_, Error>(())
+            self.helpers.end();
+            started
         })?;
         let held = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         held.map_or(Ok(()), Err)?;
@@ -285,7 +301,7 @@ impl<'a> Work<'a> {
         }
         let (digest, size) = upload::send(self.remote, &mut |out| {
             moved.store(0, Ordering::Relaxed);
-            let mut gzip = Gzip::new(out, LEVEL)?;
+            let mut gzip = Blocks::new(out, &self.helpers)?;
             let mut out = Counted { out: &mut gzip, moved, is_over: &self.is_over };
             write_layer(self.store, layer, &mut out)?;
             gzip.finish()

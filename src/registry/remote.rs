@@ -9,7 +9,7 @@ use super::credentials::{self, Credentials};
 use super::login::refused;
 use super::mirror::Mirror;
 use crate::error::{Context, Error, Kind, Result};
-use crate::http::{Client, Fill, Patience, Request, Response, Trust, Url, encoded};
+use crate::http::{Client, Fill, Patience, Request, Response, Trust, Url, encoded, is_link_local};
 use crate::image::json::Value;
 use crate::image::reference::Reference;
 use crate::sys::flow::read_most;
@@ -262,6 +262,26 @@ impl Remote {
         }
     }
 
+    /// Whether a place may know the user, and the registry what that place says. The registry could
+    /// have lath ask for what only this device is told.
+    fn may_tell(&self, url: &Url) -> Result<()> {
+        let is_safe = url.is_https || url.is_loopback() || !self.origin.is_https;
+        if !is_safe {
+            let text = format!("{url} is plain http, where a password would be read by anybody");
+            return Err(Error::new(Kind::Denied, text));
+        }
+        let is_outside = !self.origin.is_loopback() && url.host != self.origin.host;
+        let is_near = (is_outside && url.leads_to(&|address| address.is_loopback()))
+            || (url.host != self.origin.host && url.leads_to(&is_link_local));
+        match is_near {
+            true => {
+                let text = format!("{url} is a place that only this device can ask");
+                Err(Error::new(Kind::Denied, text))
+            }
+            false => Ok(()),
+        }
+    }
+
     /// Asks the registry's realm for a token (distribution's token authentication, and its OAuth2
     /// form for who has a token already).
     fn token(
@@ -272,20 +292,7 @@ impl Remote {
     ) -> Result<String> {
         let says = || format!("ask for a token of {}", self.registry);
         let url = Url::parse(realm).context(says)?;
-        let is_safe = url.is_https || url.is_loopback() || !self.origin.is_https;
-        if !is_safe {
-            let text = format!("{url} is plain http, where a password would be read by anybody");
-            return Err(Error::new(Kind::Denied, text).during(says()));
-        }
-        // What it answers is shown to the registry, which could have lath ask for what only this
-        // device is told.
-        let is_outside = !(self.origin.is_loopback() || url.host == self.origin.host);
-        if (url.is_loopback() && is_outside)
-            || (url.is_link_local() && url.host != self.origin.host)
-        {
-            let text = format!("{url} is a place that only this device can ask");
-            return Err(Error::new(Kind::Denied, text).during(says()));
-        }
+        self.may_tell(&url).map_err(|error| error.during(says()))?;
         let mut query = String::new();
         let is_form = matches!(known, Some(Credentials::Identity(_)));
         // A form has one field of each name (OAuth2), a query several.
@@ -316,7 +323,8 @@ impl Remote {
                 }
             }
         };
-        let mut answer = self.client.send(request).context(says)?;
+        let sent = self.client.send_within(request, &|url| self.may_tell(url));
+        let mut answer = sent.context(says)?;
         match answer.status {
             200 => {}
             // Of a login, where nothing is kept yet.

@@ -57,9 +57,7 @@ pub fn restore(
             Ok(())
         })?;
         for layer in &found.layers {
-            if let Some(partial) = store.partial(&layer.digest)? {
-                store.drop_partial(partial);
-            }
+            store.drop_partials(&layer.digest)?;
         }
     }
     Ok(())

@@ -23,21 +23,28 @@ pub struct Partial {
 
 impl Store {
     /// What is there of a blob, and nobody is at work on.
-    pub fn partial(&self, digest: &Digest) -> Result<Option<Partial>> {
+    pub fn partials(&self, digest: &Digest) -> Result<Vec<Partial>> {
+        let mut found = Vec::new();
         if rustix::fs::statat(self.fd(), "partial", AtFlags::SYMLINK_NOFOLLOW).is_err() {
-            return Ok(None);
+            return Ok(found);
         }
         let hex = digest.hex();
-        let mut start = None;
+        let mut starts: Vec<u64> = Vec::new();
         self.each_name("partial", &mut |name| {
             let number = name.strip_prefix(&hex).and_then(|rest| rest.strip_prefix('-'));
-            start = number.and_then(|number| number.parse().ok());
-            Ok(start.is_none())
+            starts.extend(number.and_then(|number| number.parse::<u64>().ok()));
+            Ok(true)
         })?;
-        match start {
-            Some(start) => self.open_partial(digest, start, OFlags::empty()),
-            None => Ok(None),
+        for start in starts {
+            found.extend(self.open_partial(digest, start, OFlags::empty())?);
         }
+        Ok(found)
+    }
+
+    /// Removes what is there of a blob: it is whole.
+    pub fn drop_partials(&self, digest: &Digest) -> Result<()> {
+        self.partials(digest)?.into_iter().for_each(|partial| self.drop_partial(partial));
+        Ok(())
     }
 
     /// Begins to keep a blob's bytes from `start` on. `None`: somebody else does so already.

@@ -39,7 +39,7 @@ pub use registry::RealRegistry;
 pub use safe::{Authority, SafeWeb};
 pub use shelf::{Shelf, config_of, descriptor, manifest_of, packed};
 pub use store::Listing;
-pub use web::{Asked, Web, ok, redirect, socks_to, status, tunnel_to};
+pub use web::{Asked, Cutting, Web, ok, redirect, socks_to, status, tunnel_to};
 
 use lath::image::json::Value;
 use std::ffi::OsStr;

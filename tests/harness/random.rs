@@ -12,6 +12,16 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// So many bytes of text, of which each has six bits that nobody can guess.
+    pub fn text(&mut self, bytes: usize) -> String {
+        let mut text = Vec::with_capacity(bytes + 8);
+        while text.len() < bytes {
+            text.extend(self.next().to_le_bytes().map(|byte| b'0' + (byte & 63)));
+        }
+        text.truncate(bytes);
+        String::from_utf8(text).unwrap()
+    }
+
     /// One of so many.
     pub fn below(&mut self, count: usize) -> usize {
         usize::try_from(self.next() % count as u64).unwrap()

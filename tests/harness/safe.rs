@@ -33,6 +33,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+if sys.argv[4] == "weak":
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
 context.load_cert_chain(sys.argv[1], sys.argv[2])
 if sys.argv[3] == "1.2":
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -83,6 +85,33 @@ impl Authority {
         authority
     }
 
+    /// One that may only vouch for these names.
+    pub fn narrow(folder: &Path, names: &str) -> Authority {
+        fs::create_dir_all(folder).unwrap();
+        let authority = Authority(folder.to_owned());
+        authority.openssl(&format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=narrow \
+             -addext nameConstraints=critical,permitted;{names} -keyout ca.key -out ca.pem"
+        ));
+        authority
+    }
+
+    /// A server whose certificate vouches for itself.
+    pub fn self_signed(&self, name: &str) -> SafeWeb {
+        self.openssl(&format!(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=self \
+             -addext subjectAltName={name} -addext basicConstraints=critical,CA:FALSE \
+             -keyout self.key -out self.pem"
+        ));
+        self.serve("self", "1.3", "open")
+    }
+
+    /// A server whose certificate is signed with SHA-1.
+    pub fn weak(&self, name: &str, times: (&str, &str)) -> SafeWeb {
+        self.signed("weak", name, times, "ec", "sha1");
+        self.serve("weak", "1.3", "weak")
+    }
+
     /// A file in its folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
@@ -109,6 +138,10 @@ impl Authority {
 
     /// Makes `ID.pem` and `ID.key`.
     pub fn certificate(&self, id: &str, name: &str, times: (&str, &str), key: &str) {
+        self.signed(id, name, times, key, "sha256");
+    }
+
+    fn signed(&self, id: &str, name: &str, times: (&str, &str), key: &str, hash: &str) {
         let kind = match key {
             "rsa" => "rsa:2048",
             _ => "ec -pkeyopt ec_paramgen_curve:P-256",
@@ -121,13 +154,13 @@ impl Authority {
         fs::write(
             self.0.join("ca.conf"),
             "[ca]\ndefault_ca=x\n[x]\ndatabase=index\nnew_certs_dir=.\ncertificate=ca.pem\n\
-             private_key=ca.key\nrand_serial=yes\ndefault_md=sha256\npolicy=p\nunique_subject=no\n\
+             private_key=ca.key\nrand_serial=yes\npolicy=p\nunique_subject=no\n\
              [p]\ncommonName=supplied\n",
         )
         .unwrap();
         let (from, to) = times;
         self.openssl(&format!(
-            "ca -batch -config ca.conf -startdate {from} -enddate {to} -extfile ext -notext \
+            "ca -batch -md {hash} -config ca.conf -startdate {from} -enddate {to} -extfile ext -notext \
              -in {id}.csr -out {id}.pem"
         ));
     }

@@ -227,6 +227,53 @@ pub fn socks_to(port: u16, wants: Option<&'static str>) -> (u16, Receiver<String
     (own, receiver)
 }
 
+/// A link that breaks: the first `cuts` connections to `port` that carry so many bytes of the client end
+/// with them.
+pub struct Cutting {
+    /// Where it is.
+    pub port: u16,
+    /// What the clients have sent, and how many connections were cut.
+    pub sent: Arc<AtomicUsize>,
+    pub cut: Arc<AtomicUsize>,
+}
+
+impl Cutting {
+    /// Starts it.
+    pub fn start(port: u16, most: usize, cuts: usize) -> Cutting {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let (sent, cut) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (bytes, count) = (sent.clone(), cut.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let (mut client, bytes, count) = (client.unwrap(), bytes.clone(), count.clone());
+                let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+                let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                thread::spawn(move || {
+                    drop(io::copy(&mut from, &mut to));
+                    drop(to.shutdown(std::net::Shutdown::Both));
+                });
+                thread::spawn(move || {
+                    let (mut passed, mut buffer) = (0, vec![0; 16 << 10]);
+                    while let Ok(read @ 1..) = client.read(&mut buffer) {
+                        bytes.fetch_add(read, Ordering::Relaxed);
+                        passed += read;
+                        let is_cut = passed >= most && count.load(Ordering::Relaxed) < cuts;
+                        if server.write_all(&buffer[..read]).is_err() || is_cut {
+                            count.fetch_add(usize::from(is_cut), Ordering::Relaxed);
+                            break;
+                        }
+                    }
+                    for side in [&server, &client] {
+                        drop(side.shutdown(std::net::Shutdown::Both));
+                    }
+                });
+            }
+        });
+        Cutting { port: own, sent, cut }
+    }
+}
+
 /// Leads a connection to a port until both sides have ended.
 fn relay(mut client: TcpStream, port: u16) {
     let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -375,6 +375,48 @@ fn a_realm_that_only_this_device_can_ask_is_not_asked() {
 }
 
 #[test]
+fn a_realm_does_not_lead_to_this_device_by_a_name_or_a_redirect() {
+    if !needs(HERE) || !needs(&[Need::Program("unshare")]) {
+        return;
+    }
+    let hosts = "127.0.0.1 registry.test other.test\n169.254.169.254 cloud.test\n";
+    let call = |registry: &str, realm: &str| {
+        let web = guarded(Shelf::of(&[small()]), "x", ask_at(realm));
+        let lath = Lath::new();
+        let name = format!("{registry}:{}/hub/x", web.port());
+        let words = ["pull", "--tls-verify=false", &name];
+        let error = finish(&mut super::with_etc(&lath, &words, &[("hosts", hosts)]), &[]);
+        super::has_nothing(&lath);
+        error.failure(1)
+    };
+    let own = realm();
+    let away = |to: &str| {
+        let to = to.to_owned();
+        Web::start(move |_| redirect(302, &to))
+    };
+    let (cloud, here) = (away("http://169.254.169.254/x"), away(&own.url("/token")));
+    let by_name = |web: &Web, host: &str| web.url("/token").replace("127.0.0.1", host);
+    let cases = [
+        // A name for the address, and a way there.
+        ("127.0.0.1", "http://cloud.test/token".to_owned()),
+        ("127.0.0.1", cloud.url("/token")),
+        // A registry elsewhere has nothing to ask of this device itself.
+        ("registry.test", own.url("/token")),
+        ("registry.test", by_name(&own, "other.test")),
+        ("registry.test", by_name(&here, "registry.test")),
+    ];
+    for (registry, realm) in cases {
+        let error = call(registry, &realm);
+        assert!(error.contains("is a place that only this device can ask"), "{realm}: {error}");
+        assert!(own.take().is_empty(), "{realm}");
+    }
+    // Its own host is one that it may name: it gives a token, which is not the one wanted here.
+    let error = call("registry.test", &by_name(&own, "registry.test"));
+    assert!(error.contains("denied"), "{error}");
+    assert_eq!(own.take().len(), 1);
+}
+
+#[test]
 fn a_config_that_others_can_read_is_told() {
     if !needs(HERE) {
         return;

@@ -140,6 +140,43 @@ fn an_index_is_followed_to_the_image() {
 }
 
 #[test]
+fn the_newest_variant_that_runs_there_is_taken() {
+    if !needs(HERE) {
+        return;
+    }
+    let mut shelf = Shelf::default();
+    let layer = shelf.blob(LAYER, &small());
+    let own = format!("\"architecture\":\"{}\"", architecture());
+    let mut ids = Vec::new();
+    // The worst one first and last: their order says nothing.
+    let entries: Vec<String> = ["v7", "v5", "v6"]
+        .map(|variant| {
+            let arm = format!("\"architecture\":\"arm\",\"variant\":\"{variant}\"");
+            let text = config_of(&[small()]).replace(&own, &arm);
+            assert!(text.contains(variant), "{text}");
+            ids.push((variant, digest(text.as_bytes())));
+            let config = shelf.blob(CONFIG, text.as_bytes());
+            let text = manifest_of(MANIFEST, &config, std::slice::from_ref(&layer));
+            let entry = shelf.manifest(variant, MANIFEST, &text);
+            let platform = format!("\"platform\":{{\"os\":\"linux\",{arm}}}}}");
+            format!("{},{platform}", entry.strip_suffix('}').unwrap())
+        })
+        .into();
+    let entries = entries.join(",");
+    let index =
+        format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[{entries}]}}");
+    shelf.manifest("latest", INDEX, &index);
+    let web = shelf.serve();
+    for (variant, id) in &ids {
+        let lath = super::Lath::new();
+        lath.ok(&["pull", "--platform", &format!("linux/arm/{variant}"), &name(&web)]);
+        assert_eq!(lath.id(&name(&web)), *id, "{variant}");
+    }
+    let error = super::Lath::new().fails(&["pull", "--platform", "linux/arm64", &name(&web)]);
+    assert!(error.contains("no match"), "{error}");
+}
+
+#[test]
 fn a_vague_content_type_is_no_lie() {
     if !needs(HERE) {
         return;

@@ -1,13 +1,13 @@
 //! Connections that break, servers that are busy, and a process that is killed: the image comes
 //! all the same, and nothing comes twice that need not.
 
-use super::harness::{Asked, Lath, Member, Running, Shelf, Web, needs, status, tar_of};
+use super::harness::{self, Asked, Lath, Member, Running, Shelf, Web, needs, status, tar_of};
 use super::{HERE, id, is_empty, large, name, pull, pulled, small};
 use rustix::process::Signal;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -65,6 +65,25 @@ fn a_server_that_cuts_again_and_again_gives_all_in_the_end() {
     let ranges: Vec<_> = ranges.iter().filter_map(|asked| asked.header("range")).collect();
     assert_eq!(ranges[0], format!("bytes=20000-{}", size - 1));
     assert_eq!(ranges.len(), (size - 1) / 20_000);
+}
+
+#[test]
+fn a_server_that_tells_no_length_and_ends_early_is_asked_for_the_rest() {
+    if !needs(HERE) {
+        return;
+    }
+    let (web, wanted, served) = links(|number, _, answer| match number {
+        0 => {
+            let start = head(&answer);
+            [b"HTTP/1.1 200 OK\r\n\r\n", &answer[start..start + 200_000]].concat()
+        }
+        _ => answer,
+    });
+    pulled(&web, &wanted);
+    assert_eq!(served.load(Ordering::Relaxed), size());
+    let asked = web.take();
+    let ranges: Vec<_> = asked.iter().filter_map(|asked| asked.header("range")).collect();
+    assert_eq!(ranges, [format!("bytes=200000-{}", size() - 1)]);
 }
 
 #[test]
@@ -244,8 +263,20 @@ fn a_server_that_drips_is_waited_for() {
 
 /// What is kept of the one download of a store.
 fn partial(lath: &Lath) -> Option<PathBuf> {
-    let mut entries = fs::read_dir(lath.store().join("partial")).ok()?;
-    entries.next().map(|entry| entry.unwrap().path())
+    partials(lath).pop()
+}
+
+/// The same where it is in parts.
+fn partials(lath: &Lath) -> Vec<PathBuf> {
+    let entries = fs::read_dir(lath.store().join("partial")).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Where in its blob a kept part ends.
+fn ends_at(file: &Path) -> usize {
+    let start = file.to_str().unwrap().rsplit_once('-').unwrap().1;
+    let length = fs::metadata(file).map_or(0, |file| file.len());
+    start.parse::<usize>().unwrap() + usize::try_from(length).unwrap()
 }
 
 /// The connection ends when the other side has gone.
@@ -295,6 +326,94 @@ fn a_killed_process_has_not_worked_for_nothing() {
     assert!(is_empty(&lath, "partial"));
     let served = served.load(Ordering::Relaxed);
     assert!(served * 100 <= size * 102, "{served} of {size}");
+}
+
+#[test]
+fn a_link_that_cuts_and_a_lath_that_is_killed_cost_two_hundredths() {
+    if !needs(HERE) {
+        return;
+    }
+    const CUT: usize = 200_000;
+    let noise = harness::Random(7).text(48 << 20);
+    let shelf = Shelf::of(&[tar_of(&[Member::File("big", &noise)])]);
+    let (wanted, layer) = (id(&shelf), shelf.largest());
+    let size = shelf.bytes(&layer).unwrap().len();
+    // What was sent, how far it is, and where nothing more comes before lath is killed.
+    let [served, reached, stop] = [0, 0, 0].map(|start| Arc::new(AtomicUsize::new(start)));
+    let (count, far, end) = (served.clone(), reached.clone(), stop.clone());
+    let web = Web::stream(move |asked, stream| {
+        if asked.target() != layer {
+            drop(stream.write_all(&shelf.answer(asked)));
+            return;
+        }
+        let bytes = shelf.bytes(&layer).unwrap();
+        let first = asked.header("range").map_or(0, |range| {
+            let (first, _) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            first.parse().unwrap()
+        });
+        let (status, range) = match first {
+            0 => ("200 OK", String::new()),
+            _ => ("206 x", format!("Content-Range: bytes {first}-{}/{size}\r\n", size - 1)),
+        };
+        let length = size - first;
+        let head = format!("HTTP/1.1 {status}\r\n{range}Content-Length: {length}\r\n\r\n");
+        let part = &bytes[first..size.min(first + CUT)];
+        drop(stream.write_all(&[head.as_bytes(), part].concat()));
+        count.fetch_add(part.len(), Ordering::Relaxed);
+        far.store(first + part.len(), Ordering::Relaxed);
+        if first + part.len() >= end.load(Ordering::Relaxed) {
+            hold(stream);
+        }
+    });
+    let lath = Lath::new();
+    for kill in 1..=5 {
+        stop.store(kill * size / 6, Ordering::Relaxed);
+        let running = Running::start(&mut lath.command(&["pull", "-q", &name(&web)]));
+        // All that came is kept.
+        let so_far = || {
+            let far = reached.load(Ordering::Relaxed);
+            far >= kill * size / 6 && partials(&lath).iter().any(|file| ends_at(file) == far)
+        };
+        let running = running.until("some of it", so_far);
+        running.signal(Signal::KILL);
+        assert_eq!(running.wait().code, 137);
+    }
+    stop.store(usize::MAX, Ordering::Relaxed);
+    lath.ok(&["pull", "-q", &name(&web)]);
+    assert_eq!(lath.id(&name(&web)), wanted);
+    let served = served.load(Ordering::Relaxed);
+    assert!(size > 30 << 20 && served * 100 <= size * 102, "{served} of {size}");
+}
+
+#[test]
+fn a_connection_that_nobody_reads_is_given_back() {
+    if !needs(HERE) {
+        return;
+    }
+    let noise = harness::Random(8).text(24 << 20);
+    let shelf = Shelf::of(&[large(), tar_of(&[Member::File("noise", &noise)])]);
+    let (wanted, above) = (id(&shelf), shelf.largest());
+    let is_free = Arc::new(AtomicUsize::new(0));
+    let free = is_free.clone();
+    let web = Web::stream(move |asked, stream| {
+        let answer = shelf.answer(asked);
+        let is_layer = answer.len() > 100_000;
+        if is_layer && asked.target() != above {
+            // The lower one stops until the upper one's connection has been hung up.
+            let (start, rest) = answer.split_at(answer.len() / 2);
+            drop(stream.write_all(start));
+            while free.load(Ordering::Relaxed) == 0 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            drop(stream.write_all(rest));
+        } else if stream.write_all(&answer).is_err() {
+            free.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    pulled(&web, &wanted);
+    let asked = web.take();
+    let parts = asked.iter().filter(|asked| asked.header("range").is_some()).count();
+    assert!(parts >= 1 && is_free.load(Ordering::Relaxed) >= 1, "it goes on in the middle");
 }
 
 /// A store where a pull has failed and left what it had: from the first hundredth to the half.

@@ -23,6 +23,7 @@ mod safe;
 
 use harness::{Lath, Member, Need, Output, Shelf, Web, finish, hex, tar_of};
 use std::fs;
+use std::process::Command;
 
 const HERE: &[Need] = &[Need::Root, Need::Program("gzip")];
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -30,6 +31,23 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const LATEST: &str = "/v2/hub/x/manifests/latest";
+
+/// The command in a world of its own where /etc has these files too.
+fn with_etc(lath: &Lath, words: &[&str], files: &[(&str, &str)]) -> Command {
+    for (name, text) in files {
+        lath.write(&format!("etc/upper/{name}"), text);
+    }
+    fs::create_dir_all(lath.path("etc/work")).unwrap();
+    let plain = lath.command(words);
+    let script = "mount -t overlay overlay -o lowerdir=/etc,upperdir=$0/upper,workdir=$0/work /etc \
+                  && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script, &lath.text("etc")]);
+    command.arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(plain.get_current_dir().unwrap());
+    command
+}
 
 /// The name of a shelf's image where it is served.
 fn name(web: &Web) -> String {

@@ -1,7 +1,8 @@
 //! Mirrors: asked first, believed in nothing, told nothing.
 
-use super::harness::{Asked, Lath, Shelf, Web, finish, needs, status};
+use super::harness::{Asked, Lath, Need, Shelf, Web, finish, needs, status};
 use super::{HERE, LATEST, digest, id, is_empty, large, name};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 
 /// A store that knows these mirrors of a registry; more words may follow an address.
@@ -126,6 +127,68 @@ fn a_blob_goes_on_at_the_next_place() {
     let asked = registry.take();
     let ranges: Vec<_> = asked.iter().filter_map(|asked| asked.header("range")).collect();
     assert_eq!(ranges, [format!("bytes={}-{}", size - 100_000, size - 1)]);
+}
+
+#[test]
+fn a_mirror_that_drips_or_stops_is_left_for_the_next_place() {
+    if !needs(HERE) {
+        return;
+    }
+    let shelf = Shelf::of(&[large()]);
+    let layer = shelf.largest();
+    for drips in [true, false] {
+        let (shelf, layer) = (shelf.clone(), layer.clone());
+        let own = shelf.clone();
+        let mirror = Web::stream(move |asked, stream| {
+            let answer = own.answer(asked);
+            if asked.target() != layer {
+                drop(stream.write_all(&answer));
+                return;
+            }
+            let (start, rest) = answer.split_at(100_000);
+            drop(stream.write_all(start));
+            for part in rest.chunks(100) {
+                // Until the other side has gone.
+                if drips && stream.write_all(part).is_err() {
+                    return;
+                }
+                if !drips {
+                    drop(stream.read(&mut [0]));
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(250));
+            }
+        });
+        let registry = shelf.clone().serve();
+        let lath = with_mirrors(&registry, &[mirror.url("")]);
+        lath.ok(&["pull", &name(&registry)]);
+        assert_eq!(lath.id(&name(&registry)), id(&shelf));
+        let asked = registry.take();
+        let ranges = asked.iter().filter(|asked| asked.header("range").is_some());
+        assert_eq!(ranges.count(), 1, "it goes on where the mirror was, drips: {drips}");
+    }
+}
+
+#[test]
+fn the_device_has_a_file_of_mirrors_too() {
+    if !needs(HERE) || !needs(&[Need::Program("unshare")]) {
+        return;
+    }
+    let shelf = Shelf::of(&[large()]);
+    let (mirror, registry) = (shelf.clone().serve(), shelf.clone().serve());
+    let lath = Lath::new();
+    let line = format!("127.0.0.1:{} {} tags\n", registry.port(), mirror.url(""));
+    let files = [("lath/registries", line.as_str())];
+    let mut command = super::with_etc(&lath, &["pull", &name(&registry)], &files);
+    finish(&mut command, b"").success();
+    assert_eq!(lath.id(&name(&registry)), id(&shelf));
+    assert_eq!((blobs(&mirror.take()), registry.take().len()), (2, 0));
+    // The store's own come first.
+    let other = shelf.clone().serve();
+    let lath = with_mirrors(&registry, &[format!("{} tags", other.url(""))]);
+    let mut command = super::with_etc(&lath, &["pull", &name(&registry)], &files);
+    finish(&mut command, b"").success();
+    assert_eq!((blobs(&other.take()), blobs(&mirror.take())), (2, 0));
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Several at once, and much at once.
 
-use super::harness::{Lath, Member, Running, Shelf, host, needs, tar_of};
+use super::harness::{Lath, Member, Need, Running, Shelf, finish, hex, host, needs, ok, tar_of};
 use super::{CONFIG, HERE, LAYER, MANIFEST};
 use super::{id, is_empty, large, name, small};
 use crate::harness::{Web, config_of, manifest_of};
+use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -106,6 +109,93 @@ fn memory_does_not_depend_on_the_layer() {
     flags.1.store(true, Ordering::Relaxed);
     running.wait().success();
     assert!(peak < 8 << 10, "{peak} KB");
+}
+
+/// A group of processes with this much memory and no swap; gone with this.
+struct Group(PathBuf);
+
+impl Group {
+    fn of(bytes: u64) -> Group {
+        let new = Path::new("/sys/fs/cgroup");
+        let is_new = fs::read_to_string(new.join("cgroup.controllers"))
+            .is_ok_and(|all| all.split_whitespace().any(|name| name == "memory"));
+        if is_new {
+            drop(fs::write(new.join("cgroup.subtree_control"), "+memory"));
+        }
+        let (tree, limit) = match is_new {
+            true => (new.to_owned(), "memory.max"),
+            false => (new.join("memory"), "memory.limit_in_bytes"),
+        };
+        let group = tree.join(format!("lath-test-{}", std::process::id()));
+        fs::create_dir(&group).unwrap();
+        let group = Group(group);
+        fs::write(group.0.join(limit), bytes.to_string()).unwrap();
+        if is_new {
+            drop(fs::write(group.0.join("memory.swap.max"), "0"));
+        }
+        group
+    }
+
+    /// The command in it.
+    fn run(&self, plain: &Command) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > $0/cgroup.procs && exec \"$@\""]).arg(&self.0);
+        command.arg(plain.get_program()).args(plain.get_args()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(plain.get_current_dir().unwrap());
+        command
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.0));
+    }
+}
+
+/// `LATH_TEST_GIGABYTES=8`: as many in place of one.
+#[test]
+fn gigabytes_come_through_a_small_group() {
+    let more = [Need::Program("truncate"), Need::Program("mkfifo"), Need::Program("sha256sum")];
+    if !needs(HERE) || !needs(&more) {
+        return;
+    }
+    let gigabytes = std::env::var("LATH_TEST_GIGABYTES").unwrap_or_else(|_| "1".into());
+    let lath = Lath::new();
+    // Nobody holds it: the tar of a file of zeros goes through gzip and, at once, through sha256sum.
+    let script = "truncate -s ${1}G big && mkfifo pipe && { sha256sum < pipe > sum & } && \
+                  tar -cf - --format=pax big | tee pipe | gzip -1 > packed && wait && rm big";
+    let mut make = Command::new("sh");
+    make.args(["-c", script, "sh", &gigabytes]).current_dir(lath.path(""));
+    finish(&mut make, &[]).success();
+    let packed = fs::read(lath.path("packed")).unwrap();
+    let sum = fs::read_to_string(lath.path("sum")).unwrap();
+    let sum = sum.split(' ').next().unwrap();
+    let empty = config_of(&[Vec::new()]);
+    let config = empty.replace(&hex(b""), sum);
+    assert_ne!(config, empty);
+    let mut shelf = Shelf::default();
+    let config = shelf.blob(CONFIG, config.as_bytes());
+    let layer = shelf.blob(&format!("{LAYER}+gzip"), &packed);
+    shelf.manifest("latest", MANIFEST, &manifest_of(MANIFEST, &config, &[layer]));
+    let web = shelf.serve();
+    let group = Group::of(24 << 20);
+    finish(&mut group.run(&lath.command(&["pull", "-q", &name(&web)])), &[]).success();
+    let bytes = gigabytes.parse::<u64>().unwrap() << 30;
+    assert_eq!(size_of(&lath), bytes);
+    let said = |status: u16| {
+        format!("HTTP/1.1 {status} x\r\nLocation: /up\r\nContent-Length: 0\r\n\r\n").into_bytes()
+    };
+    // Back from there, where each byte is compressed again: as a registry has it that knows none.
+    let taking = Web::start(move |asked| match asked.line.split(' ').next() {
+        Some("HEAD") => super::harness::status(404),
+        Some("POST" | "PATCH") => said(202),
+        Some("PUT") => said(201),
+        _ => ok("", "{}"),
+    });
+    let to = format!("127.0.0.1:{}/hub/y:1", taking.port());
+    lath.ok(&["tag", &name(&web), &to]);
+    finish(&mut group.run(&lath.command(&["push", "-q", &to])), &[]).success();
 }
 
 /// The size of the one file that is unpacked.

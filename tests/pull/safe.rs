@@ -1,6 +1,6 @@
 //! Certificates: those of a registry's own folder, and a clock that stands still.
 
-use super::harness::{Authority, Lath, Need, finish, needs};
+use super::harness::{Authority, Lath, Need, Shelf, finish, needs};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -63,6 +63,68 @@ fn a_folder_of_a_registry_says_whom_to_trust_and_who_this_is() {
     fs::remove_file(folder.0.join("client.key")).unwrap();
     let error = lath.fails(&["pull", &name]);
     assert!(error.contains("client.key") && error.contains("is missing"), "{error}");
+}
+
+#[test]
+fn plain_http_is_only_spoken_where_it_was_asked_for() {
+    if !needs(HERE) || !needs(&[Need::Program("unshare"), Need::Program("gzip")]) {
+        return;
+    }
+    let shelf = Shelf::of(&[super::small()]);
+    let web = shelf.serve();
+    let name = format!("registry.test:{}/hub/x", web.port());
+    let lath = Lath::new();
+    let hosts = [("hosts", "127.0.0.1 registry.test\n")];
+    let call = |words: &[&str]| finish(&mut super::with_etc(&lath, words, &hosts), &[]);
+    let error = call(&["pull", &name]).failure(1);
+    assert!(error.contains("https"), "{error}");
+    assert!(web.take().iter().all(|asked| !asked.line.contains("HTTP/1.")));
+    call(&["pull", "--tls-verify=false", &name]).success();
+    // A list in such a registry.
+    let list = format!("registry.test:{}/hub/list", web.port());
+    for words in [&["create", &list, &name][..], &["inspect", &name], &["push", &list]] {
+        let (verb, rest) = words.split_first().unwrap();
+        let error = call(&[&["manifest", verb], rest].concat()).failure(1);
+        assert!(error.contains("https") || error.contains("No such manifest"), "{error}");
+    }
+    call(&["manifest", "create", "--insecure", &list, &name]).success();
+    let seen = call(&["manifest", "inspect", "--insecure", &name]).success().stdout;
+    assert!(seen.contains(super::LAYER), "{seen}");
+    web.take();
+    // This one takes nothing; it is spoken to all the same.
+    call(&["manifest", "push", "--insecure", &list]).failure(1);
+    assert!(web.take().iter().any(|asked| asked.line.ends_with("HTTP/1.1")));
+}
+
+#[test]
+fn certificates_that_prove_nothing_are_refused_by_name() {
+    if !needs(HERE) {
+        return;
+    }
+    let lath = Lath::new();
+    let authority = Authority::new(&lath.path("authority"));
+    let narrow = Authority::narrow(&lath.path("narrow"), "DNS:example.invalid");
+    let [from, to] = ["-1 day", "+1 day"].map(in_days);
+    let call = |port: u16, trusted: &std::path::Path| {
+        let name = format!("localhost:{port}/hub/x");
+        let mut command = lath.command(&["pull", &name]);
+        finish(command.env("SSL_CERT_FILE", trusted), b"").failure(1)
+    };
+    let good = authority.server("DNS:localhost", (&from, &to), "ec", "1.3");
+    assert!(call(good.port, &authority.file()).contains(THROUGH));
+    // Its own authority, one whose signatures are worth nothing, and one that has no say here.
+    let own = authority.self_signed("DNS:localhost");
+    let error = call(own.port, &authority.file());
+    assert!(error.contains("authority that this system does not know"), "{error}");
+    let weak = authority.weak("DNS:localhost", (&from, &to));
+    let error = call(weak.port, &authority.file());
+    assert!(!error.contains(THROUGH) && error.contains("certificate"), "{error}");
+    let other = narrow.server("DNS:localhost", (&from, &to), "ec", "1.3");
+    let error = call(other.port, &narrow.file());
+    assert!(!error.contains(THROUGH) && error.contains("certificate"), "{error}");
+    // Nobody to trust.
+    let error = call(good.port, &lath.path("not/there"));
+    assert!(error.contains("SSL_CERT_FILE") && error.contains("No such file"), "{error}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::image::reference::Reference;
 
 /// `type=local,src=DIR` for `--cache-from`; `type=local,dest=DIR[,mode=min|max]` for `--cache-to`;
-/// `type=registry,ref=NAME` for both, and a bare name for the first.
+/// `type=registry,ref=NAME` for both, and a bare name for the first; `type=inline` for the second.
 pub fn places(option: &'static str, words: &[String]) -> Result<Vec<CachePlace>> {
     let place = if option == "cache-from" { "src" } else { "dest" };
     let mut places = Vec::new();
@@ -28,6 +28,10 @@ fn read(value: Value<'_>, place: &str) -> Result<CachePlace> {
         "local" => place,
         "registry" if cfg!(feature = "net") => "ref",
         "registry" => return Err(Error::built_without("net")),
+        #[cfg(feature = "net")]
+        "inline" if writes && fields.is_empty() => {
+            return Ok(CachePlace { at: CacheAt::Image, all_stages: false });
+        }
         "inline" | "gha" | "s3" | "azblob" => {
             let hint = "type=local takes a directory, type=registry a name";
             return Err(value.lacks(&format!("type={kind}")).hint(hint));

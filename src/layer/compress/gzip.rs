@@ -176,6 +176,9 @@ fn cut_short() -> Error {
     damaged("it ends too early")
 }
 
+/// No name, no time, "unknown" as the system.
+pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
 /// Compresses as gzip: same bytes and level, same output.
 pub struct Gzip<'a> {
     out: &'a mut dyn Outflow,
@@ -188,8 +191,7 @@ pub struct Gzip<'a> {
 impl<'a> Gzip<'a> {
     /// Writes the header. `level` goes from 0 (stored) to 9 (smallest).
     pub fn new(out: &'a mut dyn Outflow, level: u8) -> Result<Gzip<'a>> {
-        // No name, no time, "unknown" as the system.
-        out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
+        out.write_all(&HEADER)?;
         let flags = create_comp_flags_from_zip_params(level.min(9).into(), -15, 0);
         Ok(Gzip {
             out,
