@@ -92,6 +92,8 @@ fn mounts(home: &Path) -> Vec<String> {
 fn processes(home: &Path) -> Vec<String> {
     let home = format!("{}/", home.to_str().unwrap());
     let mut found = Vec::new();
+    // Whoever shares the mounts of the tests sees theirs, and is anybody on this machine.
+    let own_mounts = fs::read_link("/proc/self/ns/mnt").unwrap();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
@@ -100,7 +102,10 @@ fn processes(home: &Path) -> Vec<String> {
             let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
             String::from_utf8_lossy(&bytes).replace('\0', " ")
         };
-        let names_it = || read("environ").contains(&home) || read("mountinfo").contains(&home);
+        let has_mounts =
+            || fs::read_link(entry.path().join("ns/mnt")).is_ok_and(|of| of != own_mounts);
+        let names_it =
+            || read("environ").contains(&home) || has_mounts() && read("mountinfo").contains(&home);
         let is_me = pid == std::process::id().cast_signed();
         // The keeper of a container is another test's when it has another store.
         let is_lost = || is_orphan(pid, &read("stat")) && !read("environ").contains("LATH_ROOT=");
