@@ -16,7 +16,7 @@ DISK_PROGRAMS := losetup unshare mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.
 IMAGE_PROGRAMS := mkfs.erofs fsck.erofs e2fsck resize2fs dumpe2fs cpio
 TEST_PROGRAMS := busybox python3 tar git fish zsh $(PACKERS) $(IMAGE_PROGRAMS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
 # Each the small one, or the same without something.
-VM_KERNELS := small no-overlay no-pidns no-ipcns
+VM_KERNELS := small no-overlay no-pidns no-ipcns no-netns
 debian_kernel = mkdir -p target/vm/kernel && cd target/vm && apt-get download -q "$$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*.deb kernel
 export CROSS_CONFIG := cross.toml
 

@@ -11,7 +11,7 @@ struct Case(&'static str, &'static str, &'static str, &'static [(&'static str, &
 
 const NOTHING_RUNS: [&str; 7] = ["build", "run", "detached", "none", "memory", "cpus", "pids"];
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case("small", "", "", &[]),
     Case(
         "small",
@@ -22,6 +22,7 @@ const CASES: [Case; 5] = [
     Case("no-overlay", "", "overlayfs", &[]),
     Case("no-pidns", "", "pid namespaces", &[("", "CONFIG_PID_NS")]),
     Case("no-ipcns", "", "ipc namespaces", &[("", "CONFIG_IPC_NS")]),
+    Case("no-netns", "", "network namespaces", &[("none", "CONFIG_NET_NS")]),
 ];
 
 #[test]
