@@ -14,7 +14,10 @@ LATH := target/$(call triple,$(ARCH))/release/lath
 DISK_PROGRAMS := losetup mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.exfat mount.exfat-fuse mksquashfs
 # What is flashed is read back with these.
 IMAGE_PROGRAMS := mkfs.erofs fsck.erofs e2fsck resize2fs dumpe2fs cpio
-TEST_PROGRAMS := busybox python3 tar git ip unshare nsenter $(PACKERS) $(IMAGE_PROGRAMS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
+TEST_PROGRAMS := busybox python3 tar git fish zsh ip unshare nsenter $(PACKERS) $(IMAGE_PROGRAMS) skopeo umoci podman strace openssl docker-registry $(DISK_PROGRAMS)
+# Each the small one, or the same without something.
+VM_KERNELS := small no-overlay no-pidns no-ipcns no-netns
+debian_kernel = mkdir -p target/vm/kernel && cd target/vm && apt-get download -q "$$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*.deb kernel
 export CROSS_CONFIG := cross.toml
 
 help: ## list these targets
@@ -61,9 +64,18 @@ torture: build ## every file damaged, a kill and each errno at every system call
 
 vm: build ## a machine (qemu, a kernel of Debian's) killed 20 times on ext4 and on f2fs, and one that starts from a cpio (root; docs/TORTURE.md)
 	@tools/need busybox qemu-system-x86_64 mkfs.ext4 mkfs.f2fs
-	@mkdir -p target/vm/kernel
-	@cd target/vm && apt-get download -q "$$(apt-cache depends linux-image-amd64 | sed -n 's/ *Depends: //p')" && dpkg -x linux-image-*.deb kernel
-	LATH_VM_KERNEL=$(CURDIR)/target/vm/kernel LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test vm -- --nocapture --test-threads 1
+	@$(debian_kernel)
+	LATH_VM_KERNEL=$(CURDIR)/target/vm/kernel LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 cargo test --locked --no-fail-fast --test vm -- --nocapture --test-threads 1 --skip device:: --skip lacking::
+
+vm-test: build vm-kernels ## devices of 64 and 32 MB from the first boot to a redis that comes back, one with Debian's kernel, kernels with things taken away (root; docs/KERNEL.md)
+	@tools/need busybox qemu-system-x86_64 mkfs.ext4 mksquashfs
+	@$(debian_kernel)
+	LATH_VM_ACCEL=$(or $(LATH_VM_ACCEL),tcg) LATH_VM_KERNEL=$(CURDIR)/target/vm/kernel LATH_VM_KERNELS=$(CURDIR)/target/vm/kernels LATH_BIN=$(CURDIR)/$(LATH) LATH_TEST_STRICT=1 \
+		cargo test --locked --no-fail-fast --test vm -- --nocapture --test-threads 1 device:: lacking::
+
+vm-kernels: ## small kernels for vm-test, of Debian's linux-source and tests/vm/kernel/small.config: some minutes each
+	@tools/need cc make flex bison bc xz libelf
+	@nice -n 10 tests/vm/kernel/build target/vm/kernels $(VM_KERNELS)
 
 fuzz: ## twenty seconds of fuzzing for each target (docs/FUZZING.md)
 	@tools/need c++ python3
@@ -80,6 +92,10 @@ dist: ## dist/TRIPLE/lath and lath-bare for every target in targets/ (or TARGETS
 test-targets: ## what dist made for other processors, under qemu-user (root; EMULATED=armv7)
 	@tools/need python3 zstd busybox qemu-user-static
 	@tools/test-targets $(EMULATED)
+
+check-packaging: build ## what packages are made of: completions and man page up to date, scripts, unit, recipes, Debian's package of dist/
+	@tools/need fish lintian man mandoc shellcheck systemd-analyze zsh
+	@tools/check-packaging $(LATH)
 
 check-cross: ## that cross reads cross.toml, without an engine of containers
 	@tools/need cc
@@ -121,4 +137,4 @@ install: build ## into PREFIX/bin (PREFIX=/usr/local)
 clean: ## remove target/ and dist/
 	rm -rf target dist
 
-.PHONY: help demo build test check fmt lint unit system conformance torture vm fuzz release dist test-targets check-cross reproducible small size bench bench-parser bench-durability bench-snapshot install clean
+.PHONY: help demo build test check fmt lint unit system conformance torture vm vm-test vm-kernels check-packaging fuzz release dist test-targets check-cross reproducible small size bench bench-parser bench-durability bench-snapshot install clean

@@ -87,8 +87,9 @@ impl Chain {
     }
 
     fn add(&mut self, dir: OwnedFd, form: Form) {
-        // Overlayfs would show marks by name as files.
-        if form == Form::Names {
+        // Overlayfs would show marks by name as files. Two lower directories are not the image's.
+        let is_full = self.trees.len() + 3 > mount::LOWERS_IN_ONE;
+        if form == Form::Names || is_full && !mount::takes_more_lowers() {
             self.driver = Driver::Copy;
         }
         self.trees.push(Arc::new(Tree { dir, form }));

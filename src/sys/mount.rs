@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
@@ -47,36 +48,65 @@ pub fn overlay(parts: &Overlay<'_>) -> Result<OwnedFd> {
     };
     let set = |key: &str, value: &str| rustix::mount::fsconfig_set_string(fs, key, value);
     set("source", "lath").map_err(|errno| explain(errno, "source"))?;
-    let paths: Vec<String> = parts.lowers.iter().map(|fd| fd_path(*fd)).collect();
-    for (at, path) in paths.iter().enumerate() {
-        match set("lowerdir+", path) {
-            Ok(()) => {}
-            // Before 6.5 all lower directories go into one string of 255 bytes.
-            Err(Errno::INVAL) if at == 0 => {
-                set("lowerdir", &paths.join(":")).map_err(|errno| explain(errno, "lowerdir"))?;
-                break;
-            }
-            Err(errno) => return Err(explain(errno, "lowerdir+")),
-        }
-    }
     if let Some((upper, work)) = parts.writable {
         set("upperdir", &fd_path(upper)).map_err(|errno| explain(errno, "upperdir"))?;
         set("workdir", &fd_path(work)).map_err(|errno| explain(errno, "workdir"))?;
         if parts.is_volatile {
-            // Since 5.10; without it the unmount syncs, which is only slower.
             let _ = rustix::mount::fsconfig_set_flag(fs, "volatile");
         }
     }
-    // A kernel without one of these does not do what it turns off.
-    if set("redirect_dir", "nofollow").is_err() {
-        let _ = set("redirect_dir", "off");
+    for (key, value) in
+        [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off"), ("xino", "off")]
+    {
+        let _ = set(key, value);
     }
-    for key in ["metacopy", "index", "xino"] {
-        let _ = set(key, "off");
+    let back = stand_in("/proc/self/fd")?;
+    let created = set_lowers(fs, parts.lowers).and_then(|()| rustix::mount::fsconfig_create(fs));
+    rustix::process::fchdir(back)?;
+    match created {
+        // Since 5.10; without it the unmount syncs, which is only slower. Until 6.5 overlayfs looks at
+        // what was set when it is put together, and not before.
+        Err(Errno::INVAL) if parts.is_volatile => {
+            return overlay(&Overlay { is_volatile: false, ..*parts });
+        }
+        created => created.map_err(|errno| explain(errno, "create"))?,
     }
-    rustix::mount::fsconfig_create(fs).map_err(|errno| explain(errno, "create"))?;
     rustix::mount::fsmount(fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
         .map_err(|errno| explain(errno, "fsmount"))
+}
+
+/// So many lower directories find room in one string, by numbers of three digits.
+pub const LOWERS_IN_ONE: usize = 62;
+
+/// Whether overlayfs takes more than these (kernel 6.7). Until 6.5 all that is set is taken.
+pub fn takes_more_lowers() -> bool {
+    let Ok(fs) = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else {
+        return false;
+    };
+    let takes = |key| rustix::mount::fsconfig_set_string(fs.as_fd(), key, "/").is_ok();
+    takes("lowerdir+") && !takes("-")
+}
+
+/// Names the lower directories, seen from /proc/self/fd. Until 6.7 one string of 255 bytes must hold
+/// them all, so they have the shortest names there are.
+fn set_lowers(fs: BorrowedFd<'_>, lowers: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let name = |fd: &BorrowedFd<'_>| fd.as_raw_fd().to_string();
+    let all = lowers.iter().map(name).collect::<Vec<_>>().join(":");
+    if all.len() < 256 {
+        return rustix::mount::fsconfig_set_string(fs, "lowerdir", all);
+    }
+    lowers.iter().try_for_each(|fd| rustix::mount::fsconfig_set_string(fs, "lowerdir+", name(fd)))
+}
+
+/// Makes a directory this thread's working directory, and no other thread's. Gives the one it was.
+fn stand_in(dir: &str) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let back = rustix::fs::open(".", flags, Mode::empty())?;
+    // SAFETY: descriptors stay shared as they are; only the root, the working directory and the
+    // umask become this thread's own, as they were.
+    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS)? };
+    rustix::process::chdir(dir)?;
+    Ok(back)
 }
 
 /// A detached copy of a directory's mount, to be attached elsewhere (open_tree(2), kernel 5.2).

@@ -70,7 +70,7 @@ pub fn spawn(namespaces: Namespaces, child: &mut dyn FnMut() -> Error) -> Result
     let Some(pid) = Pid::from_raw(pid).filter(|_| pid > 0) else {
         let error = Error::from(failed).during("start a process in new namespaces");
         return Err(error.hint(
-            "this needs root and CONFIG_NAMESPACES, CONFIG_PID_NS, CONFIG_IPC_NS and CONFIG_UTS_NS",
+            "this needs root and CONFIG_NAMESPACES, CONFIG_PID_NS, CONFIG_IPC_NS, CONFIG_UTS_NS, for --network none CONFIG_NET_NS",
         ));
     };
     match job.error {

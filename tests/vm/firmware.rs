@@ -1,6 +1,6 @@
 //! An initramfs of a Dockerfile starts a machine.
 
-use super::{Machine, TOO_LONG, image_of, kernel};
+use super::{Machine, Parts, TOO_LONG, image_of, kernel};
 use crate::harness::{Lath, Need, needs};
 use std::sync::mpsc::RecvTimeoutError;
 
@@ -14,7 +14,13 @@ fn the_initramfs_of_a_dockerfile_boots() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/firmware");
     for words in ["", ",compression=gzip"] {
         lath.ok(&["build", "-q", "-o", &format!("type=cpio,dest=initramfs{words}"), example]);
-        let machine = Machine::boot(&image_of(&kernel), &lath.path("initramfs"), None, "poweroff");
+        let machine = Machine::boot(&Parts {
+            kernel: &image_of(&kernel),
+            initramfs: Some(&lath.path("initramfs")),
+            disks: &[],
+            megabytes: 512,
+            words: "poweroff",
+        });
         let mut said = Vec::new();
         // It goes off by itself, which ends its lines.
         let ended = loop {

@@ -1,7 +1,7 @@
 //! A machine of its own that is killed in the middle of its work and started again, over and over, on
 //! one disk: what its store had said to be done is there, and nothing else is.
 //!
-//! `make vm` runs it: `LATH_VM_KERNEL` names a folder with a kernel and its modules (an unpacked
+//! `make vm` runs it, and `make vm-test` what `device.rs` and `lacking.rs` have: `LATH_VM_KERNEL` names a folder with a kernel and its modules (an unpacked
 //! package of Debian's), without which there is nothing to do here; `LATH_VM_KILLS` how often
 //! the machine is killed on each file system; `LATH_VM_ACCEL=tcg` does without the processor's help,
 //! at a tenth of the speed.
@@ -15,10 +15,12 @@
     reason = "a broken assumption of a test is a failed test"
 )]
 
+mod device;
 mod firmware;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod initramfs;
+mod lacking;
 
 use harness::{Lath, Need, Random, binary, busybox_tar, host, needs};
 use initramfs::{Archive, in_order, modules};
@@ -40,16 +42,31 @@ struct Machine {
     lines: Receiver<String>,
 }
 
+/// What it is made of.
+struct Parts<'a> {
+    kernel: &'a Path,
+    initramfs: Option<&'a Path>,
+    disks: &'a [&'a Path],
+    /// Its memory.
+    megabytes: u32,
+    /// For the kernel's command line.
+    words: &'a str,
+}
+
 impl Machine {
-    fn boot(kernel: &Path, initramfs: &Path, disk: Option<&Path>, words: &str) -> Machine {
+    fn boot(parts: &Parts<'_>) -> Machine {
         // A busy host gives a machine that it emulates its first ticks too late for the kernel's check.
-        let append = format!("console=ttyS0 quiet loglevel=1 panic=-1 no_timer_check {words}");
+        let append =
+            format!("console=ttyS0 quiet loglevel=1 panic=-1 no_timer_check {}", parts.words);
+        let memory = parts.megabytes.to_string();
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-accel", &accelerator(), "-cpu", "max", "-m", "512", "-smp", "1"]);
+        command.args(["-accel", &accelerator(), "-cpu", "max", "-m", &memory, "-smp", "1"]);
         command.args(["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio"]);
-        command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-        command.args(["-append", &append]);
-        if let Some(disk) = disk {
+        command.arg("-kernel").arg(parts.kernel).args(["-append", &append]);
+        if let Some(initramfs) = parts.initramfs {
+            command.arg("-initrd").arg(initramfs);
+        }
+        for disk in parts.disks {
             let disk = disk.to_str().unwrap();
             command.args(["-drive", &format!("file={disk},format=raw,if=virtio,cache=writeback")]);
         }
@@ -225,7 +242,13 @@ fn torture(system: &str, make: &[&'static str]) {
     for kill in 0..=kills {
         let what = format!("{system}, after {kill} kills");
         let words = format!("system={system} turn={}", kill * 1000);
-        let machine = Machine::boot(&image_of(&kernel), &initramfs, Some(&disk), &words);
+        let machine = Machine::boot(&Parts {
+            kernel: &image_of(&kernel),
+            initramfs: Some(&initramfs),
+            disks: &[&disk],
+            megabytes: 512,
+            words: &words,
+        });
         let mut start = Vec::new();
         while start.last().is_none_or(|line| line != "CHECKED") {
             match machine.lines.recv_timeout(TOO_LONG) {
