@@ -5,8 +5,8 @@
 _lath_options() {
     case "$1" in
         build) echo '--add-host --allow --annotation --build-context --build-arg --cpus --cpu-quota --cpu-period --call --cache-from --cache-to --check --explain -f --file --force-rm --iidfile --jobs --label --load -m --memory --memory-swap --metadata-file --network --no-cache --no-cache-filter -o --output --pids-limit --platform --priority --progress --pull --push -q --quiet --rm --secret --shm-size --ssh --squash -t --tag --target --ulimit --help' ;;
-        run) echo '--add-host --cap-add --cap-drop --cidfile --cpu-quota --cpu-period --cpus -d --detach --device --dns --dns-option --dns-search --entrypoint -e --env --env-file --group-add --health-cmd --health-interval --health-retries --health-start-interval --health-start-period --health-timeout -h --hostname --init -i --interactive -l --label -m --memory --memory-swap --mount --name --network --net --no-healthcheck --pids-limit --platform --privileged --pull --read-only --restart --rm --security-opt --shm-size --stop-signal --stop-timeout --sysctl --tmpfs -t --tty --ulimit -u --user -v --volume -w --workdir --help' ;;
-        create) echo '--add-host --cap-add --cap-drop --cidfile --cpu-quota --cpu-period --cpus -d --detach --device --dns --dns-option --dns-search --entrypoint -e --env --env-file --group-add --health-cmd --health-interval --health-retries --health-start-interval --health-start-period --health-timeout -h --hostname --init -i --interactive -l --label -m --memory --memory-swap --mount --name --network --net --no-healthcheck --pids-limit --platform --privileged --pull --read-only --restart --rm --security-opt --shm-size --stop-signal --stop-timeout --sysctl --tmpfs -t --tty --ulimit -u --user -v --volume -w --workdir --help' ;;
+        run) echo '--add-host --cap-add --cap-drop --cidfile --cpu-quota --cpu-period --cpus -d --detach --device --dns --dns-option --dns-search --entrypoint -e --env --env-file --expose --group-add --health-cmd --health-interval --health-retries --health-start-interval --health-start-period --health-timeout -h --hostname --init -i --interactive --ip -l --label -m --memory --memory-swap --mount --name --network --net --network-alias --net-alias --no-healthcheck --pids-limit --platform --privileged -p --publish -P --publish-all --pull --read-only --restart --rm --security-opt --shm-size --stop-signal --stop-timeout --sysctl --tmpfs -t --tty --ulimit -u --user -v --volume -w --workdir --help' ;;
+        create) echo '--add-host --cap-add --cap-drop --cidfile --cpu-quota --cpu-period --cpus -d --detach --device --dns --dns-option --dns-search --entrypoint -e --env --env-file --expose --group-add --health-cmd --health-interval --health-retries --health-start-interval --health-start-period --health-timeout -h --hostname --init -i --interactive --ip -l --label -m --memory --memory-swap --mount --name --network --net --network-alias --net-alias --no-healthcheck --pids-limit --platform --privileged -p --publish -P --publish-all --pull --read-only --restart --rm --security-opt --shm-size --stop-signal --stop-timeout --sysctl --tmpfs -t --tty --ulimit -u --user -v --volume -w --workdir --help' ;;
         start) echo '--all -a --attach -i --interactive --help' ;;
         attach) echo '--no-stdin --sig-proxy --help' ;;
         stop) echo '-s --signal -t --time --help' ;;
@@ -26,6 +26,8 @@ _lath_options() {
         rename) echo '--help' ;;
         rm) echo '-f --force -v --volumes --help' ;;
         volume) echo '-a --all -f --force --filter --format --label --name -q --quiet --help' ;;
+        network) echo '-f --force --filter --format --internal --label --no-trunc -q --quiet --subnet --help' ;;
+        port) echo '--help' ;;
         images) echo '-a --all --digests -f --filter --format --no-trunc -q --quiet --help' ;;
         history) echo '--format -H --human --no-trunc -q --quiet --help' ;;
         inspect) echo '-f --format --type --help' ;;
@@ -56,14 +58,14 @@ _lath_values() {
         ' --root') echo ':paths' ;;
         ' --driver') echo 'overlay copy' ;;
         ' --registry-mirror') echo ':any' ;;
-        'build --add-host' | 'build --allow' | 'build --annotation' | 'build --build-arg' | 'build --cpus' | 'build --cpu-quota' | 'build --cpu-period' | 'build --cache-from' | 'build --cache-to' | 'build --jobs' | 'build --label' | 'build -m' | 'build --memory' | 'build --memory-swap' | 'build --no-cache-filter' | 'build --pids-limit' | 'build --rm' | 'build --secret' | 'build --shm-size' | 'build --ssh' | 'build -t' | 'build --tag' | 'build --target' | 'build --ulimit' | 'run --add-host' | 'run --cap-add' | 'run --cap-drop' | 'run --cpu-quota' | 'run --cpu-period' | 'run --cpus' | 'run --device' | 'run --dns' | 'run --dns-option' | 'run --dns-search' | 'run --entrypoint' | 'run -e' | 'run --env' | 'run --group-add' | 'run --health-cmd' | 'run --health-interval' | 'run --health-retries' | 'run --health-start-interval' | 'run --health-start-period' | 'run --health-timeout' | 'run -h' | 'run --hostname' | 'run -l' | 'run --label' | 'run -m' | 'run --memory' | 'run --memory-swap' | 'run --mount' | 'run --name' | 'run --pids-limit' | 'run --security-opt' | 'run --shm-size' | 'run --stop-signal' | 'run --stop-timeout' | 'run --sysctl' | 'run --tmpfs' | 'run --ulimit' | 'run -u' | 'run --user' | 'create --add-host' | 'create --cap-add' | 'create --cap-drop' | 'create --cpu-quota' | 'create --cpu-period' | 'create --cpus' | 'create --device' | 'create --dns' | 'create --dns-option' | 'create --dns-search' | 'create --entrypoint' | 'create -e' | 'create --env' | 'create --group-add' | 'create --health-cmd' | 'create --health-interval' | 'create --health-retries' | 'create --health-start-interval' | 'create --health-start-period' | 'create --health-timeout' | 'create -h' | 'create --hostname' | 'create -l' | 'create --label' | 'create -m' | 'create --memory' | 'create --memory-swap' | 'create --mount' | 'create --name' | 'create --pids-limit' | 'create --security-opt' | 'create --shm-size' | 'create --stop-signal' | 'create --stop-timeout' | 'create --sysctl' | 'create --tmpfs' | 'create --ulimit' | 'create -u' | 'create --user' | 'attach --sig-proxy' | 'stop -s' | 'stop --signal' | 'stop -t' | 'stop --time' | 'restart -t' | 'restart --time' | 'kill -s' | 'kill --signal' | 'exec -e' | 'exec --env' | 'exec -u' | 'exec --user' | 'logs --since' | 'logs --until' | 'logs -n' | 'logs --tail' | 'commit -a' | 'commit --author' | 'commit -c' | 'commit --change' | 'commit -m' | 'commit --message' | 'commit -p' | 'commit --pause' | 'stats --format' | 'ps -f' | 'ps --filter' | 'ps --format' | 'ps -n' | 'ps --last' | 'volume --filter' | 'volume --format' | 'volume --label' | 'volume --name' | 'images -f' | 'images --filter' | 'images --format' | 'history --format' | 'history -H' | 'history --human' | 'inspect -f' | 'inspect --format' | 'inspect --type' | 'pull --tls-verify' | 'push --tls-verify' | 'manifest --os' | 'manifest --arch' | 'manifest --variant' | 'import -c' | 'import --change' | 'import -m' | 'import --message' | 'login -u' | 'login --username' | 'login -p' | 'login --password' | 'login --tls-verify' | 'prune --filter' | 'prune --keep-storage' | 'df --format' | 'info -f' | 'info --format' | 'fsck --from' | 'fsck --tls-verify' | 'version -f' | 'version --format')
+        'build --add-host' | 'build --allow' | 'build --annotation' | 'build --build-arg' | 'build --cpus' | 'build --cpu-quota' | 'build --cpu-period' | 'build --cache-from' | 'build --cache-to' | 'build --jobs' | 'build --label' | 'build -m' | 'build --memory' | 'build --memory-swap' | 'build --no-cache-filter' | 'build --pids-limit' | 'build --rm' | 'build --secret' | 'build --shm-size' | 'build --ssh' | 'build -t' | 'build --tag' | 'build --target' | 'build --ulimit' | 'run --add-host' | 'run --cap-add' | 'run --cap-drop' | 'run --cpu-quota' | 'run --cpu-period' | 'run --cpus' | 'run --device' | 'run --dns' | 'run --dns-option' | 'run --dns-search' | 'run --entrypoint' | 'run -e' | 'run --env' | 'run --expose' | 'run --group-add' | 'run --health-cmd' | 'run --health-interval' | 'run --health-retries' | 'run --health-start-interval' | 'run --health-start-period' | 'run --health-timeout' | 'run -h' | 'run --hostname' | 'run --ip' | 'run -l' | 'run --label' | 'run -m' | 'run --memory' | 'run --memory-swap' | 'run --mount' | 'run --name' | 'run --network-alias' | 'run --net-alias' | 'run --pids-limit' | 'run -p' | 'run --publish' | 'run --security-opt' | 'run --shm-size' | 'run --stop-signal' | 'run --stop-timeout' | 'run --sysctl' | 'run --tmpfs' | 'run --ulimit' | 'run -u' | 'run --user' | 'create --add-host' | 'create --cap-add' | 'create --cap-drop' | 'create --cpu-quota' | 'create --cpu-period' | 'create --cpus' | 'create --device' | 'create --dns' | 'create --dns-option' | 'create --dns-search' | 'create --entrypoint' | 'create -e' | 'create --env' | 'create --expose' | 'create --group-add' | 'create --health-cmd' | 'create --health-interval' | 'create --health-retries' | 'create --health-start-interval' | 'create --health-start-period' | 'create --health-timeout' | 'create -h' | 'create --hostname' | 'create --ip' | 'create -l' | 'create --label' | 'create -m' | 'create --memory' | 'create --memory-swap' | 'create --mount' | 'create --name' | 'create --network-alias' | 'create --net-alias' | 'create --pids-limit' | 'create -p' | 'create --publish' | 'create --security-opt' | 'create --shm-size' | 'create --stop-signal' | 'create --stop-timeout' | 'create --sysctl' | 'create --tmpfs' | 'create --ulimit' | 'create -u' | 'create --user' | 'attach --sig-proxy' | 'stop -s' | 'stop --signal' | 'stop -t' | 'stop --time' | 'restart -t' | 'restart --time' | 'kill -s' | 'kill --signal' | 'exec -e' | 'exec --env' | 'exec -u' | 'exec --user' | 'logs --since' | 'logs --until' | 'logs -n' | 'logs --tail' | 'commit -a' | 'commit --author' | 'commit -c' | 'commit --change' | 'commit -m' | 'commit --message' | 'commit -p' | 'commit --pause' | 'stats --format' | 'ps -f' | 'ps --filter' | 'ps --format' | 'ps -n' | 'ps --last' | 'volume --filter' | 'volume --format' | 'volume --label' | 'volume --name' | 'network --filter' | 'network --format' | 'network --label' | 'network --subnet' | 'images -f' | 'images --filter' | 'images --format' | 'history --format' | 'history -H' | 'history --human' | 'inspect -f' | 'inspect --format' | 'inspect --type' | 'pull --tls-verify' | 'push --tls-verify' | 'manifest --os' | 'manifest --arch' | 'manifest --variant' | 'import -c' | 'import --change' | 'import -m' | 'import --message' | 'login -u' | 'login --username' | 'login -p' | 'login --password' | 'login --tls-verify' | 'prune --filter' | 'prune --keep-storage' | 'df --format' | 'info -f' | 'info --format' | 'fsck --from' | 'fsck --tls-verify' | 'version -f' | 'version --format')
             echo ':any' ;;
         'build --build-context' | 'build -f' | 'build --file' | 'build --iidfile' | 'build --metadata-file' | 'build -o' | 'build --output' | 'run --cidfile' | 'run --env-file' | 'run -v' | 'run --volume' | 'run -w' | 'run --workdir' | 'create --cidfile' | 'create --env-file' | 'create -v' | 'create --volume' | 'create -w' | 'create --workdir' | 'exec -w' | 'exec --workdir' | 'export -o' | 'export --output' | 'load -i' | 'load --input' | 'save -o' | 'save --output')
             echo ':paths' ;;
         'build --call')
             echo 'check outline targets' ;;
         'build --network' | 'run --network' | 'run --net' | 'create --network' | 'create --net')
-            echo 'host none' ;;
+            echo 'host none bridge' ;;
         'build --platform' | 'run --platform' | 'create --platform' | 'pull --platform' | 'load --platform' | 'import --platform')
             echo 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6 linux/386 linux/riscv64' ;;
         'build --priority' | 'pull --priority')
@@ -84,10 +86,11 @@ _lath_kind() {
     case "$1" in
         build) echo folders ;;
         run | create | images | history | tag | rmi | pull | push | save) echo images ;;
-        start | attach | stop | restart | kill | exec | logs | diff | export | commit | top | stats | wait | health | rename | rm) echo containers ;;
+        start | attach | stop | restart | kill | exec | logs | diff | export | commit | top | stats | wait | health | rename | rm | port) echo containers ;;
         cp) echo paths ;;
         inspect) echo either ;;
         volume) echo 'create ls inspect rm prune' ;;
+        network) echo 'create ls inspect rm prune' ;;
         manifest) echo 'create annotate inspect push rm' ;;
         help) echo commands ;;
         *) echo files ;;
@@ -129,13 +132,14 @@ _lath() {
         if [[ -z $kind && $cur == -* ]]; then
             kind=$(_lath_options "$command")
         elif [[ -z $kind && -z $command ]]; then
-            kind='build run create start attach stop restart kill exec logs cp diff export commit top stats ps wait health rename rm volume images history inspect tag rmi pull push manifest load save import login logout prune df gc info doctor fsck version help'
+            kind='build run create start attach stop restart kill exec logs cp diff export commit top stats ps wait health rename rm volume network port images history inspect tag rmi pull push manifest load save import login logout prune df gc info doctor fsck version help'
         elif [[ -z $kind ]]; then
             kind=$(_lath_kind "$command")
-            # After the image of a run come programs and files; after what is done to volumes, their names.
+            # After the image of a run come programs and files; after what is done to volumes and networks, their names.
             case "$command:${first:+more}" in
                 run:more | create:more | exec:more | tag:more | rename:more) kind=:paths ;;
                 volume:more) kind=volumes ;;
+                network:more) kind=networks ;;
                 manifest:more) kind=images ;;
             esac
         fi
@@ -144,8 +148,8 @@ _lath() {
         :any) ;;
         :paths | files | paths) compopt -o default 2>/dev/null ;;
         folders) mapfile -t reply < <(compgen -d -- "$cur") && compopt -o filenames 2>/dev/null ;;
-        commands) mapfile -t reply < <(compgen -W 'build run create start attach stop restart kill exec logs cp diff export commit top stats ps wait health rename rm volume images history inspect tag rmi pull push manifest load save import login logout prune df gc info doctor fsck version help' -- "$cur") ;;
-        images | containers | either | volumes)
+        commands) mapfile -t reply < <(compgen -W 'build run create start attach stop restart kill exec logs cp diff export commit top stats ps wait health rename rm volume network port images history inspect tag rmi pull push manifest load save import login logout prune df gc info doctor fsck version help' -- "$cur") ;;
+        images | containers | either | volumes | networks)
             mapfile -t reply < <(compgen -W "$({
                 case $kind in
                     images | either) "${asked[@]}" images --format '{{.Repository}}:{{.Tag}}' ;;
@@ -153,6 +157,7 @@ _lath() {
                 case $kind in
                     containers | either) "${asked[@]}" ps -a --format '{{.Names}}' ;;
                     volumes) "${asked[@]}" volume ls -q ;;
+                    networks) "${asked[@]}" network ls --format '{{.Name}}' ;;
                 esac
             } 2>/dev/null </dev/null | grep -v '<none>')" -- "$cur")
             ;;

@@ -137,12 +137,6 @@ pub fn find(session: &Session, name: &str) -> Result<Network> {
     Ok(Network { name: found.name, id: found.id, subnet, internal })
 }
 
-/// Whether this kernel has what a network is made of.
-#[cfg(feature = "doctor")]
-pub fn has_links() -> bool {
-    network::has_links()
-}
-
 /// What containers with a network of their own have to do without here.
 pub fn lack() -> Option<&'static str> {
     (!network::has_tables()).then_some(

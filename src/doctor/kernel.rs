@@ -96,7 +96,7 @@ pub const WANTS: &[Want] = &[
     Want {
         name: "bridges and pairs of links",
         is_needed: false,
-        is_there: crate::container::network::has_links,
+        is_there: crate::network::has_links,
         cost: "containers have no networks; published ports lead in all the same",
         remedy: "CONFIG_BRIDGE and CONFIG_VETH, or their modules",
     },
@@ -104,7 +104,7 @@ pub const WANTS: &[Want] = &[
     Want {
         name: "nftables",
         is_needed: false,
-        is_there: || crate::container::network::lack().is_none(),
+        is_there: crate::network::has_tables,
         cost: "a container with a network of its own has no way out",
         remedy: "CONFIG_NF_TABLES with CONFIG_NF_TABLES_INET, CONFIG_NFT_CT, CONFIG_NFT_NAT and CONFIG_NFT_MASQ",
     },

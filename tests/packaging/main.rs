@@ -1,6 +1,10 @@
 //! What packages bring besides the binary: completions that complete, scripts that start containers.
 
-#![allow(clippy::unwrap_used, reason = "a broken assumption of a test is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken assumption of a test is a failed test"
+)]
 
 #[path = "../harness/mod.rs"]
 mod harness;

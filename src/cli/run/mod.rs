@@ -11,6 +11,7 @@ mod security;
 mod volume;
 mod wish;
 
+#[cfg(feature = "containers")]
 use std::io::Write as _;
 
 use argh::FromArgs;
