@@ -8,8 +8,12 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::instruction::parse_size;
 use crate::store::{Driver, Scratch, Store};
+use crate::sys::fs::read_small;
 use crate::sys::kernel::Kernel;
 use crate::sys::signal;
+
+/// A longer file of settings is none.
+const LONGEST: usize = 64 << 10;
 
 /// An open store and the facts about this machine.
 pub struct Session {
@@ -85,6 +89,32 @@ impl Session {
     pub fn scratch(&self) -> Result<Scratch> {
         self.store.scratch()
     }
+}
+
+/// The network that a command (`run`, `build`) has when its words say none: a line `COMMAND NETWORK` in the
+/// file `network` of the store's root, or else of /etc/lath. `#` begins a comment.
+pub fn default_network(settings: &Settings, command: &str) -> Result<Option<String>> {
+    let root = settings.root.clone().unwrap_or_else(default_root);
+    for path in [root.join("network"), PathBuf::from("/etc/lath/network")] {
+        let text = match read_small(rustix::fs::CWD, &path, LONGEST)? {
+            Some(text) => text,
+            None => continue,
+        };
+        for line in String::from_utf8_lossy(&text).lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            match (words.next(), words.next(), words.next()) {
+                (Some(known), Some(network), None) if known == command => {
+                    return Ok(Some(network.to_owned()));
+                }
+                (None, ..) | (Some("run" | "build"), Some(_), None) => {}
+                _ => {
+                    return Err(Error::input(format!("{path:?} has a line {line:?}"))
+                        .hint("write run or build and a network, such as: run bridge"));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The bytes of a limit.

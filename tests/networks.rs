@@ -420,6 +420,36 @@ fn wishes_that_contradict_each_other_are_told() {
     world.end();
 }
 
+#[test]
+fn a_file_says_which_network_is_the_usual_one() {
+    if !needs(HERE) {
+        return;
+    }
+    let world = World::new();
+    let links = |words: &[&str]| {
+        let said = world.ok(&[&["run", "--rm"], words, &["web", "ls", "/sys/class/net"]].concat());
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(links(&[]), "left lo right");
+    let file = world.lath.store().join("network");
+    fs::write(&file, "# of this device\nrun none\nbuild none  # no step needs any\n").unwrap();
+    assert_eq!(links(&[]), "lo");
+    assert_eq!(links(&["--network", "host"]), "left lo right");
+    assert_eq!(links(&["-p", "8080:80"]), "eth0 lo", "who publishes a port has one");
+    fs::write(world.lath.path("web/Dockerfile"), "FROM alpine\nRUN ls /sys/class/net >/links\n")
+        .unwrap();
+    world.ok(&["build", "-t", "links", "web"]);
+    assert_eq!(world.ok(&["run", "--rm", "links", "cat", "/links"]), "lo");
+    assert_eq!(world.ok(&["fsck"]).lines().count(), 1);
+    fs::write(&file, "run bridge\n").unwrap();
+    assert_eq!(links(&[]), "eth0 lo");
+    fs::write(&file, "runs bridge\n").unwrap();
+    let said = world.run(&["run", "--rm", "web", "true"]).failure(125);
+    assert!(said.contains("has a line \"runs bridge\""), "{said}");
+    fs::remove_file(&file).unwrap();
+    world.end();
+}
+
 /// Sends what is no question to the name server, and then a question.
 const NOISE: &str = "import os,socket\n\
     s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.settimeout(5); a=('127.0.0.11',53)\n\

@@ -71,6 +71,11 @@ impl Globals {
         Session::find(&self.settings())
     }
 
+    /// The network of a command whose words say none.
+    fn network(&self, command: &str) -> Result<Option<String>> {
+        crate::session::default_network(&self.settings(), command)
+    }
+
     fn settings(&self) -> Settings {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let root = self.root.clone().map(OsString::from).or_else(|| variable("LATH_ROOT"));

@@ -246,6 +246,9 @@ pub fn run(mut args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) 
     let words = (take(&mut args.output), take(&mut args.annotation), take(&mut args.metadata_file));
     let is_pushed = args.push;
     priority::take(args.priority.as_deref())?;
+    if args.network.is_none() {
+        args.network = globals.network("build")?;
+    }
     let mut request = request(args, &|name| std::env::var(name).ok())?;
     let newest = request.epoch()?;
     let outputs =

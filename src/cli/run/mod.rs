@@ -386,7 +386,21 @@ pub fn run(args: Args, tail: Vec<String>, globals: &Globals, out: &mut Output) -
 }
 
 /// The words as a request, and the image, which may have to come first.
-pub(super) fn ask(args: Args, tail: Vec<String>, globals: &Globals) -> Result<(Session, Request)> {
+pub(super) fn ask(
+    mut args: Args,
+    tail: Vec<String>,
+    globals: &Globals,
+) -> Result<(Session, Request)> {
+    if args.network.is_none() && args.net.is_none() {
+        args.network = globals.network("run")?;
+        // Whoever publishes a port wants a network that has some.
+        #[cfg(feature = "bridge")]
+        if (args.publish_all || !args.publish.is_empty())
+            && matches!(args.network.as_deref(), Some("host" | "none"))
+        {
+            args.network = None;
+        }
+    }
     let wish = Wish::parse(args.pull.as_deref(), args.platform.as_deref())?;
     let mut request = request(args, tail)?;
     let session = globals.open()?;

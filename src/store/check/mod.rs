@@ -110,7 +110,7 @@ pub struct Counts {
 pub type Content<'a> = dyn FnMut(&Layer) -> Result<Option<(String, String)>> + 'a;
 
 /// Names in the root that are no directory of each store's.
-const OTHERS: [&str; 15] = [
+const OTHERS: [&str; 16] = [
     "VERSION",
     "lock",
     "mounts",
@@ -124,8 +124,9 @@ const OTHERS: [&str; 15] = [
     "containers",
     "volumes",
     "networks",
-    // What the user says of registries.
+    // What the user says of registries, and of networks.
     "registries",
+    "network",
     // Of a file system that is the store's own.
     "lost+found",
 ];
