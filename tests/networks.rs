@@ -505,6 +505,41 @@ fn a_hostile_container_gets_nothing_by_its_name_server() {
     world.end();
 }
 
+/// Says to all that it is a router.
+const ROUTER: &str = "import socket\n\
+    s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,socket.IPPROTO_ICMPV6)\n\
+    s.setsockopt(socket.IPPROTO_IPV6,socket.IPV6_MULTICAST_HOPS,255)\n\
+    for i in range(3): s.sendto(bytes([134,0,0,0,64,0,7,8]+[0]*8),('ff02::1',0,0,socket.if_nametoindex('eth0')))";
+
+/// CVE-2020-13401.
+#[test]
+fn a_container_that_calls_itself_a_router_leads_nobody() {
+    if !needs(HERE) {
+        return;
+    }
+    let world = World::new();
+    world.ok(&["run", "-d", "--name", "web", "--network", "bridge", "web"]);
+    let pid = world.pid("web");
+    let within = |words: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{pid}/ns/net")).args(words);
+        finish(&mut command, &[]).success().stdout
+    };
+    until("its address is its own", || {
+        within(&["ip", "-6", "addr", "show", "tentative"]).is_empty()
+    });
+    until("the device's is", || world.device.sh("ip -6 addr show lath0 tentative").is_empty());
+    within(&["python3", "-c", ROUTER]);
+    // An answer to a packet that came later shows that those were seen.
+    assert_eq!(
+        world.device.try_sh(&format!("busybox ping -c1 -W3 {}", world.address("web"))).code,
+        0
+    );
+    let routes = world.device.sh("ip -6 route show default");
+    assert!(routes.is_empty(), "{routes}");
+    world.end();
+}
+
 #[test]
 fn a_device_without_ipv6_has_networks_too() {
     if !needs(HERE) {

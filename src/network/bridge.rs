@@ -65,6 +65,12 @@ pub fn ready(network: &Network, socket: &Socket, tables: Option<&Socket>) -> Res
         }
         Err(other) => return Err(other).context(says),
     }
+    // A container that says it is a router must not lead this machine's packets (CVE-2020-13401). Without
+    // IPv6 nobody can.
+    match super::turn(&format!("ipv6/conf/{name}/accept_ra"), b"0") {
+        Err(error) if error.kind() != Kind::NotFound => return Err(error),
+        _ => {}
+    }
     let index = route::index_of(socket, &name).context(says)?;
     let there = route::addresses(socket, index).context(says)?;
     let (gateway, bits) = match there.first() {

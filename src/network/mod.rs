@@ -385,19 +385,27 @@ impl Plug {
 /// Lets this machine pass packets on (ip_forward). One that did not do so before does it for containers
 /// only.
 fn let_pass(tables: Option<&Socket>) -> Result<()> {
-    const SWITCH: &str = "/proc/sys/net/ipv4/ip_forward";
-    let says = || format!("write {SWITCH}: containers have no way out");
-    let is_on = std::fs::read(SWITCH).is_ok_and(|text| text.starts_with(b"1"));
-    if is_on {
+    const SWITCH: &str = "ipv4/ip_forward";
+    if std::fs::read(format!("{SWITCHES}/{SWITCH}")).is_ok_and(|text| text.starts_with(b"1")) {
         return Ok(());
     }
     if let Some(tables) = tables {
         nft::set_guard(tables).context(|| "make the nftables of lath")?;
     }
+    turn(SWITCH, b"1").map_err(|error| error.during("let packets of containers pass"))
+}
+
+/// The kernel's settings of networks.
+const SWITCHES: &str = "/proc/sys/net";
+
+/// Changes one of them.
+fn turn(switch: &str, value: &[u8]) -> Result<()> {
+    let path = format!("{SWITCHES}/{switch}");
+    let says = || format!("write {path}");
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(SWITCH, flags, Mode::empty()).context(says)?;
+    let file = rustix::fs::open(path.as_str(), flags, Mode::empty()).context(says)?;
     if crate::sys::fs::is_proc(file.as_fd()) {
-        rustix::io::write(&file, b"1").context(says)?;
+        rustix::io::write(&file, value).context(says)?;
     }
     Ok(())
 }
