@@ -505,6 +505,49 @@ fn a_hostile_container_gets_nothing_by_its_name_server() {
     world.end();
 }
 
+/// Runs a program for which there are no nftables: socket(2) refuses their protocol, as a kernel without
+/// them does. (seccomp(2); the numbers are those of x86-64.)
+const WITHOUT_TABLES: &str = "import ctypes,os,struct,sys\n\
+    def op(c,t,f,k): return struct.pack('HBBI',c,t,f,k)\n\
+    code=op(32,0,0,0)+op(21,0,5,41)+op(32,0,0,16)+op(21,0,3,16)+op(32,0,0,32)+op(21,0,1,12)+op(6,0,0,0x50000|93)+op(6,0,0,0x7fff0000)\n\
+    buffer=ctypes.create_string_buffer(code)\n\
+    program=ctypes.create_string_buffer(struct.pack('HxxxxxxQ',len(code)//8,ctypes.addressof(buffer)))\n\
+    libc=ctypes.CDLL(None,use_errno=True)\n\
+    assert libc.prctl(22,2,ctypes.c_ulong(ctypes.addressof(program)),0,0)==0, ctypes.get_errno()\n\
+    os.execv(sys.argv[1],sys.argv[1:])";
+
+#[test]
+fn without_nftables_ports_lead_in_all_the_same() {
+    if !needs(HERE) {
+        return;
+    }
+    let world = World::new();
+    let run = |words: &[&str]| {
+        let inner = world.lath.command(words);
+        let mut command = Command::new("python3");
+        command.args(["-c", WITHOUT_TABLES]).arg(inner.get_program()).args(inner.get_args());
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(inner.get_current_dir().unwrap());
+        finish(&mut world.device.within(&command), &[])
+    };
+    let said = run(&["run", "-d", "--name", "web", "-p", "8080:80", "web"]).success();
+    assert!(said.stderr.contains("this kernel has no nftables"), "{said}");
+    until("it answers", || world.left.page("http://10.99.0.1:8080/").is_some());
+    assert_eq!(world.device.page("http://[::1]:8080/").as_deref(), Some("page"));
+    // Its neighbours and the device, by name and address, and nobody else.
+    let reach = |target: &str| {
+        let script = format!("ping -c1 -W2 {target}");
+        run(&["run", "--rm", "--network", "bridge", "web", "sh", "-c", &script]).code
+    };
+    assert_eq!((reach("web"), reach("172.29.0.1")), (0, 0));
+    // Who knows no way back to a container hears of the device's own address only, or of nothing.
+    world.right.sh("ip route del default");
+    assert_ne!(reach("10.98.0.2"), 0);
+    let doctor = run(&["doctor"]).stdout;
+    assert!(doctor.contains("nftables"), "{doctor}");
+    world.end();
+}
+
 /// Says to all that it is a router.
 const ROUTER: &str = "import socket\n\
     s=socket.socket(socket.AF_INET6,socket.SOCK_RAW,socket.IPPROTO_ICMPV6)\n\
