@@ -90,7 +90,10 @@ pub fn ready(network: &Network, socket: &Socket, tables: Option<&Socket>) -> Res
     // A kernel without IPv6, or with it switched off, does without.
     let has_6 = route::add_address(socket, index, gateway_6, 64).is_ok();
     route::raise(socket, index).context(says)?;
-    if let Some(tables) = tables {
+    // Whoever takes all tables away gets these back with the next container.
+    if let Some(tables) = tables
+        && !nft::has(tables, &name).unwrap_or(false)
+    {
         nft::set_network(tables, &name, (subnet, bits), network.internal, has_6)
             .context(|| format!("make the nftables of {name}"))?;
     }

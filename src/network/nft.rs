@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use rustix::io::Errno;
 
-use super::netlink::{Attributes, LAST, MAY_BE, Message, Socket};
+use super::netlink::{Attributes, LAST, MAY_BE, Message, Socket, attributes};
 use super::port::{Port, Protocol};
 
 /// The names of all bridges of lath begin so.
@@ -15,9 +15,12 @@ const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
 const BATCH_END: u16 = 17;
 const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
 const NEW_RULE: u16 = 6;
+/// struct nfgenmsg.
+const HEADER: usize = 4;
 /// IPv4 and IPv6 together (NFPROTO_INET).
 const INET: u8 = 1;
 const IPV4: u8 = 2;
@@ -199,9 +202,19 @@ pub fn set_name_server(socket: &Socket, ports: [(Protocol, u16); 2]) -> rustix::
     table.set(socket)
 }
 
-/// Whether this kernel has tables.
+/// Whether this kernel has tables at all.
 pub fn is_there(socket: &Socket) -> bool {
-    remove(socket, "lath-none").is_ok()
+    has(socket, "").is_ok()
+}
+
+/// Whether there is a table of this name. Only asks: each change costs milliseconds.
+pub fn has(socket: &Socket, name: &str) -> rustix::io::Result<bool> {
+    let mut found = false;
+    socket.list(SUBSYSTEM << 8 | GET_TABLE, &[INET, 0, 0, 0], &mut |body| {
+        let mut names = attributes(body, HEADER).filter(|(kind, _)| *kind == 1);
+        found |= names.any(|(_, value)| value.strip_suffix(b"\0") == Some(name.as_bytes()));
+    })?;
+    Ok(found)
 }
 
 fn message(kind: u16, flags: u16) -> Message {

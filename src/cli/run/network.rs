@@ -72,7 +72,7 @@ pub(super) fn add(args: &Args, mut request: Request) -> Result<Request> {
             Ports::parse(word).map_err(|error| Error::usage(error.text().to_owned()))?;
         request.exposed.extend((first..=last).map(|port| format!("{port}/{protocol}")));
     }
-    if let Some(lack) = network::lack().filter(|_| has_own) {
+    if has_own && let Some(lack) = network::lack() {
         warn(lack);
     }
     request.ports = ports;
