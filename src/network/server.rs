@@ -2,7 +2,7 @@
 //! this machine itself, and its name server. It may do nothing else, and ends with its parent.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -174,10 +174,10 @@ fn hand_on(
     }
     let Some(to) = targets.get(target) else { return };
     let unbound = match to {
-        SocketAddr::V4(_) => "0.0.0.0:0",
-        SocketAddr::V6(_) => "[::]:0",
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let opened = UdpSocket::bind(unbound).and_then(|socket| {
+    let opened = UdpSocket::bind(SocketAddr::new(unbound, 0)).and_then(|socket| {
         socket.set_nonblocking(true)?;
         socket.connect(to)?;
         socket.send(packet)?;
