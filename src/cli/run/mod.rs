@@ -8,6 +8,7 @@ mod managed;
 #[cfg(feature = "bridge")]
 mod network;
 mod security;
+mod started;
 mod volume;
 mod wish;
 
@@ -18,13 +19,16 @@ use argh::FromArgs;
 
 use super::bounds;
 use super::normalize::{CONTENT_TRUST, Opt, Shape, Tail};
-use super::{Globals, Output, exit, report};
+#[cfg(feature = "containers")]
+use super::exit;
+use super::{Globals, Output, report};
 use crate::container::{self, Flags, Limits, Request};
 #[cfg(feature = "containers")]
 use crate::container::Side;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::session::Session;
 pub(super) use cidfile::CidFile;
+pub(super) use started::started;
 #[cfg(feature = "containers")]
 pub(super) use managed::checked_name;
 #[cfg(feature = "containers")]
@@ -430,21 +434,6 @@ fn background(_: &Session, _: &Request, _: Option<CidFile>, _: &mut Output) -> R
     Err(Error::built_without("containers"))
 }
 
-/// What could not be executed has docker's exit codes.
-pub(super) fn started(ended: Result<i32>) -> Result<i32> {
-    match ended {
-        Ok(code) => Ok(code),
-        Err(error) => match not_executed(&error) {
-            Some(code) => {
-                // With standard error gone, the exit code is all that can still be told.
-                let _ = report::error(&mut std::io::stderr(), &error);
-                Ok(code)
-            }
-            None => Err(error),
-        },
-    }
-}
-
 fn request(args: Args, command: Vec<String>) -> Result<Request> {
     #[cfg(feature = "containers")]
     let request = managed::request(&args)?;
@@ -530,30 +519,9 @@ fn no_network(mode: Option<&str>) -> Result<bool> {
     }
 }
 
-/// docker's exit code when the program could not be executed; nothing for other errors.
-fn not_executed(error: &Error) -> Option<i32> {
-    match (error.text().starts_with("exec:"), error.kind()) {
-        (true, Kind::NotFound) => Some(exit::NOT_FOUND),
-        (true, Kind::Denied) => Some(exit::NOT_EXECUTABLE),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn programs_that_cannot_be_executed_have_dockers_codes() {
-        for (kind, text, code) in [
-            (Kind::NotFound, "exec: \"x\": executable file not found in $PATH", Some(127)),
-            (Kind::Denied, "exec: \"/x\": permission denied", Some(126)),
-            (Kind::NotFound, "No such image: x", None),
-            (Kind::Denied, "mount: Operation not permitted", None),
-        ] {
-            assert_eq!(not_executed(&Error::new(kind, text)), code, "{text}");
-        }
-    }
 
     #[test]
     fn words_become_a_request() {
