@@ -12,7 +12,7 @@
 
 mod harness;
 
-use harness::{Lath, Need, Output, busybox, finish, needs, parent_of};
+use harness::{Lath, Need, Output, Running, busybox, finish, needs, parent_of};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -545,6 +545,34 @@ fn without_nftables_ports_lead_in_all_the_same() {
     assert_ne!(reach("10.98.0.2"), 0);
     let doctor = run(&["doctor"]).stdout;
     assert!(doctor.contains("nftables"), "{doctor}");
+    world.end();
+}
+
+#[test]
+fn without_bridges_published_ports_lead_in_and_nothing_else_does() {
+    if !needs(HERE) || !needs(&[Need::Program("strace")]) {
+        return;
+    }
+    let world = World::new();
+    let inner = world.lath.command(&["run", "--rm", "--name", "web", "-p", "8080:80", "web"]);
+    let mut command = Command::new("strace");
+    // The fourth thing that lath asks the kernel for by netlink is the bridge.
+    let inject = "inject=sendto:error=EOPNOTSUPP:when=4";
+    let log = world.lath.text("strace.log");
+    command.args(["-f", "-qq", "-e", "trace=sendto", "-e", inject, "-o", &log]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(inner.get_current_dir().unwrap());
+    let running = Running::start(&mut world.device.within(&command));
+    until("it answers", || world.left.page("http://10.99.0.1:8080/").as_deref() == Some("page"));
+    let links = world.device.sh("ip -o link");
+    assert!(!links.contains("lath0") && !links.contains(": lv"), "{links}");
+    let pid = world.pid("web");
+    let mut inside = Command::new("nsenter");
+    inside.args([&format!("--net=/proc/{pid}/ns/net"), "ip", "-o", "link"]);
+    assert_eq!(finish(&mut inside, &[]).success().stdout.lines().count(), 1, "a loopback alone");
+    world.ok(&["kill", "web"]);
+    assert_eq!(running.wait().code, 137);
     world.end();
 }
 
