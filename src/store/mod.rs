@@ -165,6 +165,8 @@ impl Store {
         }
         // Another process that has just done the same sweeps files in tmp, if nobody holds this.
         let _lock = self.lock()?;
+        // What was tried out in here is gone on the medium too, before there is a version.
+        self.sync_dir(".")?;
         // Last: a store with a version is complete.
         version::write(self.fd(), self.marks_by_name)
     }
