@@ -329,7 +329,6 @@ impl Git<'_> {
     fn run(&self, words: &[&str]) -> Result<String> {
         signal::check()?;
         let mut program = Program::new(["git"]);
-        program.clear();
         for name in PASSED_ON {
             if let Some(value) = std::env::var_os(name) {
                 program.set(name.as_ref(), &value);

@@ -64,7 +64,9 @@ mod with_containers {
     }
 
     fn execute(name: &OsString, words: impl Iterator<Item = OsString>) -> i32 {
-        let problem = Program::new(std::iter::once(name.clone()).chain(words)).become_it();
+        let mut program = Program::new(std::iter::once(name.clone()).chain(words));
+        program.inherit();
+        let problem = program.become_it();
         match problem.kind() {
             Kind::NotFound => {
                 told(&format!("exec: {name:?}: executable file not found in $PATH"), 127)

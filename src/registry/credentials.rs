@@ -138,6 +138,7 @@ pub fn call(helper: &str, word: &str, input: &[u8]) -> Result<Option<Vec<u8>>> {
         return Err(Error::input("a credential helper's name has a slash").during(says()));
     }
     let mut command = Program::new([program.as_str(), word]);
+    command.inherit();
     command.streams = [Stream::Pipe, Stream::Pipe, Stream::Null];
     let Child { pid, pipes: [stdin, output, _] } = match command.start() {
         Ok(child) => child,

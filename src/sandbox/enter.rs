@@ -3,7 +3,7 @@
 //! It shares its parent's memory, so it takes nothing that the parent could hold locked, and
 //! everything that can be computed before is.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -58,16 +58,9 @@ impl Program {
         let name = guest.argv.first().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Error::input("no command specified"))?;
         let path = guest.env.iter().find_map(|entry| entry.strip_prefix("PATH="));
-        let candidates = if name.contains('/') {
-            vec![text(name)?]
-        } else {
-            let dirs = path.unwrap_or(DEFAULT_PATH).split(':');
-            let at = |dir: &str| match dir {
-                "" => format!("./{name}"),
-                dir => format!("{dir}/{name}"),
-            };
-            dirs.map(|dir| text(&at(dir))).collect::<Result<Vec<_>>>()?
-        };
+        // Neither has a NUL byte: that was looked at above.
+        let path = path.unwrap_or(DEFAULT_PATH);
+        let candidates = process::candidates(name.as_bytes(), path.as_bytes());
         let parent =
             pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).context(|| "pidfd_open")?;
         let powers = &guest.powers;
@@ -323,22 +316,7 @@ pub fn enter_cwd(guest: &Guest<'_>) -> Result<()> {
 
 /// Executes it. Returns only with the reason why that was not possible.
 pub fn execute(guest: &Guest<'_>, program: &Program) -> Error {
-    let mut worst = Errno::NOENT;
-    for candidate in &program.candidates {
-        let errno = process::exec(
-            CStr::from_bytes_with_nul(candidate.as_bytes_with_nul()).unwrap_or(c""),
-            &program.argv,
-            &program.env,
-        );
-        match errno {
-            Errno::NOENT | Errno::NOTDIR => {}
-            Errno::ACCESS => worst = errno,
-            other => {
-                worst = other;
-                break;
-            }
-        }
-    }
+    let worst = process::exec_first(&program.candidates, &program.argv, &program.env);
     let name = guest.argv.first().map(String::as_str).unwrap_or_default();
     match worst {
         Errno::NOENT if name.contains('/') => {

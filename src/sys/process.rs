@@ -276,6 +276,37 @@ pub fn leave_keyring() {
     }
 }
 
+/// Where a program of this name may be, by a search path with colons (execvp(3)). A part of a word that
+/// comes after a NUL byte, which none can have, is left out.
+pub fn candidates(name: &[u8], path: &[u8]) -> Vec<CString> {
+    let text = |bytes: &[u8]| {
+        let until_nul = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        CString::new(until_nul).unwrap_or_default()
+    };
+    if name.contains(&b'/') {
+        return vec![text(name)];
+    }
+    let in_dir = |dir: &[u8]| match dir {
+        b"" => text(&[b"./", name].concat()),
+        dir => text(&[dir, b"/", name].concat()),
+    };
+    path.split(|byte| *byte == b':').map(in_dir).collect()
+}
+
+/// Becomes the first of these programs that there is; returns only with the reason why none could be
+/// executed: that one may not be, before that none is there.
+pub fn exec_first(candidates: &[CString], argv: &[CString], env: &[CString]) -> Errno {
+    let mut worst = Errno::NOENT;
+    for candidate in candidates {
+        match exec(candidate, argv, env) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => worst = Errno::ACCESS,
+            other => return other,
+        }
+    }
+    worst
+}
+
 /// Becomes another program; returns only when it could not.
 pub fn exec(path: &CStr, argv: &[CString], env: &[CString]) -> Errno {
     let pointers = |words: &[CString]| {

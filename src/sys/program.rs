@@ -1,17 +1,17 @@
 //! Programs of this machine that lath calls: found on PATH, without a shell. std's `Command` would be
 //! 25 KB, for a map of the environment and much else.
 
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
-use super::process::{Namespaces, exec, spawn};
+use super::process::{self, Namespaces, spawn};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Where one of a program's three streams leads.
@@ -56,8 +56,8 @@ pub struct Child {
 }
 
 impl<'a> Program<'a> {
-    /// One with these words and the environment of lath itself; it stands where lath does, and its
-    /// streams lead to nobody.
+    /// One with these words and an empty environment; it stands where lath does, and its streams lead
+    /// to nobody.
     pub fn new<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Program<'a> {
         let mut program = Program {
             argv: Vec::new(),
@@ -66,20 +66,20 @@ impl<'a> Program<'a> {
             streams: [Stream::Null, Stream::Null, Stream::Null],
         };
         words.into_iter().for_each(|word| program.word(word.as_ref()));
-        for (name, value) in std::env::vars_os() {
-            program.set(&name, &value);
-        }
         program
+    }
+
+    /// Gives it the environment of lath itself.
+    #[cfg(any(feature = "containers", feature = "net"))]
+    pub fn inherit(&mut self) {
+        for (name, value) in std::env::vars_os() {
+            self.set(&name, &value);
+        }
     }
 
     /// One more word.
     pub fn word(&mut self, word: &OsStr) {
         self.argv.push(text(word.as_bytes().to_vec()));
-    }
-
-    /// Takes the whole environment away.
-    pub fn clear(&mut self) {
-        self.env.clear();
     }
 
     /// Sets a variable that is not set yet.
@@ -128,20 +128,11 @@ fn text(bytes: Vec<u8>) -> CString {
     CString::new(bytes).unwrap_or_default()
 }
 
-/// Where a program may be (execvp(3)).
+/// Where a program may be, by the search path of lath itself.
 fn candidates(argv: &[CString]) -> Vec<CString> {
     let name = argv.first().map(CString::as_bytes).unwrap_or_default();
-    if name.contains(&b'/') {
-        return vec![text(name.to_vec())];
-    }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
-    let path = path.into_vec();
-    let dirs = path.split(|byte| *byte == b':');
-    dirs.map(|dir| {
-        let dir = if dir.is_empty() { b"." } else { dir };
-        text([dir, b"/", name].concat())
-    })
-    .collect()
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    process::candidates(name, path.as_bytes())
 }
 
 /// In the child, before it is another program.
@@ -176,21 +167,7 @@ fn prepare(ends: &[OwnedFd], place: &Place<'_>) -> Result<()> {
 }
 
 fn execute(candidates: &[CString], argv: &[CString], env: &[CString]) -> Error {
-    let mut worst = Errno::NOENT;
-    for candidate in candidates {
-        match exec(
-            CStr::from_bytes_with_nul(candidate.as_bytes_with_nul()).unwrap_or(c""),
-            argv,
-            env,
-        ) {
-            Errno::NOENT | Errno::NOTDIR => {}
-            Errno::ACCESS => worst = Errno::ACCESS,
-            other => {
-                worst = other;
-                break;
-            }
-        }
-    }
+    let worst = process::exec_first(candidates, argv, env);
     let kind = if worst == Errno::NOENT { Kind::NotFound } else { Kind::Denied };
     Error::new(kind, Error::from(worst).text().to_owned())
 }
@@ -204,7 +181,6 @@ mod tests {
     fn a_program_is_found_fed_and_listened_to() {
         let mut program =
             Program::new(["sh", "-c", "cat; echo $A $0 \"$PWD\"; umask >&2; exit 3", "w"]);
-        program.clear();
         program.set("A".as_ref(), "b c".as_ref());
         program.place = Place::Path("/".as_ref());
         program.streams = [Stream::Pipe, Stream::Pipe, Stream::Pipe];

@@ -48,7 +48,6 @@ impl Program {
         for word in words.split(' ') {
             program.word(if word == "FILE" { path.as_os_str() } else { OsStr::new(word) });
         }
-        program.clear();
         if let Some(path) = std::env::var_os("PATH") {
             program.set("PATH".as_ref(), &path);
         }
