@@ -23,6 +23,17 @@ pub fn one_at_most(command: &str, given: Vec<String>) -> Result<Option<String>> 
     Ok(given.into_iter().next())
 }
 
+/// Refuses an option that was given and that is not for the verb of a command such as `volume`.
+#[cfg(feature = "containers")]
+pub fn for_verb(command: &str, verb: &str, options: &[(bool, &str, &[&str])]) -> Result<()> {
+    match options.iter().find(|(is_given, _, verbs)| *is_given && !verbs.contains(&verb)) {
+        Some((_, option, verbs)) => {
+            Err(Error::usage(format!("--{option} is for {command} {}", verbs.join(", "))))
+        }
+        None => Ok(()),
+    }
+}
+
 /// A signal by its name or number.
 pub fn signal(word: &str) -> Result<i32> {
     crate::container::signal_number(word).ok_or_else(|| {

@@ -1,7 +1,14 @@
 //! Commands that answer with rows: a table of their own, or what `--format` says.
 
+#[cfg(feature = "containers")]
+use std::io::Write as _;
+
 use super::Output;
 use super::template::Template;
+#[cfg(feature = "containers")]
+use super::{exit, report};
+#[cfg(feature = "containers")]
+use crate::error::Kind;
 use crate::error::Result;
 use crate::image::json::Value;
 
@@ -19,6 +26,40 @@ pub fn print(
         template = Template::parse(own)?;
     }
     template.write(rows, names, out)
+}
+
+/// Prints what `inspect` shows of each word, as an array or by a template. One that `find` does not find
+/// stops no other, is told, and makes the exit code 1. `own` and `names` are those of `print`.
+#[cfg(feature = "containers")]
+pub fn inspect(
+    words: &[String],
+    format: Option<&str>,
+    (own, names): (&str, &[(&str, &str)]),
+    find: &mut dyn FnMut(&str) -> Result<Value>,
+    out: &mut Output,
+) -> Result<i32> {
+    let (mut found, mut code) = (Vec::new(), exit::SUCCESS);
+    for word in words {
+        match find(word) {
+            Ok(value) => found.push(value),
+            Err(error) if error.kind() == Kind::NotFound => {
+                let _ = report::error(&mut std::io::stderr(), &error);
+                code = 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match format.filter(|format| !format.is_empty() && *format != "json") {
+        Some(format) => print(Some(format), own, names, &mut found.into_iter(), out)?,
+        None => writeln!(out, "{}", Value::Array(found).to_pretty())?,
+    }
+    Ok(code)
+}
+
+/// Whether a filter `label=NAME` or `label=NAME=VALUE` takes these.
+#[cfg(feature = "containers")]
+pub fn has_label(labels: &[String], wanted: &str) -> bool {
+    labels.iter().any(|label| label == wanted || label.split('=').next() == Some(wanted))
 }
 
 /// An id as it is shown: 12 digits, or in full.

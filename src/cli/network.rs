@@ -7,7 +7,7 @@ use argh::FromArgs;
 
 use super::normalize::{Opt, Settled, Shape};
 use super::run::is_name;
-use super::{Globals, Output, arguments, each, exit, listing, report};
+use super::{Globals, Output, arguments, each, exit, listing};
 use crate::container::network::{self, BRIDGE, NetworkRecord};
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
@@ -78,8 +78,8 @@ const NAMES: &[(&str, &str)] = &[("ID", "NETWORK ID")];
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
     let mut words = args.words;
     let verb = if words.is_empty() { String::new() } else { words.remove(0) };
-    for (given, option, verbs) in [
-        (args.force, "force", &["rm", "remove", "prune"][..]),
+    let options: [(bool, &str, &[&str]); 8] = [
+        (args.force, "force", &["rm", "remove", "prune"]),
         (!args.filter.is_empty(), "filter", &["ls", "list"]),
         (args.format.is_some(), "format", &["ls", "list", "inspect"]),
         (args.internal, "internal", &["create"]),
@@ -87,11 +87,8 @@ pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> R
         (args.no_trunc, "no-trunc", &["ls", "list"]),
         (args.quiet, "quiet", &["ls", "list"]),
         (args.subnet.is_some(), "subnet", &["create"]),
-    ] {
-        if given && !verbs.contains(&verb.as_str()) {
-            return Err(Error::usage(format!("--{option} is for network {}", verbs.join(", "))));
-        }
-    }
+    ];
+    arguments::for_verb("network", &verb, &options)?;
     match verb.as_str() {
         "create" => {
             let [name] = arguments::exactly("network create", words)?;
@@ -152,11 +149,11 @@ fn subnet(word: &str) -> Result<(Ipv4Addr, u8)> {
         Some((address.parse::<Ipv4Addr>().ok()?, bits.parse::<u8>().ok()?))
     });
     match parsed {
-        Some((address, bits @ 8..=29)) if address.to_bits() & !network::mask(bits) == 0 => {
+        Some((address, bits @ 8..=29)) if address == network::first_of(address, bits) => {
             Ok((address, bits))
         }
         Some((address, bits @ 8..=29)) => {
-            let first = Ipv4Addr::from_bits(address.to_bits() & network::mask(bits));
+            let first = network::first_of(address, bits);
             Err(Error::usage(format!("invalid subnet {word}: it should be {first}/{bits}")))
         }
         _ => Err(Error::usage(format!("invalid subnet {word}"))
@@ -184,9 +181,7 @@ fn filtered(session: &Session, filters: &[String]) -> Result<Vec<NetworkRecord>>
                 .hint("use name=TEXT, id=TEXT, driver=TEXT or label=NAME[=VALUE]")
         };
         let (field, value) = word.split_once('=').ok_or_else(wrong)?;
-        let has_label = |network: &NetworkRecord| {
-            network.labels.iter().any(|label| label == value || label.split('=').next() == Some(value))
-        };
+        let has_label = |network: &NetworkRecord| listing::has_label(&network.labels, value);
         match field {
             "name" => found.retain(|network| network.name.contains(value)),
             "id" => found.retain(|network| network.id.starts_with(value)),
@@ -225,26 +220,15 @@ fn row(network: &NetworkRecord, in_full: bool) -> Value {
 
 fn inspect(session: &Session, names: &[String], format: Option<&str>, out: &mut Output) -> Result<i32> {
     arguments::at_least("network inspect", names, 1)?;
-    let (mut found, mut code) = (Vec::new(), exit::SUCCESS);
     let all = every(session)?;
-    for name in names {
-        let known = all.iter().find(|network| {
-            network.name == *name || name.len() >= 4 && network.id.starts_with(name.as_str())
-        });
-        match known {
-            Some(network) => found.push(value(session, network)?),
-            None => {
-                let missing = Error::not_found(format!("network {name} not found"));
-                let _ = report::error(&mut std::io::stderr(), &missing);
-                code = 1;
-            }
-        }
-    }
-    match format.filter(|format| !format.is_empty() && *format != "json") {
-        Some(format) => listing::print(Some(format), TABLE, NAMES, &mut found.into_iter(), out)?,
-        None => writeln!(out, "{}", Value::Array(found).to_pretty())?,
-    }
-    Ok(code)
+    let mut find = |name: &str| {
+        let is_it = |network: &&NetworkRecord| {
+            network.name == name || name.len() >= 4 && network.id.starts_with(name)
+        };
+        let missing = || Error::not_found(format!("network {name} not found"));
+        value(session, all.iter().find(is_it).ok_or_else(missing)?)
+    };
+    listing::inspect(names, format, (TABLE, NAMES), &mut find, out)
 }
 
 /// docker's fields.
@@ -252,24 +236,20 @@ fn value(session: &Session, network: &NetworkRecord) -> Result<Value> {
     let text = |text: &str| Some(Value::string(text));
     let (mut pools, mut members) = (Vec::new(), Value::default());
     if driver(network) == "bridge" {
-        if let Some((first, bits, gateway)) = network::addresses(session, &network.name)? {
+        let own = network::find(session, &network.name)?;
+        if let Some((first, bits, gateway)) = network::addresses(&own) {
             let mut pool = Value::default();
             pool.set("Subnet", text(&format!("{first}/{bits}")));
             pool.set("Gateway", text(&gateway.to_string()));
             pools.push(pool);
         }
-        for (record, address) in network::members(session, &network.name)? {
+        for (record, address) in network::members(session, &own)? {
             let Some(address) = address else { continue };
             let mut member = Value::default();
             member.set("Name", text(&record.name));
             member.set("IPv4Address", text(&address.to_string()));
             members.set(&record.id, Some(member));
         }
-    }
-    let mut labels = Value::default();
-    for label in &network.labels {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        labels.set(name, text(value));
     }
     let mut plan = Value::default();
     plan.set("Driver", text("default"));
@@ -283,7 +263,7 @@ fn value(session: &Session, network: &NetworkRecord) -> Result<Value> {
     out.set("IPAM", Some(plan));
     out.set("Internal", Some(Value::Bool(network.internal)));
     out.set("Containers", Some(members));
-    out.set("Labels", Some(labels));
+    out.set("Labels", Some(Value::labels(&network.labels)));
     Ok(out)
 }
 

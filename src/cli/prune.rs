@@ -126,6 +126,7 @@ const STOPPED: &str = "";
 #[cfg(feature = "containers")]
 mod containers {
     use super::{Globals, Output, Result, exit, is_wanted, reclaimed, tell};
+    use crate::cli::listing::has_label;
     use crate::container::{Record, control};
     use crate::error::Error;
     use crate::image::time::parse_until;
@@ -150,10 +151,7 @@ mod containers {
             let wrong = || Error::usage(format!("invalid filter {word:?}: until=TIME, label=NAME[=VALUE], label!=NAME"));
             let (name, value) = word.split_once('=').ok_or_else(wrong)?;
             let value = value.to_owned();
-            let has = move |record: &Record| {
-                let is_it = |label: &String| *label == value || label.split('=').next() == Some(value.as_str());
-                record.labels.iter().any(is_it)
-            };
+            let has = move |record: &Record| has_label(&record.labels, &value);
             match name {
                 "until" => {
                     let until = parse_until(word.trim_start_matches("until="), now).ok_or_else(wrong)?;

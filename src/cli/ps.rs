@@ -229,9 +229,7 @@ impl Filter {
                 _ => value == "none",
             },
             "exited" => row.status == "exited" && code(&row.state).to_string() == value,
-            "label" => record.labels.iter().any(|label| {
-                label == value || label.split('=').next() == Some(value)
-            }),
+            "label" => listing::has_label(&record.labels, value),
             "ancestor" => {
                 let name = value.strip_suffix(":latest").unwrap_or(value);
                 let own = record.image_name.strip_suffix(":latest").unwrap_or(&record.image_name);

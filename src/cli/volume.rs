@@ -6,7 +6,7 @@ use argh::FromArgs;
 
 use super::normalize::{Opt, Settled, Shape};
 use super::run::checked_volume;
-use super::{Globals, Output, arguments, each, exit, listing, report};
+use super::{Globals, Output, arguments, each, exit, listing};
 use crate::container::{Stored, control, random_name};
 use crate::error::{Error, Result};
 use crate::image::json::Value;
@@ -70,19 +70,16 @@ const NAMES: &[(&str, &str)] = &[("Name", "VOLUME NAME")];
 pub fn run(args: Args, _: Vec<String>, globals: &Globals, out: &mut Output) -> Result<i32> {
     let mut words = args.words;
     let verb = if words.is_empty() { String::new() } else { words.remove(0) };
-    for (given, option, verbs) in [
-        (args.all, "all", &["prune"][..]),
+    let options: [(bool, &str, &[&str]); 7] = [
+        (args.all, "all", &["prune"]),
         (args.force, "force", &["rm", "remove", "prune"]),
         (!args.filter.is_empty(), "filter", &["ls", "list", "prune"]),
         (args.format.is_some(), "format", &["ls", "list", "inspect"]),
         (!args.label.is_empty(), "label", &["create"]),
         (args.name.is_some(), "name", &["create"]),
         (args.quiet, "quiet", &["ls", "list"]),
-    ] {
-        if given && !verbs.contains(&verb.as_str()) {
-            return Err(Error::usage(format!("--{option} is for volume {}", verbs.join(", "))));
-        }
-    }
+    ];
+    arguments::for_verb("volume", &verb, &options)?;
     match verb.as_str() {
         "create" => {
             let word = arguments::one_at_most("volume create", words)?;
@@ -150,9 +147,7 @@ fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Stored>> {
                 .hint("use dangling=true, name=TEXT, label=NAME[=VALUE] or label!=NAME[=VALUE]")
         };
         let (name, value) = word.split_once('=').ok_or_else(wrong)?;
-        let has_label = |volume: &Stored| {
-            volume.labels.iter().any(|label| label == value || label.split('=').next() == Some(value))
-        };
+        let has_label = |volume: &Stored| listing::has_label(&volume.labels, value);
         match (name, value) {
             ("dangling", "true" | "1" | "false" | "0") => {
                 let (used, is_wanted) = (users(session)?, matches!(value, "false" | "0"));
@@ -170,15 +165,10 @@ fn filtered(session: &Session, filters: &[String]) -> Result<Vec<Stored>> {
 }
 
 fn value(volume: &Stored) -> Value {
-    let mut labels = Value::default();
-    for label in &volume.labels {
-        let (name, text) = label.split_once('=').unwrap_or((label, ""));
-        labels.set(name, Some(Value::string(text)));
-    }
     let mut value = Value::default();
     value.set("CreatedAt", Some(Value::string(&volume.created)));
     value.set("Driver", Some(Value::string("local")));
-    value.set("Labels", Some(labels));
+    value.set("Labels", Some(Value::labels(&volume.labels)));
     value.set("Mountpoint", Some(Value::string(volume.path.to_string_lossy())));
     value.set("Name", Some(Value::string(&volume.name)));
     value.set("Scope", Some(Value::string("local")));
@@ -198,21 +188,10 @@ fn list(found: &[Stored], quiet: bool, format: Option<&str>, out: &mut Output) -
 
 fn inspect(session: &Session, names: &[String], format: Option<&str>, out: &mut Output) -> Result<i32> {
     arguments::at_least("volume inspect", names, 1)?;
-    let (mut found, mut code) = (Vec::new(), exit::SUCCESS);
-    for name in names {
-        match session.store.volume(name)? {
-            Some(volume) => found.push(value(&volume)),
-            None => {
-                let _ = report::error(&mut std::io::stderr(), &missing(name));
-                code = 1;
-            }
-        }
-    }
-    match format.filter(|format| !format.is_empty() && *format != "json") {
-        Some(format) => listing::print(Some(format), TABLE, NAMES, &mut found.into_iter(), out)?,
-        None => writeln!(out, "{}", Value::Array(found).to_pretty())?,
-    }
-    Ok(code)
+    let mut find = |name: &str| {
+        session.store.volume(name)?.map(|volume| value(&volume)).ok_or_else(|| missing(name))
+    };
+    listing::inspect(names, format, (TABLE, NAMES), &mut find, out)
 }
 
 #[cfg(feature = "prune")]

@@ -48,11 +48,6 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     }
     let (program, arguments) =
         record.argv.split_first().map_or(("", &[][..]), |(one, rest)| (one.as_str(), rest));
-    let mut labels = Value::default();
-    for label in &record.labels {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        labels.set(name, text(value));
-    }
     let mut config = Value::default();
     config.set("Hostname", text(&record.hostname));
     config.set("User", text(&record.user));
@@ -62,7 +57,7 @@ pub fn inspect(session: &Session, container: &Container) -> Result<Value> {
     config.set("Cmd", words(&record.argv));
     config.set("Image", text(&record.image_name));
     config.set("WorkingDir", text(&record.cwd));
-    config.set("Labels", Some(labels));
+    config.set("Labels", Some(Value::labels(&record.labels)));
     config.set("Healthcheck", record.health.as_ref().map(|check| check.to_json()));
     let mut policy = Value::default();
     let restart = record.restart.to_text();
@@ -167,7 +162,7 @@ fn network_settings(
     let mut own = Value::default();
     let mut ip = String::new();
     if let Some(address) = network::address(container).filter(|_| is_running)
-        && let Some((_, bits, gateway)) = network::addresses(session, mode)?
+        && let Some((_, bits, gateway)) = network::addresses(&network::find(session, mode)?)
     {
         ip = address.to_string();
         let [a, b, c, d] = address.octets();

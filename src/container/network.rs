@@ -8,7 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use super::{Container, Record, control, keeper};
 use crate::error::{Context, Error, Kind, Result};
 pub use crate::network::BRIDGE;
-pub use crate::network::mask;
+pub use crate::network::first_of;
 use crate::network::{self, Network, Plug, Wish};
 use crate::sandbox::{self, Dns, NetworkFiles};
 use crate::session::Session;
@@ -80,9 +80,7 @@ impl Container {
         }
         Ok(Line::Own(plug))
     }
-}
 
-impl Container {
     /// What it sees as resolv.conf and hosts.
     pub(super) fn network_files(&self, line: &Line) -> NetworkFiles {
         let (hosts, dns) = (&self.record.hosts, self.dns());
@@ -137,6 +135,13 @@ pub fn find(session: &Session, name: &str) -> Result<Network> {
     Ok(Network { name: found.name, id: found.id, subnet, internal })
 }
 
+impl Record {
+    /// Whether it has a place in a network, and not another container's.
+    pub fn has_place(&self) -> bool {
+        self.network.as_ref().is_some_and(|name| !name.starts_with(CONTAINER))
+    }
+}
+
 /// What containers with a network of their own have to do without here.
 pub fn lack() -> Option<&'static str> {
     (!network::has_tables()).then_some(
@@ -174,12 +179,12 @@ pub fn create(session: &Session, mut network: NetworkRecord) -> Result<String> {
 }
 
 /// The containers in a network: those that run with their addresses, the others without.
-pub fn members(session: &Session, name: &str) -> Result<Vec<(Record, Option<Ipv4Addr>)>> {
-    let known = network::members(&find(session, name)?);
+pub fn members(session: &Session, network: &Network) -> Result<Vec<(Record, Option<Ipv4Addr>)>> {
+    let known = network::members(network);
     let mut found = Vec::new();
     for container in control::all(session)? {
         let record = container.record;
-        if record.network.as_deref() == Some(name) {
+        if record.network.as_ref() == Some(&network.name) {
             let own = known.iter().find(|(id, _)| record.id.starts_with(id.as_str()));
             let own = own.map(|(_, address)| *address);
             found.push((record, own));
@@ -201,7 +206,7 @@ pub fn remove(session: &Session, name: &str) -> Result<()> {
         }
         other => other?,
     };
-    if let Some((user, _)) = members(session, &network.name)?.first() {
+    if let Some((user, _)) = members(session, &network)?.first() {
         let text = format!(
             "error while removing network: network {} has active endpoints ({})",
             network.name, user.name
@@ -214,18 +219,11 @@ pub fn remove(session: &Session, name: &str) -> Result<()> {
 }
 
 /// The addresses of a network as far as they are known, and the machine's own in it.
-pub fn addresses(session: &Session, name: &str) -> Result<Option<(Ipv4Addr, u8, Ipv4Addr)>> {
-    let network = find(session, name)?;
-    let first =
-        |address: Ipv4Addr, bits: u8| Ipv4Addr::from_bits(address.to_bits() & network::mask(bits));
-    Ok(match (network.gateway(), network.subnet) {
-        (Some((gateway, bits)), _) => Some((first(gateway, bits), bits, gateway)),
-        (None, Some((address, bits))) => {
-            let own = first(address, bits);
-            Some((own, bits, Ipv4Addr::from_bits(own.to_bits() + 1)))
-        }
-        (None, None) => None,
-    })
+pub fn addresses(network: &Network) -> Option<(Ipv4Addr, u8, Ipv4Addr)> {
+    let planned =
+        || network.subnet.map(|(address, bits)| (network::gateway_of(address, bits), bits));
+    let (gateway, bits) = network.gateway().or_else(planned)?;
+    Some((first_of(gateway, bits), bits, gateway))
 }
 
 /// The network namespace of a container that runs.
@@ -258,9 +256,8 @@ pub fn mode(record: &Record) -> &str {
 
 /// The address of a container in its network, while it runs.
 pub fn address(container: &Container) -> Option<Ipv4Addr> {
-    let has_own =
-        container.record.network.as_ref().is_some_and(|name| !name.starts_with(CONTAINER));
-    if has_own { network::address_of(&container.record.id) } else { None }
+    let record = &container.record;
+    if record.has_place() { network::address_of(&record.id) } else { None }
 }
 
 /// Tells the neighbours of a container that runs its new name.

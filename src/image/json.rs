@@ -55,6 +55,17 @@ impl Value {
         Value::Array(texts.into_iter().map(|text| Value::string(text.as_ref())).collect())
     }
 
+    /// An object of labels, `NAME=VALUE` each.
+    #[cfg(feature = "containers")]
+    pub fn labels(labels: &[String]) -> Value {
+        let mut out = Value::default();
+        for label in labels {
+            let (name, value) = label.split_once('=').unwrap_or((label, ""));
+            out.set(name, Some(Value::string(value)));
+        }
+        out
+    }
+
     /// A whole number.
     pub fn number(number: impl Into<i128>) -> Value {
         Value::Number(number.into().to_string())

@@ -51,6 +51,16 @@ pub fn mask(bits: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(bits.min(32))).unwrap_or(0)
 }
 
+/// The first address of a network, which is nobody's, by any address of it.
+pub fn first_of(address: Ipv4Addr, bits: u8) -> Ipv4Addr {
+    Ipv4Addr::from_bits(address.to_bits() & mask(bits))
+}
+
+/// The address that the machine itself has in a network: the second one.
+pub fn gateway_of(address: Ipv4Addr, bits: u8) -> Ipv4Addr {
+    Ipv4Addr::from_bits(first_of(address, bits).to_bits() + 1)
+}
+
 /// Makes the bridge of a network where it is not there yet, and its tables. What the kernel lacks for
 /// it is `Kind::Unsupported`.
 pub fn ready(network: &Network, socket: &Socket, tables: Option<&Socket>) -> Result<Bridge> {
@@ -80,12 +90,12 @@ pub fn ready(network: &Network, socket: &Socket, tables: Option<&Socket>) -> Res
                 Some(subnet) => subnet,
                 None => free_network(socket, &[])?,
             };
-            let gateway = Ipv4Addr::from_bits((address.to_bits() & mask(bits)) + 1);
+            let gateway = gateway_of(address, bits);
             route::add_address(socket, index, IpAddr::V4(gateway), bits).context(says)?;
             (gateway, bits)
         }
     };
-    let subnet = Ipv4Addr::from_bits(gateway.to_bits() & mask(bits));
+    let subnet = first_of(gateway, bits);
     let gateway_6 = IpAddr::V6(address_6(&name, gateway));
     // A kernel without IPv6, or with it switched off, does without.
     let has_6 = route::add_address(socket, index, gateway_6, 64).is_ok();

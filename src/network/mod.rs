@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-pub use bridge::{mask, overlap};
+pub use bridge::{first_of, gateway_of, overlap};
 pub use names::SERVER;
 pub use port::{Port, Protocol};
 
@@ -333,7 +333,7 @@ impl Plug {
         socket: &Socket,
         bridge: &Bridge,
     ) -> Result<String> {
-        let first = bridge.gateway.to_bits() & bridge::mask(bridge.bits);
+        let first = first_of(bridge.gateway, bridge.bits).to_bits();
         // Neither the network's own address nor the last one, which is everybody's.
         let count = (!bridge::mask(bridge.bits)).saturating_sub(1).max(1);
         let digest = Digest::of(wish.id.as_bytes());

@@ -68,8 +68,7 @@ pub(super) fn add(args: &Args, mut request: Request) -> Result<Request> {
         return Err(Error::usage(format!("invalid network alias {wrong:?}")));
     }
     for word in &args.expose {
-        let Ports { first, last, protocol, .. } =
-            Ports::parse(word).map_err(|error| Error::usage(error.text().to_owned()))?;
+        let Ports { first, last, protocol, .. } = taken_apart(word)?;
         request.exposed.extend((first..=last).map(|port| format!("{port}/{protocol}")));
     }
     if has_own && let Some(lack) = network::lack() {
@@ -90,10 +89,14 @@ fn is_alias(alias: &str) -> bool {
     !alias.is_empty() && alias.len() <= 63 && alias.chars().all(is_letter)
 }
 
+/// What is wrong with a word of the command line is no fault of a Dockerfile.
+fn taken_apart(word: &str) -> Result<Ports> {
+    Ports::parse(word).map_err(|error| Error::usage(error.text().to_owned()))
+}
+
 /// The ports of one `-p`: `[[ADDRESS:]PORT[-PORT]:]PORT[-PORT][/PROTOCOL]`.
 fn published(word: &str) -> Result<Vec<Port>> {
-    let Ports { address, host, first, last, protocol } =
-        Ports::parse(word).map_err(|error| Error::usage(error.text().to_owned()))?;
+    let Ports { address, host, first, last, protocol } = taken_apart(word)?;
     let protocol = match protocol.as_str() {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
