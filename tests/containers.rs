@@ -12,21 +12,13 @@
 
 mod harness;
 
-use harness::{Lath, Need, needs, parent_of, pids_of};
+use harness::{Lath, Need, needs, parent_of, pids_of, pss, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const HERE: &[Need] = &[Need::Root, Need::Busybox];
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
-        sleep(Duration::from_millis(20));
-    }
-}
 
 /// One field of a container.
 fn field(lath: &Lath, name: &str, template: &str) -> String {
@@ -70,12 +62,7 @@ fn a_container_in_the_background_runs_speaks_stops_and_starts_again() {
     assert_eq!(lath.ok(&["ps", "-q"]).trim(), &id[..12]);
     // Whoever looks after it takes less than a megabyte.
     let keeper = parent_of(pid(&lath, "web")).unwrap();
-    until("its keeper is small", || {
-        let memory = fs::read_to_string(format!("/proc/{keeper}/smaps_rollup")).unwrap();
-        let pss =
-            memory.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
-        pss.unwrap().parse::<u64>().unwrap() < 1024
-    });
+    until("its keeper is small", || pss(keeper) < 1024);
     let taken = lath.run(&["run", "-d", "--name", "web", "busybox", "true"]).failure(125);
     assert!(taken.contains("is already in use by container"), "{taken}");
     let refused = lath.fails(&["rm", "web"]);

@@ -33,7 +33,7 @@ pub use base::{
 };
 pub use leak::{gone, pids_of};
 pub use needs::{Need, bases, needs};
-pub use process::{Output, Running, finish, host, host_with, parent_of};
+pub use process::{Output, Running, finish, host, host_with, parent_of, pss, until};
 pub use random::Random;
 pub use registry::RealRegistry;
 pub use safe::{Authority, SafeWeb};

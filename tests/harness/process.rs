@@ -216,6 +216,24 @@ pub fn parent_of(pid: i32) -> Option<i32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// Kilobytes of memory that a process has, its share of what it shares (proc(5), smaps_rollup).
+pub fn pss(pid: i32) -> u64 {
+    let memory = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let mut lines = memory.lines();
+    let pss = lines.find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next());
+    pss.unwrap().parse().unwrap()
+}
+
+/// Waits until the condition holds.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The processes that the tests themselves have started and wait for.
 pub fn own_children() -> MutexGuard<'static, BTreeSet<u32>> {
     static OWN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());

@@ -10,13 +10,14 @@
     reason = "a broken assumption of a test is a failed test"
 )]
 
+#[path = "../harness/mod.rs"]
 mod harness;
+mod world;
 
-use harness::{Lath, Need, Output, Running, busybox, finish, needs, parent_of};
+use harness::{Need, Running, finish, needs, parent_of, pss, until};
 use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use world::{OURS, Space, World, wrapped};
 
 const HERE: &[Need] = &[
     Need::Root,
@@ -27,139 +28,6 @@ const HERE: &[Need] = &[
     Need::Program("nsenter"),
     Need::Program("python3"),
 ];
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
-        sleep(Duration::from_millis(20));
-    }
-}
-
-/// What is started so is looked after here, and is nothing that a container has left behind.
-const OURS: (&str, &str) = ("LATH_ROOT", "/");
-
-/// A network namespace, for as long as this lives.
-struct Space(Child);
-
-impl Space {
-    fn new() -> Space {
-        let mut command = Command::new("unshare");
-        command.args(["-n", "sleep", "600"]).env(OURS.0, OURS.1);
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let space = Space(child);
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        until("a namespace of its own", || {
-            fs::read_link(space.path()).is_ok_and(|link| link != own)
-        });
-        space.sh("ip link set lo up");
-        space
-    }
-
-    fn path(&self) -> String {
-        format!("/proc/{}/ns/net", self.0.id())
-    }
-
-    /// A command that runs in there.
-    fn within(&self, inner: &Command) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--net={}", self.path())).arg("--").arg(inner.get_program());
-        command.args(inner.get_args()).env_clear();
-        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        if let Some(dir) = inner.get_current_dir() {
-            command.current_dir(dir);
-        }
-        command
-    }
-
-    fn try_sh(&self, script: &str) -> Output {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.env(OURS.0, OURS.1);
-        finish(&mut self.within(&command), &[])
-    }
-
-    fn sh(&self, script: &str) -> String {
-        self.try_sh(script).success().stdout
-    }
-
-    /// What a page at this address says.
-    fn page(&self, url: &str) -> Option<String> {
-        let script = "import sys,urllib.request as r; print(r.urlopen(sys.argv[1],timeout=3).read().decode())";
-        let said = self.try_sh(&format!("python3 -c '{script}' {url}"));
-        (said.code == 0).then(|| said.stdout.trim().to_owned())
-    }
-}
-
-impl Drop for Space {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A device (10.99.0.1, 10.98.0.1) between two neighbours that send everything through it.
-struct World {
-    device: Space,
-    left: Space,
-    right: Space,
-    lath: Lath,
-}
-
-impl World {
-    fn new() -> World {
-        let [device, left, right] = [Space::new(), Space::new(), Space::new()];
-        // A new namespace has this machine's, whatever that is.
-        device.sh("echo 0 >/proc/sys/net/ipv4/ip_forward");
-        for (space, name, net) in [(&left, "left", 99), (&right, "right", 98)] {
-            let pid = space.0.id();
-            device.sh(&format!("ip link add {name} type veth peer name far netns {pid}"));
-            device.sh(&format!("ip addr add 10.{net}.0.1/24 dev {name} && ip link set {name} up"));
-            space.sh(&format!("ip addr add 10.{net}.0.2/24 dev far && ip link set far up"));
-            space.sh(&format!("ip route add default via 10.{net}.0.1"));
-        }
-        // A libc that looks names up, and a server besides.
-        let lath = Lath::with_base("alpine-amd64.oci.tar");
-        fs::create_dir_all(lath.path("web")).unwrap();
-        fs::copy(busybox().unwrap(), lath.path("web/busybox-server")).unwrap();
-        let dockerfile = "FROM alpine\nCOPY busybox-server /bin/\nEXPOSE 80 53/udp\n\
-             RUN mkdir /www && echo page >/www/index.html\n\
-             CMD [\"busybox-server\", \"httpd\", \"-f\", \"-vv\", \"-h\", \"/www\"]\n";
-        lath.build_in("web", "web", dockerfile, &[]).success();
-        World { device, left, right, lath }
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        finish(&mut self.device.within(&self.lath.command(words)), &[])
-    }
-
-    fn ok(&self, words: &[&str]) -> String {
-        self.run(words).success().stdout.trim().to_owned()
-    }
-
-    fn field(&self, name: &str, template: &str) -> String {
-        self.ok(&["inspect", "-f", template, name])
-    }
-
-    fn address(&self, name: &str) -> String {
-        self.field(name, "{{.NetworkSettings.IPAddress}}")
-    }
-
-    /// The process of a container's program.
-    fn pid(&self, name: &str) -> i32 {
-        self.field(name, "{{.State.Pid}}").parse().unwrap()
-    }
-
-    /// Ends all containers, before their namespaces go.
-    fn end(self) {
-        let all = self.ok(&["ps", "-aq"]);
-        for id in all.lines() {
-            self.ok(&["rm", "-f", id]);
-        }
-        let links = self.device.sh("ip -o link");
-        assert!(!links.contains(": lv"), "links of containers are left: {links}");
-    }
-}
 
 #[test]
 fn a_published_port_leads_in_and_nothing_else_does() {
@@ -493,15 +361,7 @@ fn a_hostile_container_gets_nothing_by_its_name_server() {
         assert!(!target.starts_with(&store), "{target:?} of the store is open");
     }
     // Two together take less than a megabyte and a half.
-    until("both are small", || {
-        let both = [keeper.to_string(), (*helper).to_owned()];
-        let pss = both.iter().map(|process| {
-            let memory = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-            let line = memory.lines().find_map(|line| line.strip_prefix("Pss:"));
-            line.unwrap().split_whitespace().next().unwrap().parse::<u64>().unwrap()
-        });
-        pss.sum::<u64>() < 1536
-    });
+    until("both are small", || pss(keeper) + pss(helper.parse().unwrap()) < 1536);
     world.end();
 }
 
@@ -523,11 +383,7 @@ fn without_nftables_ports_lead_in_all_the_same() {
     }
     let world = World::new();
     let run = |words: &[&str]| {
-        let inner = world.lath.command(words);
-        let mut command = Command::new("python3");
-        command.args(["-c", WITHOUT_TABLES]).arg(inner.get_program()).args(inner.get_args());
-        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.current_dir(inner.get_current_dir().unwrap());
+        let command = wrapped(&["python3", "-c", WITHOUT_TABLES], &world.lath.command(words));
         finish(&mut world.device.within(&command), &[])
     };
     let said = run(&["run", "-d", "--name", "web", "-p", "8080:80", "web"]).success();
@@ -555,14 +411,11 @@ fn without_bridges_published_ports_lead_in_and_nothing_else_does() {
     }
     let world = World::new();
     let inner = world.lath.command(&["run", "--rm", "--name", "web", "-p", "8080:80", "web"]);
-    let mut command = Command::new("strace");
     // The fourth thing that lath asks the kernel for by netlink is the bridge.
     let inject = "inject=sendto:error=EOPNOTSUPP:when=4";
     let log = world.lath.text("strace.log");
-    command.args(["-f", "-qq", "-e", "trace=sendto", "-e", inject, "-o", &log]);
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.current_dir(inner.get_current_dir().unwrap());
+    let strace = ["strace", "-f", "-qq", "-e", "trace=sendto", "-e", inject, "-o", &log];
+    let command = wrapped(&strace, &inner);
     let running = Running::start(&mut world.device.within(&command));
     until("it answers", || world.left.page("http://10.99.0.1:8080/").as_deref() == Some("page"));
     let links = world.device.sh("ip -o link");
